@@ -1,0 +1,1 @@
+"""Bulk archival client for Spectra S3 / DS3 (BlackPearl) tape storage."""

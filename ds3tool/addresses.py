@@ -1,0 +1,91 @@
+"""Addresses that people type: `ds3://bucket/key`, a local path, `-`; a leaf that knows no other room."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ds3tool.errors import UsageError
+
+# Bucket names as the appliance takes them. Source: protocol, PUT bucket.
+_BUCKET = re.compile(r"[A-Za-z0-9.\-_]{1,63}")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
+
+
+@dataclass(frozen=True, slots=True)
+class Ds3Address:
+    """A bucket and, below it, a key or a prefix; an empty `key` is the bucket itself.
+
+    A trailing slash makes it a prefix; without one it names one key.
+    """
+
+    bucket: str
+    key: str = ""
+
+    @property
+    def is_prefix(self) -> bool:
+        """Whether this names everything below, rather than one key."""
+        return not self.key or self.key.endswith("/")
+
+    def as_prefix(self) -> Ds3Address:
+        """Return the address read as ending in a slash: what `-r` means."""
+        return self if self.is_prefix else Ds3Address(self.bucket, self.key + "/")
+
+    def __str__(self) -> str:
+        return f"ds3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAddress:
+    """A path of this host's file system, as typed."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return self.path
+
+
+Address = Ds3Address | LocalAddress
+
+
+def parse_address(text: str) -> Address:
+    """Return the address that `text` means.
+
+    Raises UsageError for an unknown scheme, a bucket name the appliance would refuse, or an empty text.
+    """
+    if not text:
+        raise UsageError("an empty address names nothing", hint="give a path or ds3://BUCKET/KEY")
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return LocalAddress(text)
+    if scheme[1].lower() != "ds3":
+        raise UsageError(
+            f"{scheme[1]}:// is not an address this command knows", hint="use ds3://BUCKET/KEY or a path"
+        )
+    bucket, _, key = text[scheme.end() :].partition("/")
+    if not _BUCKET.fullmatch(bucket):
+        raise UsageError(
+            f"{bucket!r} is not a bucket name",
+            hint="1 to 63 letters, digits, dots, dashes and underscores, as in ds3://archive/2024/",
+        )
+    return Ds3Address(bucket, key)
+
+
+def parse_ds3(text: str) -> Ds3Address:
+    """Return `text` as an appliance address; `bucket` alone, without the scheme, is not one."""
+    address = parse_address(text)
+    if not isinstance(address, Ds3Address):
+        raise UsageError(
+            f"{text!r} is not on the appliance", hint=f"write ds3://{text.lstrip('/') or 'BUCKET'}"
+        )
+    return address
+
+
+def parse_bucket(text: str) -> str:
+    """Return the bucket of `ds3://bucket`, `ds3://bucket/` or plain `bucket`; a key in it is an error."""
+    address = parse_ds3(text if "://" in text else f"ds3://{text}")
+    if address.key:
+        raise UsageError(
+            f"{text!r} names a key, where a bucket is meant", hint=f"write ds3://{address.bucket}"
+        )
+    return address.bucket

@@ -1,0 +1,1 @@
+"""Bulk jobs: plan, create, loop on ready chunks, transfer, finish."""

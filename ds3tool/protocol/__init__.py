@@ -1,0 +1,1 @@
+"""The wire as values: requests are built, replies are parsed, nothing here opens a socket."""

@@ -1,0 +1,1 @@
+"""Where a get can land."""
