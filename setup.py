@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = re.search(r'^VERSION = "([^"]+)"', (HERE / "ds3tool" / "version.py").read_text(), re.M)
+VERSION = re.search(r'^VERSION = "([^"]+)"', (HERE / "ds3tool" / "version.py").read_text(), re.MULTILINE)
 if VERSION is None:
     raise RuntimeError("ds3tool/version.py does not state VERSION")
 

@@ -59,9 +59,7 @@ def parse_address(text: str) -> Address:
     if scheme is None:
         return LocalAddress(text)
     if scheme[1].lower() != "ds3":
-        raise UsageError(
-            f"{scheme[1]}:// is not an address this command knows", hint="use ds3://BUCKET/KEY or a path"
-        )
+        raise UsageError(f"{scheme[1]}:// is not an address this command knows", hint="use ds3://BUCKET/KEY or a path")
     bucket, _, key = text[scheme.end() :].partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise UsageError(
@@ -75,9 +73,7 @@ def parse_ds3(text: str) -> Ds3Address:
     """Return `text` as an appliance address; `bucket` alone, without the scheme, is not one."""
     address = parse_address(text)
     if not isinstance(address, Ds3Address):
-        raise UsageError(
-            f"{text!r} is not on the appliance", hint=f"write ds3://{text.lstrip('/') or 'BUCKET'}"
-        )
+        raise UsageError(f"{text!r} is not on the appliance", hint=f"write ds3://{text.lstrip('/') or 'BUCKET'}")
     return address
 
 
@@ -85,7 +81,5 @@ def parse_bucket(text: str) -> str:
     """Return the bucket of `ds3://bucket`, `ds3://bucket/` or plain `bucket`; a key in it is an error."""
     address = parse_ds3(text if "://" in text else f"ds3://{text}")
     if address.key:
-        raise UsageError(
-            f"{text!r} names a key, where a bucket is meant", hint=f"write ds3://{address.bucket}"
-        )
+        raise UsageError(f"{text!r} names a key, where a bucket is meant", hint=f"write ds3://{address.bucket}")
     return address.bucket

@@ -20,12 +20,8 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None or (match[3] and not match[2]):
         raise UsageError(f"{text!r} is not a size", hint="write it like 500M, 64MiB or 4096")
-    base = 1024 if match[3] else 1000
-    return (
-        round(float(match[1]) * base ** _POWERS[match[2].upper()])
-        if "." in match[1]
-        else (int(match[1]) * base ** _POWERS[match[2].upper()])
-    )
+    unit: int = (1024 if match[3] else 1000) ** _POWERS[match[2].upper()]
+    return round(float(match[1]) * unit) if "." in match[1] else int(match[1]) * unit
 
 
 def parse_rate(text: str) -> int:

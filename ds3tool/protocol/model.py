@@ -261,9 +261,7 @@ class BlobColumns(Sequence[Blob]):
         """Return columns holding `blobs`, in their order."""
         columns = cls()
         for blob in blobs:
-            columns.append(
-                blob.key, blob.offset, blob.length, in_cache=blob.in_cache, version_id=blob.version_id
-            )
+            columns.append(blob.key, blob.offset, blob.length, in_cache=blob.in_cache, version_id=blob.version_id)
         return columns
 
     def append(self, key: str, offset: int, length: int, *, in_cache: bool, version_id: str | None) -> None:

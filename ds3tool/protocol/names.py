@@ -1,4 +1,4 @@
-"""Words of the wire that both sides share: headers, operations, statuses' codes. Types and words, no codec."""
+"""Words of the wire that both sides share: headers, operations, error codes. Words, no codec."""
 
 from __future__ import annotations
 
