@@ -1,0 +1,160 @@
+"""From settings to a connected socket: name resolution, proxy, TLS."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import socket
+import ssl
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from ds3tool.errors import ConfigError, TransportError
+from ds3tool.transport.settings import ConnectionSettings
+from ds3tool.transport.tls import make_context, wrap
+
+_MAX_CONNECT_REPLY = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Scheme, host and port of an appliance or a proxy; `userinfo` is `name:password`, decoded."""
+
+    scheme: str
+    host: str
+    port: int
+    userinfo: str = ""
+
+    @property
+    def authority(self) -> str:
+        """`host` or `host:port`, as the Host header and the request line want it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+    def __repr__(self) -> str:
+        return f"<Place {self}>"
+
+
+def parse_place(text: str, *, what: str) -> Place:
+    """Return the place that `http://host:port`, `https://host` or `host:port` names.
+
+    Raises ConfigError naming `what` (the setting) for anything else, a path or a query included.
+    """
+    hint = "write it like https://blackpearl.example.org or http://10.0.0.5:8080"
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"{what} {text!r} is not an address: {error}", hint=hint) from error
+    if parts.scheme not in {"http", "https"}:
+        raise ConfigError(f"{what} {text!r} has a scheme that is neither http nor https", hint=hint)
+    if not parts.hostname:
+        raise ConfigError(f"{what} {text!r} names no host", hint=hint)
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ConfigError(f"{what} {text!r} goes on behind the host", hint=hint)
+    userinfo = ":".join(unquote(part) for part in (parts.username, parts.password) if part is not None)
+    return Place(parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80), userinfo)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine by its name or number."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+class Dialer:
+    """Opens connected sockets to one appliance, through its proxy and with TLS where the settings say so."""
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self.place = parse_place(settings.endpoint, what="the endpoint")
+        if self.place.userinfo:
+            raise ConfigError(
+                "the endpoint holds a user name or password, which DS3 does not use",
+                hint="give the keys as DS3_ACCESS_KEY and DS3_SECRET_KEY",
+            )
+        self.proxy = parse_place(settings.proxy, what="the proxy") if settings.proxy else None
+        self.tunnel = settings.tunnel or self.place.scheme == "https"
+        self._timeout = settings.connect_timeout_seconds
+        self._context: ssl.SSLContext | None = None
+        if self.place.scheme == "https":
+            self._context = make_context(ca_bundle=settings.ca_bundle, verify=settings.verify_tls)
+
+    @property
+    def absolute_form(self) -> bool:
+        """Whether request lines carry the whole URL, since a proxy forwards them untunnelled."""
+        return self.proxy is not None and not self.tunnel
+
+    @property
+    def proxy_authorization(self) -> str | None:
+        """The `Proxy-Authorization` value, where the proxy's address holds a name."""
+        if self.proxy is None or not self.proxy.userinfo:
+            return None
+        return "Basic " + base64.b64encode(self.proxy.userinfo.encode()).decode("ascii")
+
+    def dial(self) -> socket.socket:
+        """Return a socket on which requests can be sent. Raises TransportError or TlsError."""
+        sock = self._connect(self.proxy or self.place)
+        try:
+            if self.proxy is not None and self.tunnel:
+                self._open_tunnel(sock)
+            if self._context is not None:
+                sock = wrap(sock, self._context, self.place.host)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _connect(self, place: Place) -> socket.socket:
+        name = "the proxy" if place is self.proxy else "the appliance"
+        try:
+            sock = socket.create_connection((place.host, place.port), timeout=self._timeout)
+        except socket.gaierror as error:
+            raise TransportError(
+                f"the host name {place.host} cannot be resolved: {error.strerror}",
+                hint=f"is {name}'s address spelt right?",
+                may_have_arrived=False,
+            ) from error
+        except TimeoutError as error:
+            raise TransportError(
+                f"{name} at {place} does not answer: no connection within {self._timeout:g} s", may_have_arrived=False
+            ) from error
+        except OSError as error:
+            raise TransportError(
+                f"{name} at {place} cannot be reached: {error.strerror or error}",
+                hint="is it running, and is the port its data port?",
+                may_have_arrived=False,
+            ) from error
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return sock
+
+    def _open_tunnel(self, sock: socket.socket) -> None:
+        host = f"[{self.place.host}]" if ":" in self.place.host else self.place.host
+        target = f"{host}:{self.place.port}"
+        authorization = self.proxy_authorization
+        extra = f"Proxy-Authorization: {authorization}\r\n" if authorization else ""
+        try:
+            sock.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{extra}\r\n".encode("ascii"))
+            reply = bytearray()
+            while not reply.endswith(b"\r\n\r\n"):
+                byte = sock.recv(1)  # byte by byte, for what follows belongs to the tunnel
+                if not byte or len(reply) > _MAX_CONNECT_REPLY:
+                    raise TransportError(f"the proxy {self.proxy} broke off", may_have_arrived=False)
+                reply += byte
+        except OSError as error:
+            raise TransportError(
+                f"the proxy {self.proxy} does not answer: {error.strerror or error}", may_have_arrived=False
+            ) from error
+        status_line = reply.split(b"\r\n", 1)[0].decode("latin-1")
+        words = status_line.split(" ", 2)
+        if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].startswith("2"):
+            raise TransportError(
+                f"the proxy {self.proxy} refuses to connect to {target}: {status_line[:80]!r}",
+                hint="is the proxy meant for this appliance? no_proxy names hosts to reach directly",
+                may_have_arrived=False,
+            )

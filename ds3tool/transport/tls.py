@@ -1,0 +1,63 @@
+"""TLS: the context, and what its failures mean to an operator."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+from ds3tool.errors import ConfigError, TlsError, TransportError
+
+
+def make_context(*, ca_bundle: str | None, verify: bool) -> ssl.SSLContext:
+    """Return a client context; `ca_bundle` is a PEM file or a folder of hashed ones, None the system's own.
+
+    Raises ConfigError when the bundle cannot be read.
+    """
+    if not verify:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return context
+    try:
+        context = ssl.create_default_context()
+        if ca_bundle is not None:
+            import os
+
+            context.load_verify_locations(**{"capath" if os.path.isdir(ca_bundle) else "cafile": ca_bundle})
+    except (OSError, ssl.SSLError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"the CA bundle {ca_bundle} cannot be used: {reason}", hint="--ca-bundle wants a file of PEM certificates"
+        ) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def wrap(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
+    """Return `sock` after the handshake with `host`; TlsError says which check failed and the way out."""
+    try:
+        return context.wrap_socket(sock, server_hostname=host)
+    except ssl.SSLCertVerificationError as error:
+        raise TlsError(
+            f"the certificate of {host} is not accepted: {error.verify_message}", hint=_verification_hint(error)
+        ) from error
+    except ssl.SSLError as error:
+        if error.reason in {"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST"}:
+            raise TlsError(f"{host} does not speak TLS on this port", hint="try http:// instead of https://") from error
+        raise TlsError(f"the TLS handshake with {host} failed: {error.reason or error}") from error
+    except TimeoutError as error:
+        raise TransportError(f"{host} did not finish the TLS handshake in time") from error
+    except OSError as error:
+        raise TransportError(
+            f"{host} broke off the TLS handshake: {error.strerror or error}", may_have_arrived=False
+        ) from error
+
+
+def _verification_hint(error: ssl.SSLCertVerificationError) -> str:
+    # Numbers of OpenSSL's X509_V_ERR_*: 10 expired, 18 and 19 self-signed, 62 host name.
+    if error.verify_code == 10:
+        return "it has expired: renew it on the appliance"
+    if error.verify_code == 62:
+        return "use the host name that stands in the certificate"
+    return "appliances come with a self-signed one: give it with --ca-bundle FILE, or trust blindly: --no-verify-ssl"
