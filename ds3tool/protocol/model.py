@@ -380,6 +380,24 @@ class ReadyChunks:
 
 
 @dataclass(frozen=True, slots=True)
+class AllocatedChunk:
+    """Answer to allocate: the chunk, or None while there is no room; then ask again after `retry_after`, if told."""
+
+    chunk: Chunk | None
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    """What the appliance said of a body it took; the digest is its own, in base64, where it echoes one."""
+
+    etag: str | None = None
+    checksum_type: ChecksumType | None = None
+    checksum: str | None = None
+    version_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class JobRecord:
     """An entry of the active, completed or cancelled list; `ended` is when it left the active one."""
 

@@ -1,0 +1,1 @@
+"""Wire documents written by hand, and what each one means."""

@@ -1,0 +1,1 @@
+"""Tests of the wire: values in, values out."""
