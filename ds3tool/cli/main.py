@@ -1,0 +1,136 @@
+"""The way in: runs the command and turns every failure into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ds3tool.cli.options import Invocation
+    from ds3tool.cli.output import Output
+    from ds3tool.errors import Ds3Error
+
+_log = logging.getLogger(__name__)
+
+INTERRUPTED = 130
+_FAILED = 1
+# `-o json`, `-ojson`, `-qo json`, `--output json`, `--output=json`.
+_OUTPUT_OPTION = re.compile(r"--output(?:=(?P<long>.*))?|-[qvy]*o(?P<short>.*)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (without the program's name) and return its exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] == ["--version"]:
+        from ds3tool.version import VERSION
+
+        sys.stdout.write(f"ds3tool {VERSION}\n")
+        return 0
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(arguments: list[str]) -> int:
+    from ds3tool.cli import messages
+    from ds3tool.cli.options import Invocation
+    from ds3tool.cli.output import OutputClosedError, ShownError
+    from ds3tool.errors import Ds3Error
+
+    invocation = Invocation()
+    try:
+        try:
+            code = _command(arguments, invocation)
+            sys.stdout.flush()
+            return code
+        except ShownError as shown:
+            messages.complain(shown.error)
+            sys.stdout.flush()
+            return shown.exit_code
+        except Ds3Error as error:
+            _log.debug("the command failed", exc_info=True)
+            return _report(error, _results(arguments, invocation))
+        except Exception as error:
+            if isinstance(error, (OutputClosedError, BrokenPipeError)):
+                raise
+            return _report(_unexpected(error, invocation), _results(arguments, invocation))
+    except (OutputClosedError, BrokenPipeError):
+        # Whoever read stdout has gone; python would complain once more when it closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILED
+
+
+def _command(arguments: list[str], invocation: Invocation) -> int:
+    import typer.main
+
+    from ds3tool.cli.tree import app
+    from ds3tool.errors import UsageError
+
+    # Usage errors are typer's own class, whose home differs between its releases.
+    usage_error: Any = typer.BadParameter.__mro__[1]
+    try:
+        result = typer.main.get_command(app).main(
+            args=arguments, prog_name="ds3tool", standalone_mode=False, obj=invocation
+        )
+    except usage_error as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            # Its message is the help, which has been printed.
+            return UsageError.exit_code
+        path = error.ctx.command_path if error.ctx is not None else "ds3tool"
+        raise UsageError(error.format_message(), hint=f"see: {path} --help") from error
+    except typer.Abort as error:
+        raise UsageError(
+            "no answer was given, so nothing was done", hint="answer on a terminal, or add --yes"
+        ) from error
+    return result if isinstance(result, int) else 0
+
+
+def _report(error: Ds3Error, results: Output) -> int:
+    from ds3tool.cli import messages
+
+    messages.complain(error)
+    results.error(error)
+    results.flush()
+    return error.exit_code
+
+
+def _unexpected(error: Exception, invocation: Invocation) -> Ds3Error:
+    from ds3tool.errors import Ds3Error
+
+    _log.info("unexpected failure", exc_info=True)
+    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    verbose = invocation.settings is not None and invocation.settings.verbosity > 1
+    hint = None if verbose else "this should not happen; run it again with -vv to see where, and report it"
+    return Ds3Error(f"unexpected failure: {told}", hint=hint)
+
+
+def _results(arguments: Sequence[str], invocation: Invocation) -> Output:
+    """Where a failure's document goes; before the options were understood, by the look of the command line."""
+    from ds3tool.cli.output import Output, OutputFormat
+
+    if invocation.settings is not None:
+        return invocation.settings.results()
+    asked = _asked_output(arguments) or os.environ.get("DS3TOOL_OUTPUT", "")
+    known = {shape.value: shape for shape in OutputFormat}
+    return Output(known.get(asked, OutputFormat.TABLE), sys.stdout)
+
+
+def _asked_output(arguments: Sequence[str]) -> str | None:
+    asked = None
+    for position, argument in enumerate(arguments):
+        if argument == "--":
+            break
+        match = _OUTPUT_OPTION.fullmatch(argument)
+        if match is not None:
+            following = arguments[position + 1] if position + 1 < len(arguments) else None
+            asked = match["long"] or (match["short"] or "").lstrip("=") or following
+    return asked
+
+
+if __name__ == "__main__":
+    sys.exit(main())

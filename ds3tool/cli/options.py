@@ -1,0 +1,212 @@
+"""The options every command takes, before or after its name, declared once."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ds3tool.cli import logs
+from ds3tool.cli.output import OutputFormat
+from ds3tool.cli.settings import LogFormat, ProgressMode, Settings
+
+PANEL = "Options every command takes (--log-file also as DS3TOOL_LOG_FILE, and so on)"
+
+# Options of which a second spelling is taken: the fingers know it from other tools.
+_ALIASES = {"endpoint_url": "endpoint"}
+
+Command = Callable[..., None]
+
+
+@dataclass
+class Invocation:
+    """What one run was told so far: `given` on the command line, `environment` by variables, by option name."""
+
+    given: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    settings: Settings | None = None
+
+    def take(self, context: typer.Context, values: dict[str, Any]) -> None:
+        """Add the shared options of one level; what stands nearer to the command's own arguments wins."""
+        for name, value in values.items():
+            source = context.get_parameter_source(name)
+            if source is None or source.name == "DEFAULT":
+                continue
+            where = self.environment if source.name == "ENVIRONMENT" else self.given
+            where[_ALIASES.get(name, name)] = value
+
+
+def _shared_options(
+    *,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile", "-P", metavar="NAME", envvar="DS3TOOL_PROFILE", help="Profile of the configuration file."
+        ),
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--endpoint",
+            metavar="URL",
+            envvar=["DS3TOOL_ENDPOINT", "DS3_ENDPOINT"],
+            help="The appliance: http://HOST, https://HOST or HOST:PORT (also DS3_ENDPOINT, --endpoint-url).",
+        ),
+    ] = None,
+    endpoint_url: Annotated[str | None, typer.Option("--endpoint-url", hidden=True)] = None,
+    ca_bundle: Annotated[
+        str | None,
+        typer.Option(
+            "--ca-bundle", metavar="FILE", envvar="DS3TOOL_CA_BUNDLE", help="Certificates to trust, in PEM format."
+        ),
+    ] = None,
+    no_verify_ssl: Annotated[
+        bool,
+        typer.Option(
+            "--no-verify-ssl", metavar="", envvar="DS3TOOL_NO_VERIFY_SSL", help="Accept any certificate, and warn."
+        ),
+    ] = False,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            "--proxy",
+            metavar="URL",
+            envvar="DS3TOOL_PROXY",
+            help="HTTP proxy; without it http_proxy, https_proxy and no_proxy count.",
+        ),
+    ] = None,
+    output: Annotated[
+        OutputFormat,
+        typer.Option("--output", "-o", envvar="DS3TOOL_OUTPUT", help="Shape of the result on stdout."),
+    ] = OutputFormat.TABLE,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", metavar="", envvar="DS3TOOL_QUIET", help="Say only what went wrong.")
+    ] = False,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            metavar="",
+            show_default=False,
+            envvar="DS3TOOL_VERBOSE",
+            help="Log more on stderr; -vv logs every request.",
+        ),
+    ] = 0,
+    log_file: Annotated[
+        Path | None,
+        typer.Option("--log-file", metavar="FILE", envvar="DS3TOOL_LOG_FILE", help="Log to a file as well."),
+    ] = None,
+    log_format: Annotated[
+        LogFormat, typer.Option("--log-format", envvar="DS3TOOL_LOG_FORMAT", help="Shape of log lines.")
+    ] = LogFormat.TEXT,
+    progress: Annotated[
+        ProgressMode,
+        typer.Option("--progress", envvar="DS3TOOL_PROGRESS", help="How a running transfer is shown on stderr."),
+    ] = ProgressMode.AUTO,
+    no_color: Annotated[
+        bool, typer.Option("--no-color", metavar="", envvar="DS3TOOL_NO_COLOR", help="No colours; so does NO_COLOR.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", metavar="", envvar="DS3TOOL_YES", help="Answer every question with yes.")
+    ] = False,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option("--state-dir", metavar="DIR", envvar="DS3TOOL_STATE_DIR", help="Where ds3tool remembers things."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", envvar="DS3TOOL_CONFIG", help="Configuration file.")
+    ] = None,
+    max_retry_time: Annotated[
+        str,
+        typer.Option(
+            "--max-retry-time",
+            metavar="DURATION",
+            envvar="DS3TOOL_MAX_RETRY_TIME",
+            help="Give up after this long without any answer; waits the appliance asks for do not count.",
+        ),
+    ] = "15m",
+) -> None:
+    """Hold the declarations; never called."""
+
+
+def _in_panel(parameter: inspect.Parameter) -> inspect.Parameter:
+    for declaration in parameter.annotation.__metadata__:
+        declaration.rich_help_panel = PANEL
+        # The panel's title says how every variable is named; a line of its own for each would double the help.
+        declaration.show_envvar = False
+    return parameter
+
+
+SHARED = tuple(map(_in_panel, inspect.signature(_shared_options, eval_str=True).parameters.values()))
+_SHARED_NAMES = frozenset(parameter.name for parameter in SHARED)
+_CONTEXT = "context"
+
+
+def with_shared_options(function: Command, *, only_remember: bool = False) -> Command:
+    """Return `function` with every shared option added to its own, for typer to read.
+
+    A command says `settings: Settings` and is called with the settings of the whole line. A group's callback
+    (`only_remember`) leaves what it was given to the command below it.
+    """
+    own = inspect.signature(function, eval_str=True)
+    context = inspect.Parameter(_CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    kept = [parameter for name, parameter in own.parameters.items() if name != "settings"]
+
+    @functools.wraps(function)
+    def wrapper(**values: Any) -> None:  # noqa: ANN401 - typer hands over whatever was declared
+        current: typer.Context = values.pop(_CONTEXT)
+        invocation = current.ensure_object(Invocation)
+        invocation.take(current, {name: values.pop(name) for name in _SHARED_NAMES})
+        if only_remember:
+            function(**values)
+            return
+        settings = Settings.of(invocation.given, invocation.environment, os.environ)
+        invocation.settings = settings
+        logs.configure(
+            verbosity=settings.verbosity,
+            quiet=settings.quiet,
+            file=settings.log_file,
+            json=settings.log_format is LogFormat.JSON,
+        )
+        function(**values, **({"settings": settings} if "settings" in own.parameters else {}))
+
+    parameters = [*kept, *SHARED, context]
+    parameters.sort(key=lambda parameter: parameter.kind)
+    # Typer reads both; `wraps` copied those of the bare function.
+    wrapper.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect's own protocol
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": None}
+    return wrapper
+
+
+def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable[[Command], Command]:
+    """Register a function as the command `name` of `app`, with the shared options and its examples in the help.
+
+    Each example is a line that can be typed as it stands.
+    """
+
+    def register(function: Command) -> Command:
+        lines = ["Examples:", *(f"  {example}" for example in examples), "", "Exit codes: ds3tool --help"]
+        # Brackets would be read as markup.
+        app.command(name, epilog="\n".join(lines).replace("[", "\\["))(with_shared_options(function))
+        return function
+
+    return register
+
+
+def group(name: str, help_text: str) -> typer.Typer:
+    """Return a group of commands, which takes the shared options after its own name as well."""
+    app = typer.Typer(name=name, help=help_text, no_args_is_help=True, add_completion=False)
+
+    def remember() -> None:
+        pass
+
+    app.callback()(with_shared_options(remember, only_remember=True))
+    return app

@@ -1,0 +1,160 @@
+"""Every setting of one run, resolved once: flag over environment over profile over default."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ds3tool import profiles
+from ds3tool.cli.output import Output, OutputFormat
+from ds3tool.profiles import Profile, Resolved
+from ds3tool.sizes import parse_duration
+
+if TYPE_CHECKING:
+    from ds3tool.client import Ds3Client
+
+
+class LogFormat(StrEnum):
+    """Shapes of a log line."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class ProgressMode(StrEnum):
+    """Ways to show a running transfer; `auto` is a bar on a terminal and lines elsewhere."""
+
+    AUTO = "auto"
+    BAR = "bar"
+    LOG = "log"
+    JSON = "json"
+    NONE = "none"
+
+
+_NO_FLAGS = Profile("command line")
+_NO_VARIABLES = Profile("environment")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What was asked for. The connection is resolved when a command needs one, and only then.
+
+    `profile_is_forced` says that the profile was named on the command line, and so wins over the environment.
+    """
+
+    output: OutputFormat = OutputFormat.TABLE
+    quiet: bool = False
+    verbosity: int = 0
+    log_file: Path | None = None
+    log_format: LogFormat = LogFormat.TEXT
+    progress: ProgressMode = ProgressMode.AUTO
+    colour: bool = True
+    assume_yes: bool = False
+    state_folder: Path | None = None
+    config_path: Path | None = None
+    profile: str | None = None
+    profile_is_forced: bool = False
+    flags: Profile = _NO_FLAGS
+    environment: Profile = _NO_VARIABLES
+    max_retry_seconds: float = 900.0
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], environment: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+        """Return the settings that the options mean: `given` as flags, `environment` as DS3TOOL_* variables.
+
+        Both hold values by option name, as `options.py` declares them. Raises UsageError for a value that is none.
+        """
+        asked = {**environment, **given}
+
+        def connection(values: Mapping[str, Any], origin: str) -> Profile:
+            verify = False if values.get("no_verify_ssl") else None
+            return Profile(
+                origin,
+                endpoint=values.get("endpoint"),
+                ca_bundle=values.get("ca_bundle"),
+                verify_ssl=verify,
+                proxy=values.get("proxy"),
+            )
+
+        surroundings = connection(environment, "environment")
+        keys = profiles.environment_profile(environ)
+        defaults = cls()
+        return cls(
+            output=asked.get("output", defaults.output),
+            quiet=asked.get("quiet", False),
+            verbosity=asked.get("verbose", 0),
+            log_file=asked.get("log_file"),
+            log_format=asked.get("log_format", defaults.log_format),
+            progress=asked.get("progress", defaults.progress),
+            colour=not asked.get("no_color", False) and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb",
+            assume_yes=asked.get("yes", False),
+            state_folder=asked.get("state_dir"),
+            config_path=asked.get("config"),
+            profile=asked.get("profile"),
+            profile_is_forced="profile" in given,
+            flags=connection(given, "command line"),
+            environment=Profile(
+                "environment",
+                endpoint=surroundings.endpoint,
+                access_key=keys.access_key,
+                secret_key=keys.secret_key,
+                ca_bundle=surroundings.ca_bundle,
+                verify_ssl=surroundings.verify_ssl,
+                proxy=surroundings.proxy,
+            ),
+            max_retry_seconds=(
+                parse_duration(asked["max_retry_time"]) if "max_retry_time" in asked else defaults.max_retry_seconds
+            ),
+        )
+
+    @property
+    def config_file(self) -> Path:
+        """The configuration file's path, whether or not it is there."""
+        return self.config_path or profiles.default_config_path()
+
+    @property
+    def state_path(self) -> Path:
+        """The folder where ds3tool remembers things between runs; made by whoever writes there."""
+        if self.state_folder is not None:
+            return self.state_folder
+        from platformdirs import user_state_path
+
+        return user_state_path("ds3tool")
+
+    def resolve(self) -> Resolved:
+        """Return the connection and where each part of it came from; raises ConfigError when it is incomplete."""
+        config = profiles.read_config(self.config_file, required=self.config_path is not None)
+        profile = profiles.named_profile(config, self.profile)
+        places = [self.flags, self.environment]
+        if profile is not None:
+            places.insert(1 if self.profile_is_forced else 2, profile)
+        return profiles.resolve(
+            places,
+            forced_proxy=self.flags.proxy or self.environment.proxy,
+            max_retry_seconds=self.max_retry_seconds,
+            environ=os.environ,
+        )
+
+    def results(self) -> Output:
+        """Return where results go: stdout, in the shape asked for, styled when a terminal with colours reads it."""
+        return Output(self.output, sys.stdout, styled=self.colour and sys.stdout.isatty())
+
+
+def connect(settings: Settings) -> Ds3Client:
+    """Return a client of the appliance that the settings mean; it is a context manager and closes its connections.
+
+    Says on stderr, at every run, when certificates are not checked.
+    """
+    from ds3tool.cli import logs, messages
+    from ds3tool.client import Ds3Client
+
+    connection = settings.resolve().connection
+    logs.hide(connection.secret_key)
+    if not connection.verify_tls and connection.endpoint.lower().startswith("https:"):
+        messages.warn("certificates are not checked (--no-verify-ssl): whoever sits between can read and change data")
+    return Ds3Client(connection)

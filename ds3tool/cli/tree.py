@@ -1,0 +1,100 @@
+"""The tree of commands; a command's module is imported when that command is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Annotated, Any
+
+import typer
+import typer.core
+import typer.main
+
+from ds3tool.cli.options import with_shared_options
+from ds3tool.errors import EXIT_CODES
+
+_LOOK = "Look"
+_MOVE = "Move data"
+_CHANGE = "Buckets and objects"
+_APPLIANCE = "The appliance"
+_HOST = "This host"
+
+# Name of each command, the module whose `app` holds it, and the panel of the help it stands in.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "mb": ("ds3tool.cli.mb", _CHANGE),
+}
+
+_HELP = """
+Archive to Spectra S3 / DS3 (BlackPearl) tape storage in planned bulk jobs, and get it back.
+
+Addresses are ds3://BUCKET/KEY; a trailing slash means everything below. The appliance is named by DS3_ENDPOINT,
+DS3_ACCESS_KEY and DS3_SECRET_KEY, or by a profile (ds3tool config init).
+Try it without an appliance: ds3tool sim serve.
+"""
+
+
+# Typer keeps these classes private, and has moved them between releases.
+_Context = Any
+_Command = Any
+_Resolved = Any
+
+
+class LazyGroup(typer.core.TyperGroup):
+    """A group that knows its commands by name and imports each when it is first asked for."""
+
+    def list_commands(self, ctx: _Context) -> list[str]:  # noqa: ARG002 - every group has the same face
+        """Return every command's name, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: _Context, cmd_name: str) -> _Command:
+        """Return the command, built on first use; None when there is none of that name."""
+        if cmd_name in COMMANDS and cmd_name not in self.commands:
+            module, panel = COMMANDS[cmd_name]
+            command = typer.main.get_command(importlib.import_module(module).app)
+            command.name = cmd_name
+            command.rich_help_panel = panel  # type: ignore[attr-defined]  # typer's own groups and commands have it
+            self.commands[cmd_name] = command
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: _Context, args: list[str]) -> _Resolved:
+        """Find the command that `args` begin with; an unknown one fails, naming those that look like it."""
+        if args and args[0] not in COMMANDS:
+            # Typer looks for a similar name among the commands it has built.
+            for name in COMMANDS:
+                self.get_command(ctx, name)
+        return super().resolve_command(ctx, args)
+
+
+def _epilog() -> str:
+    rows = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+    return f"Exit codes:\n{rows}\n\nExamples:\n  ds3tool ls ds3://archive/2024/\n  ds3tool doctor"
+
+
+app = typer.Typer(
+    name="ds3tool",
+    cls=LazyGroup,
+    help=_HELP,
+    epilog=_epilog(),
+    no_args_is_help=True,
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from ds3tool.version import VERSION
+
+        typer.echo(f"ds3tool {VERSION}")
+        raise typer.Exit
+
+
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", metavar="", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+app.callback()(with_shared_options(_root, only_remember=True))
