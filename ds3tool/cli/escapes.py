@@ -28,7 +28,7 @@ def _escape(match: re.Match[str]) -> str:
 def json_text(value: object, *, indent: int | None = None, ascii_only: bool = False) -> str:
     """Return `value` as JSON that reads back as it was, and yet holds nothing that steers a terminal.
 
-    Lone surrogates are written as escapes. Spaces follow `:` and `,`; with `indent` the document is laid out for people.
+    Lone surrogates are written as escapes. With `indent` the document is laid out for people.
     """
     return _UNSAFE.sub(_json_escape, json.dumps(value, ensure_ascii=ascii_only, indent=indent))
 
