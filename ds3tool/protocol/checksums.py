@@ -1,0 +1,114 @@
+"""Digests of the five kinds a data policy can ask for, and the headers they travel in."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from binascii import b2a_base64
+from collections.abc import Mapping
+from typing import Protocol
+
+from ds3tool.errors import UsageError
+from ds3tool.protocol.model import ChecksumType
+
+HEADER_NAMES: dict[ChecksumType, str] = {
+    ChecksumType.MD5: "Content-MD5",
+    ChecksumType.CRC_32: "Content-CRC32",
+    ChecksumType.CRC_32C: "Content-CRC32C",
+    ChecksumType.SHA_256: "Content-SHA256",
+    ChecksumType.SHA_512: "Content-SHA512",
+}
+_CRC_BYTES = 4
+
+_HASHLIB_NAMES = {ChecksumType.MD5: "md5", ChecksumType.SHA_256: "sha256", ChecksumType.SHA_512: "sha512"}
+
+
+class Hasher(Protocol):
+    """Takes bytes in order; `digest` may be asked for at any time and changes nothing."""
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Take more bytes."""
+        ...
+
+    def digest(self) -> bytes:
+        """Return the digest of all bytes so far; a CRC is 4 bytes, most significant first."""
+        ...
+
+
+class _Crc32:
+    __slots__ = ("_crc",)
+
+    def __init__(self) -> None:
+        self._crc = 0
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        self._crc = zlib.crc32(data, self._crc)
+
+    def digest(self) -> bytes:
+        return self._crc.to_bytes(_CRC_BYTES, "big")
+
+
+class _Crc32c:
+    __slots__ = ("_crc", "_extend")
+
+    def __init__(self) -> None:
+        from google_crc32c import extend
+
+        self._extend = extend
+        self._crc = 0
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        # The library takes bytes only; any other buffer has to be copied.
+        self._crc = self._extend(self._crc, data if isinstance(data, bytes) else bytes(data))
+
+    def digest(self) -> bytes:
+        return self._crc.to_bytes(_CRC_BYTES, "big")
+
+
+def new_hasher(kind: ChecksumType) -> Hasher:
+    """Return a hasher that has seen no bytes; UsageError for a kind this program does not know."""
+    if kind is ChecksumType.CRC_32C:
+        return _Crc32c()
+    if kind is ChecksumType.CRC_32:
+        return _Crc32()
+    name = _HASHLIB_NAMES.get(kind)
+    if name is None:
+        raise UsageError(
+            f"the data policy asks for checksums of type {kind}, which this program cannot compute",
+            hint=f"known types are {', '.join(ChecksumType.__members__)}; change the data policy or update ds3tool",
+        )
+    # MD5 guards against accidents here, not against people: FIPS builds of OpenSSL need to be told.
+    return hashlib.new(name, usedforsecurity=False)
+
+
+def digest_of(kind: ChecksumType, data: bytes | bytearray | memoryview) -> bytes:
+    """Return the digest of `data`."""
+    hasher = new_hasher(kind)
+    hasher.update(data)
+    return hasher.digest()
+
+
+def to_base64(digest: bytes) -> str:
+    """Return a digest as headers carry it."""
+    return b2a_base64(digest, newline=False).decode()
+
+
+def header_name(kind: ChecksumType) -> str:
+    """Return the header a digest of `kind` travels in; UsageError for a kind this program does not know."""
+    name = HEADER_NAMES.get(kind)
+    if name is None:
+        new_hasher(kind)  # raises, and says it well
+        raise AssertionError(kind)
+    return name
+
+
+def from_headers(headers: Mapping[str, str]) -> tuple[ChecksumType, str] | None:
+    """Return kind and digest (base64) of the checksum header in a reply's headers, or None when there is none.
+
+    `headers` must look names up without regard to case, as `messages.Headers` does.
+    """
+    for kind, name in HEADER_NAMES.items():
+        value = headers.get(name)
+        if value:
+            return kind, value.strip()
+    return None
