@@ -1,0 +1,419 @@
+"""XML, in and out: a strict, bounded, streaming reader over expat, and a writer in blocks of known length.
+
+Reading refuses DOCTYPE, and with it every entity but the five built-in ones; it bounds depth, attributes, the size
+of one tag or text, of one item and of the whole document. Name spaces are ignored. Whatever is not XML, or ends
+early, is a ProtocolError that says what was being read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Generic, NoReturn, TypeVar
+from xml.parsers import expat
+
+from ds3tool.errors import ProtocolError, UsageError
+from ds3tool.protocol.model import BlobColumns
+
+T = TypeVar("T")
+
+MAX_DEPTH = 64
+MAX_ATTRIBUTES = 64
+# A tag holds a key of at most a few kilobytes; a message or a summary may be a longer text.
+MAX_TOKEN_BYTES = 256 * 1024
+MAX_TEXT_CHARACTERS = 1024 * 1024
+# One item of a list: an object of 1,000 blobs on three tapes has about 100,000 elements.
+MAX_ITEM_ELEMENTS = 1_000_000
+
+# Bounds of whole documents: one value; a page of a list; a list whose length the request decides.
+SMALL_DOCUMENT_BYTES = 16 * 1024 * 1024
+PAGE_BYTES = 256 * 1024 * 1024
+JOB_DOCUMENT_BYTES = 4 * 1024 * 1024 * 1024
+
+# Fewer and larger calls of expat are cheaper; a piece that is too large would outgrow the token bound unseen.
+_FEED_BYTES = 64 * 1024
+_MAX_FEED_BYTES = 256 * 1024
+
+
+class Element:
+    """One element: its local name, its attributes without name-spaced ones, its children and its own text."""
+
+    __slots__ = ("attributes", "children", "name", "text")
+
+    def __init__(self, name: str, attributes: dict[str, str]) -> None:
+        self.name = name
+        self.attributes = attributes
+        self.children: list[Element] = []
+        self.text = ""
+
+    def __repr__(self) -> str:
+        return f"<Element {self.name} with {len(self.children)} children>"
+
+    def child(self, name: str) -> Element | None:
+        """Return the first child called `name`, or None."""
+        for one in self.children:
+            if one.name == name:
+                return one
+        return None
+
+    def all(self, name: str) -> Iterator[Element]:
+        """Yield the children called `name`, in order."""
+        for one in self.children:
+            if one.name == name:
+                yield one
+
+    def value(self, name: str) -> str | None:
+        """Return the text of the first child called `name`; None when it is not there or empty."""
+        one = self.child(name)
+        return one.text or None if one is not None else None
+
+
+def _local(name: str) -> str:
+    return name.rpartition(":")[2]
+
+
+def _local_attributes(attributes: dict[str, str]) -> dict[str, str]:
+    # Those of another name space (`xmlns:x`, `x:Name`) are none of ours and must not stand in for ours.
+    return {name: value for name, value in attributes.items() if ":" not in name}
+
+
+class _Document:
+    """One document being read: feeds expat, and turns everything that goes wrong into ProtocolError."""
+
+    def __init__(self, what: str, max_bytes: int) -> None:
+        self._what = what
+        self._max_bytes = max_bytes
+        self._parser = expat.ParserCreate()
+        self._parser.buffer_text = True
+        self._parser.StartDoctypeDeclHandler = self._doctype
+
+    @property
+    def parser(self) -> expat.XMLParserType:
+        return self._parser
+
+    def refuse(self, why: str) -> NoReturn:
+        raise ProtocolError(f"cannot read {self._what}: {why}")
+
+    def _doctype(self, *_: object) -> None:
+        self.refuse("it declares a document type, which no appliance sends")
+
+    def read(self, blocks: Iterable[bytes]) -> None:
+        """Feed the whole document to the handlers that the caller has set."""
+        parser, fed = self._parser, 0
+        try:
+            for piece in _pieces(blocks):
+                fed += len(piece)
+                if fed > self._max_bytes:
+                    self.refuse(f"it is larger than {self._max_bytes} bytes")
+                parser.Parse(piece, False)
+                if fed - parser.CurrentByteIndex > MAX_TOKEN_BYTES:
+                    self.refuse(f"it has a tag of more than {MAX_TOKEN_BYTES} bytes")
+            if not fed:
+                self.refuse("it is empty")
+            parser.Parse(b"", True)
+        except expat.ExpatError as error:
+            raise ProtocolError(
+                f"cannot read {self._what}: it is not XML, or not all of it: {expat.ErrorString(error.code)}, "
+                f"line {error.lineno}, column {error.offset}"
+            ) from error
+        except (ValueError, LookupError) as error:  # an encoding that Python does not have, or has in several bytes
+            raise ProtocolError(f"cannot read {self._what}: {error}") from error
+        finally:
+            # Handlers refer to the reader and the reader to the parser: undone by hand, not by the collector.
+            parser.StartElementHandler = parser.EndElementHandler = None
+            parser.CharacterDataHandler = parser.StartDoctypeDeclHandler = None
+
+
+def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes in pieces of 64 to 256 KiB; only the last may be smaller."""
+    waiting: list[bytes] = []
+    size = 0
+    for block in blocks:
+        waiting.append(block)
+        size += len(block)
+        if size >= _FEED_BYTES:
+            whole = waiting[0] if len(waiting) == 1 else b"".join(waiting)
+            waiting, size = [], 0
+            if len(whole) <= _MAX_FEED_BYTES:
+                yield whole
+            else:
+                for start in range(0, len(whole), _MAX_FEED_BYTES):
+                    yield whole[start : start + _MAX_FEED_BYTES]
+    if size:
+        yield b"".join(waiting)
+
+
+def read_items(
+    blocks: Iterable[bytes],
+    on_item: Callable[[Element], None],
+    *,
+    what: str,
+    root: str | tuple[str, ...],
+    max_bytes: int = PAGE_BYTES,
+) -> Element:
+    """Read a document, hand each direct child of its root to `on_item`, and return the root without children.
+
+    A child is forgotten once handed over, so memory holds one at a time. `root` names the elements that may
+    stand at the top. ProtocolError for anything else.
+    """
+    document = _Document(what, max_bytes)
+    roots = (root,) if isinstance(root, str) else root
+    top: Element | None = None
+    path: list[Element] = []
+    elements = 0
+    text: list[str] = []
+    text_size = 0
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal top, elements, text_size
+        if len(attributes) > MAX_ATTRIBUTES:
+            document.refuse(f"it has an element with {len(attributes)} attributes")
+        if len(path) >= MAX_DEPTH:
+            document.refuse(f"its elements are nested deeper than {MAX_DEPTH}")
+        element = Element(_local(name), _local_attributes(attributes) if attributes else {})
+        if path:
+            elements += 1
+            if elements > MAX_ITEM_ELEMENTS:
+                document.refuse(f"one of its items has more than {MAX_ITEM_ELEMENTS} elements")
+            if len(path) > 1:
+                path[-1].children.append(element)
+        else:
+            if element.name not in roots:
+                document.refuse(f"its root is {element.name[:40]!r}, not {' or '.join(roots)}")
+            top = element
+        if text:
+            path[-1].text += "".join(text)
+            text.clear()
+        text_size = 0
+        path.append(element)
+
+    def end(_: str) -> None:
+        nonlocal elements, text_size
+        element = path.pop()
+        if text:
+            element.text += "".join(text)
+            text.clear()
+        text_size = 0
+        if element.children and not element.text.strip():
+            element.text = ""  # layout
+        if len(path) == 1:
+            elements = 0
+            on_item(element)
+
+    def characters(data: str) -> None:
+        nonlocal text_size
+        if len(path) > 1:
+            text_size += len(data)
+            if text_size > MAX_TEXT_CHARACTERS or len(path[-1].text) > MAX_TEXT_CHARACTERS:
+                document.refuse(f"it has a text of more than {MAX_TEXT_CHARACTERS} characters")
+            text.append(data)
+
+    document.parser.StartElementHandler = start
+    document.parser.EndElementHandler = end
+    document.parser.CharacterDataHandler = characters
+    document.read(blocks)
+    assert top is not None  # expat accepts no document without a root
+    return top
+
+
+def read_tree(
+    blocks: Iterable[bytes], *, what: str, root: str | tuple[str, ...], max_bytes: int = SMALL_DOCUMENT_BYTES
+) -> Element:
+    """Read a small document whole and return its root."""
+    children: list[Element] = []
+    top = read_items(blocks, children.append, what=what, root=root, max_bytes=max_bytes)
+    top.children = children
+    return top
+
+
+class ChunkRows:
+    """A chunk as it is read: its attributes and its blobs as columns."""
+
+    __slots__ = ("attributes", "blobs")
+
+    def __init__(self, attributes: dict[str, str]) -> None:
+        self.attributes = attributes
+        self.blobs = BlobColumns()
+
+
+class JobRows:
+    """A `MasterObjectList` as it is read: the root's attributes, those of each node, and the chunks."""
+
+    __slots__ = ("attributes", "chunks", "nodes")
+
+    def __init__(self) -> None:
+        self.attributes: dict[str, str] = {}
+        self.nodes: list[dict[str, str]] = []
+        self.chunks: list[ChunkRows] = []
+
+
+_TRUTH = {"true": True, "false": False, "": False}
+
+
+def read_job(
+    blocks: Iterable[bytes], *, what: str, root: str = "MasterObjectList", max_bytes: int = JOB_DOCUMENT_BYTES
+) -> JobRows:
+    """Read a job's document into columns, without making anything per blob but its name.
+
+    With `root` "Objects" the document is one chunk by itself. Of a blob, `Name`, `Offset` and `Length` must be
+    there; a missing `InCache` means False. An integer `Version`, of releases before 5.0, names nothing that can
+    be asked for and is passed over.
+    """
+    document = _Document(what, max_bytes)
+    rows = JobRows()
+    # Depth of the chunk elements: below the root, or the root itself.
+    chunk_depth = 1 if root == "Objects" else 2
+    blob_depth = chunk_depth + 1
+    depth = 0
+    in_chunk = in_nodes = False
+    columns = BlobColumns()
+    last_key = ""
+    add_key = columns.keys.append
+    add_offset = columns.offsets.append
+    add_length = columns.lengths.append
+    add_in_cache = columns.in_cache.append
+    add_version = columns.version_ids.append
+
+    def open_chunk(attributes: dict[str, str]) -> None:
+        nonlocal columns, add_key, add_offset, add_length, add_in_cache, add_version
+        chunk = ChunkRows(_local_attributes(attributes))
+        rows.chunks.append(chunk)
+        columns = chunk.blobs
+        add_key = columns.keys.append
+        add_offset = columns.offsets.append
+        add_length = columns.lengths.append
+        add_in_cache = columns.in_cache.append
+        add_version = columns.version_ids.append
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth, in_chunk, in_nodes, last_key
+        depth += 1
+        if len(attributes) > MAX_ATTRIBUTES:
+            document.refuse(f"it has an element with {len(attributes)} attributes")
+        if depth == blob_depth and in_chunk:
+            if name != "Object" and _local(name) != "Object":
+                return
+            try:
+                key, offset, length = attributes["Name"], attributes["Offset"], attributes["Length"]
+            except KeyError as error:
+                document.refuse(f"a blob of it has no {error.args[0]}")
+            if not (offset.isdigit() and length.isdigit() and key):
+                document.refuse(f"a blob of it is named {key[:80]!r}, offset {offset[:20]!r}, length {length[:20]!r}")
+            in_cache = attributes.get("InCache", "")
+            truth = _TRUTH.get(in_cache)
+            if truth is None:
+                truth = _TRUTH.get(in_cache.lower())
+                if truth is None:
+                    document.refuse(f"a blob of it has InCache={in_cache[:20]!r}")
+            if key == last_key:
+                key = last_key  # blobs of one object share its text
+            else:
+                last_key = key
+            try:
+                add_offset(int(offset))
+                add_length(int(length))
+            except (OverflowError, ValueError):
+                document.refuse(f"a blob of it has offset {offset[:20]!r} and length {length[:20]!r}")
+            add_key(key)
+            add_in_cache(truth)
+            add_version(attributes.get("VersionId") or None)
+            return
+        if depth == chunk_depth:
+            local = _local(name)
+            in_chunk = local == "Objects"
+            in_nodes = local == "Nodes"
+            if in_chunk:
+                open_chunk(attributes)
+        elif depth == blob_depth and in_nodes and _local(name) == "Node":
+            rows.nodes.append(_local_attributes(attributes))
+        elif depth > MAX_DEPTH:
+            document.refuse(f"its elements are nested deeper than {MAX_DEPTH}")
+        if depth == 1:
+            if _local(name) != root:
+                document.refuse(f"its root is {_local(name)[:40]!r}, not {root}")
+            rows.attributes = _local_attributes(attributes)
+
+    def end(_: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    document.parser.StartElementHandler = start
+    document.parser.EndElementHandler = end
+    document.read(blocks)
+    return rows
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------
+
+_ITEMS_PER_BLOCK = 1024
+_SPECIAL = re.compile('[&<>"\x00-\x1f\ud800-\udfff\ufffe\uffff]')
+_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_IN_TEXT = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
+_TEXT_TABLE = str.maketrans(_IN_TEXT)
+_ATTRIBUTE_TABLE = str.maketrans({**_IN_TEXT, '"': "&quot;"})
+
+# Joins names for one test over many; legal in XML, so it can hide nothing and can start nothing.
+_BETWEEN = " "
+
+
+def _check(text: str) -> None:
+    bad = _ILLEGAL.search(text)
+    if bad is not None:
+        raise UsageError(
+            f"{text!a} holds U+{ord(bad[0]):04X}, which XML 1.0 cannot carry: no job and no list of keys can name it",
+            hint="give the object another key",
+        )
+
+
+def attribute(text: str) -> str:
+    """Return `text` escaped for an attribute in double quotes; UsageError for what XML 1.0 cannot carry."""
+    if _SPECIAL.search(text) is None:
+        return text
+    _check(text)
+    return text.translate(_ATTRIBUTE_TABLE)
+
+
+def content(text: str) -> str:
+    """Return `text` escaped as an element's content; UsageError for what XML 1.0 cannot carry."""
+    if _SPECIAL.search(text) is None:
+        return text
+    _check(text)
+    return text.translate(_TEXT_TABLE)
+
+
+class ItemsBody(Generic[T]):
+    """A document of one root around many items, made in blocks: a `BlockBody`.
+
+    `write` turns a slice of the items into text. The length comes from a first walk, which also finds every name
+    that cannot be sent, before anything is.
+    """
+
+    __slots__ = ("_items", "_length", "_root", "_write")
+
+    def __init__(self, root: str, items: Sequence[T], write: Callable[[Sequence[T]], str]) -> None:
+        self._root = root
+        self._items = items
+        self._write = write
+        self._length = sum(map(len, self))
+
+    @property
+    def length(self) -> int:
+        """Bytes in all."""
+        return self._length
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield f"<{self._root}>".encode()
+        for start in range(0, len(self._items), _ITEMS_PER_BLOCK):
+            yield self._write(self._items[start : start + _ITEMS_PER_BLOCK]).encode()
+        yield f"</{self._root}>".encode()
+
+
+def write_items(root: str, items: Sequence[T], write: Callable[[Sequence[T]], str]) -> bytes | ItemsBody[T]:
+    """Return the document of `root` around `items`: as bytes when it is small, else in blocks."""
+    body = ItemsBody(root, items, write)
+    return b"".join(body) if len(items) <= _ITEMS_PER_BLOCK else body
+
+
+def any_special(texts: Iterable[str]) -> bool:
+    """Return whether any of `texts` needs escaping or refusing; one test over all of them."""
+    return _SPECIAL.search(_BETWEEN.join(texts)) is not None
