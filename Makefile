@@ -1,0 +1,43 @@
+# `make demo` and `make test` are all a newcomer needs; each makes its virtual environment when there is none.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint types dist clean
+
+help:
+	@echo "make demo   archive, persist, eject, restore and verify on the embedded appliance"
+	@echo "make test   tests, types, lint, import arrows, README"
+	@echo "make dist   sdist and wheel"
+	@echo "make clean  remove what the others made"
+
+$(VENV)/demo.stamp: setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/test.stamp: setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/demo.stamp
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/ds3tool demo
+
+test: $(VENV)/test.stamp lint types
+	$(BIN)/python -m pytest -n 2 -q
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/test.stamp
+	$(BIN)/mypy
+
+dist: $(VENV)/test.stamp
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
