@@ -22,8 +22,6 @@ setup(
     packages=find_packages(include=["ds3tool", "ds3tool.*"]),
     package_data={"ds3tool": ["py.typed"]},
     install_requires=[
-        "boto3>=1.35",
-        "filelock>=3.12",
         "google-crc32c>=1.5",
         "platformdirs>=4.0",
         "rich>=13.7",
@@ -33,6 +31,7 @@ setup(
     ],
     extras_require={
         "dev": [
+            "boto3>=1.35",
             "build>=1.2",
             "h11>=0.14",
             "hypothesis>=6.100",
