@@ -22,13 +22,15 @@ import stat
 import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from typing import TYPE_CHECKING, Any
 
 from ds3tool.errors import ConfigError
 from ds3tool.transport.settings import DEFAULT_MAX_RETRY_SECONDS, ConnectionSettings
+
+if TYPE_CHECKING:
+    from ds3tool.transport.dial import Place
 
 # Keys of a `[profile.NAME]` table, in the order people read them, and the type each must have.
 PROFILE_KEYS: dict[str, type] = {
@@ -141,6 +143,18 @@ def named_profile(config: Config, name: str | None) -> Profile | None:
     return profile
 
 
+def laid_over(places: Sequence[Profile]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the value of each key that some place sets, and the first place that does, both by key."""
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for place in places:
+        for key in PROFILE_KEYS:
+            value = getattr(place, key)
+            if value is not None and key not in values:
+                values[key], origins[key] = value, place.origin
+    return values, origins
+
+
 def resolve(
     places: Sequence[Profile],
     *,
@@ -154,25 +168,25 @@ def resolve(
     Without a proxy in any place, `http_proxy`, `https_proxy` and `no_proxy` decide. Raises ConfigError when the
     address or a key is missing.
     """
-    values, origins = _first_said(places)
+    from ds3tool.transport.dial import is_loopback, parse_place
+
+    values, origins = laid_over(places)
     missing = [key for key in _REQUIRED if key not in values]
     if missing:
         raise ConfigError(
             f"no {' and no '.join(key.replace('_', ' ') for key in missing)} is known",
             hint=f"set {', '.join(_VARIABLES[key] for key in missing)}, or write a profile with: ds3tool config init",
         )
-    endpoint = split_endpoint(values["endpoint"], origin=origins["endpoint"])
+    endpoint = parse_place(values["endpoint"], what=f"the endpoint ({origins['endpoint']})")
     proxy = forced_proxy
-    if proxy is not None:
-        origins["proxy"] = "--proxy"
-    elif not _is_loopback(endpoint.hostname or ""):
+    if proxy is None and is_loopback(endpoint.host):
+        origins.pop("proxy", None)
+    elif proxy is None:
         proxy = values.get("proxy")
         if proxy is None:
             proxy, variable = _proxy_from_environment(endpoint, os.environ if environ is None else environ)
             if variable is not None:
                 origins["proxy"] = variable
-    else:
-        origins.pop("proxy", None)
     connection = ConnectionSettings(
         endpoint=values["endpoint"],
         access_key=values["access_key"],
@@ -199,25 +213,6 @@ def load_connection(
     profile = named_profile(config, name if name is not None else variables.get("DS3TOOL_PROFILE") or None)
     places = [surroundings] if profile is None else [surroundings, profile]
     return resolve(list(reversed(places)) if name is not None else places, environ=variables).connection
-
-
-def split_endpoint(endpoint: str, *, origin: str) -> SplitResult:
-    """Return the parts of `http://host[:port]`, `https://host[:port]` or `host[:port]` (http).
-
-    Raises ConfigError for anything else, naming the place it came from.
-    """
-    text = endpoint if "://" in endpoint else f"http://{endpoint}"
-    try:
-        parts = urlsplit(text)
-        wrong = parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0
-    except ValueError:
-        wrong = True
-    if wrong or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
-        raise ConfigError(
-            f"{endpoint!r} ({origin}) is not an appliance's address",
-            hint="write http://HOST, https://HOST or HOST:PORT",
-        )
-    return parts
 
 
 def set_values(path: Path, values: Mapping[str, str | bool], *, profile: str | None) -> None:
@@ -287,17 +282,6 @@ def _refuse_unknown(path: Path, place: str, table: Mapping[str, Any], known: Seq
         )
 
 
-def _first_said(places: Sequence[Profile]) -> tuple[dict[str, Any], dict[str, str]]:
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for place in places:
-        for item in fields(place):
-            value = getattr(place, item.name)
-            if item.name != "origin" and value is not None and item.name not in values:
-                values[item.name], origins[item.name] = value, place.origin
-    return values, origins
-
-
 def _write_private(path: Path, text: str) -> None:
     # Beside the target (through a link, beside what it points to), so that the replacement is one step.
     target = Path(os.path.realpath(path))
@@ -318,20 +302,11 @@ def _write_private(path: Path, text: str) -> None:
         raise ConfigError(f"cannot write the configuration file {path}: {error.strerror}") from error
 
 
-def _is_loopback(host: str) -> bool:
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
-
-
-def _proxy_from_environment(endpoint: SplitResult, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
+def _proxy_from_environment(endpoint: Place, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
     # HTTP_PROXY in capitals is left alone, as curl does: a web server sets it from a request's Proxy header.
     names = ["http_proxy"] if endpoint.scheme == "http" else ["https_proxy", "HTTPS_PROXY"]
     exceptions = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-    if _is_excepted(endpoint.hostname or "", endpoint.port, exceptions):
+    if _is_excepted(endpoint.host, endpoint.port, exceptions):
         return None, None
     for name in (*names, "all_proxy", "ALL_PROXY"):
         if environ.get(name):
@@ -340,7 +315,7 @@ def _proxy_from_environment(endpoint: SplitResult, environ: Mapping[str, str]) -
     return None, None
 
 
-def _is_excepted(host: str, port: int | None, exceptions: str) -> bool:
+def _is_excepted(host: str, port: int, exceptions: str) -> bool:
     """Whether a `no_proxy` list names the host: itself, a domain above it, a network it is in, or `*`."""
     for entry in re.split(r"[\s,]+", exceptions.strip().lower()):
         name, _, entry_port = entry.partition(":") if entry.count(":") == 1 else (entry, "", "")

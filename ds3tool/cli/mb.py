@@ -9,9 +9,12 @@ import typer
 from ds3tool.addresses import parse_bucket
 from ds3tool.cli import messages
 from ds3tool.cli.options import command
+from ds3tool.cli.output import Field, OutputFormat
 from ds3tool.cli.settings import Settings, connect
 
 app = typer.Typer(add_completion=False)
+
+_MADE: list[Field[str]] = [Field("bucket", lambda bucket: bucket)]
 
 
 @command(app, "mb", examples=["ds3tool mb ds3://archive", "ds3tool mb ds3://archive --data-policy dual-copy"])
@@ -20,7 +23,7 @@ def make_bucket(
     *,
     data_policy: Annotated[
         str | None,
-        typer.Option("--data-policy", metavar="NAME", help="The policy's name or id; else the user's default."),
+        typer.Option("--data-policy", metavar="NAME", help="The policy's name or id; else the user's default one."),
     ] = None,
     settings: Settings,
 ) -> None:
@@ -29,3 +32,5 @@ def make_bucket(
     with connect(settings) as client:
         client.create_bucket(bucket, data_policy=data_policy)
     messages.note(f"made ds3://{bucket}", quiet=settings.quiet)
+    if settings.output is not OutputFormat.TABLE:
+        settings.results().record(bucket, _MADE)

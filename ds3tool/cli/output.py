@@ -195,6 +195,13 @@ class Output:
         """Print one line as it is, made safe; for results that have no shape, such as a path."""
         self._write(printable(text) + "\n", flush=True)
 
+    def scalar(self, value: T, field: Field[T]) -> None:
+        """Show one value: a bare line for people, a record in the other shapes."""
+        if self.shape is OutputFormat.TABLE:
+            self.line(field.cell(value))
+        else:
+            self.record(value, [field])
+
     def flush(self) -> None:
         """Hand everything to the reader; raises OutputClosedError when there is none."""
         self._write("", flush=True)

@@ -126,15 +126,19 @@ class Settings:
 
         return user_state_path("ds3tool")
 
-    def resolve(self) -> Resolved:
-        """Return the connection and where each part of it came from; raises ConfigError when it is incomplete."""
+    def places(self) -> list[Profile]:
+        """Return what each place says of the connection, the one that wins first; raises ConfigError."""
         config = profiles.read_config(self.config_file, required=self.config_path is not None)
         profile = profiles.named_profile(config, self.profile)
         places = [self.flags, self.environment]
         if profile is not None:
             places.insert(1 if self.profile_is_forced else 2, profile)
+        return places
+
+    def resolve(self) -> Resolved:
+        """Return the connection and where each part of it came from; raises ConfigError when it is incomplete."""
         return profiles.resolve(
-            places,
+            self.places(),
             forced_proxy=self.flags.proxy or self.environment.proxy,
             max_retry_seconds=self.max_retry_seconds,
             environ=os.environ,

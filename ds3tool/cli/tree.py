@@ -20,7 +20,18 @@ _HOST = "This host"
 
 # Name of each command, the module whose `app` holds it, and the panel of the help it stands in.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "ls": ("ds3tool.cli.ls", _LOOK),
+    "stat": ("ds3tool.cli.stat", _LOOK),
+    "where": ("ds3tool.cli.where", _LOOK),
     "mb": ("ds3tool.cli.mb", _CHANGE),
+    "rb": ("ds3tool.cli.rb", _CHANGE),
+    "rm": ("ds3tool.cli.rm", _CHANGE),
+    "job": ("ds3tool.cli.job", _APPLIANCE),
+    "tape": ("ds3tool.cli.tape", _APPLIANCE),
+    "cache": ("ds3tool.cli.cache", _APPLIANCE),
+    "config": ("ds3tool.cli.config", _HOST),
+    "doctor": ("ds3tool.cli.doctor", _HOST),
+    "sim": ("ds3tool.cli.sim", _HOST),
 }
 
 _HELP = """

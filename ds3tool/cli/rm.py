@@ -1,0 +1,199 @@
+"""`ds3tool rm`: remove objects."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
+
+from ds3tool.cli import messages
+from ds3tool.cli.failures import FAILURE_FIELDS, Failure, failures_of, judged
+from ds3tool.cli.options import command
+from ds3tool.cli.output import Field, Output, OutputFormat
+from ds3tool.cli.prompts import confirm
+from ds3tool.cli.selection import Selection, missing_key, parse_selection, refuse_ambiguous, selected_objects
+from ds3tool.cli.settings import Settings, connect
+from ds3tool.errors import NotFoundError, UsageError
+from ds3tool.protocol import names
+from ds3tool.protocol.model import DeleteFailure
+from ds3tool.sizes import format_size
+
+if TYPE_CHECKING:
+    from ds3tool.client import Ds3Client
+
+app = typer.Typer(add_completion=False)
+
+_MISSING_CODES = frozenset({names.NO_SUCH_KEY, names.OBJECT_NOT_FOUND, names.NOT_FOUND})
+
+
+@dataclass
+class Removal:
+    """What one run removed, and what it could not."""
+
+    removed: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedObject:
+    """One object that is gone."""
+
+    bucket: str
+    key: str
+
+
+REMOVAL_FIELDS: list[Field[Removal]] = [
+    Field("objects", lambda removal: removal.removed),
+    Field("failed", lambda removal: failures_of(tuple(removal.failures))),
+]
+REMOVED_FIELDS: list[Field[RemovedObject]] = [
+    Field("bucket", lambda removed: removed.bucket),
+    Field("key", lambda removed: removed.key),
+    Field("removed", lambda _: True),
+]
+
+
+@command(
+    app,
+    "rm",
+    examples=[
+        "ds3tool rm ds3://archive/2024/reel-1.mxf",
+        "ds3tool rm -r ds3://archive/2024/",
+        "ds3tool rm --yes 'ds3://archive/2024/*.tmp'",
+    ],
+)
+def remove(
+    addresses: Annotated[list[str], typer.Argument(metavar="ds3://BUCKET/KEY...", help="What to remove.")],
+    *,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", metavar="", help="Everything below each address; asks first.")
+    ] = False,
+    version_id: Annotated[
+        str | None, typer.Option("--version-id", metavar="ID", help="This version of the one object.")
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", metavar="", help="Wildcards and a slash at the end stand for themselves.")
+    ] = False,
+    settings: Settings,
+) -> None:
+    """Remove objects; data on tape are only marked as deleted.
+
+    With -r an address is read as ending in a slash, so that logs never means logs-2024/x. Everything below a prefix,
+    and whatever a pattern selects, is counted first and asked about, unless --yes.
+    """
+    selections = [parse_selection(address, recursive=recursive, raw=raw) for address in addresses]
+    _refuse_unclear(selections, recursive=recursive, version_id=version_id)
+    output = settings.results()
+    with connect(settings) as client:
+        if version_id is not None:
+            removal = _remove_version(client, selections[0], version_id)
+        elif all(selection.whole for selection in selections):
+            removal = _remove_keys(client, selections, output)
+        else:
+            removal = _remove_selected(client, selections, settings, output)
+    _show(removal, output, settings)
+
+
+def _refuse_unclear(selections: list[Selection], *, recursive: bool, version_id: str | None) -> None:
+    for selection in selections:
+        if not selection.whole and not recursive and selection.pattern is None:
+            if not selection.prefix:
+                raise UsageError(
+                    f"{selection} is a bucket",
+                    hint=f"empty it with: ds3tool rm -r {selection}, remove it with: ds3tool rb",
+                )
+            raise UsageError(
+                f"{selection} is a prefix",
+                hint="add -r to remove everything below, or --raw for the object of that name",
+            )
+    if version_id is not None and (len(selections) != 1 or not selections[0].whole):
+        raise UsageError(
+            "--version-id names one version of one object", hint="give one address, without -r or wildcards"
+        )
+
+
+def _remove_version(client: Ds3Client, selection: Selection, version_id: str) -> Removal:
+    client.delete_object(selection.bucket, selection.prefix, version_id=version_id)
+    return Removal(1)
+
+
+def _remove_keys(client: Ds3Client, selections: list[Selection], output: Output) -> Removal:
+    if len(selections) == 1:
+        bucket, key = selections[0].bucket, selections[0].prefix
+        try:
+            client.delete_object(bucket, key)
+        except NotFoundError as error:
+            raise missing_key(client, bucket, key) from error
+        output.event(RemovedObject(bucket, key), REMOVED_FIELDS)
+        return Removal(1)
+    return _remove_batches(client, ((selection.bucket, selection.prefix) for selection in selections), output)
+
+
+def _remove_selected(client: Ds3Client, selections: list[Selection], settings: Settings, output: Output) -> Removal:
+    for selection in selections:
+        if selection.pattern is not None:
+            refuse_ambiguous(client, selection, selection.text.partition("://")[2].partition("/")[2])
+    if settings.assume_yes:
+        found = (
+            (selection.bucket, item.key) for selection in selections for item in selected_objects(client, selection)
+        )
+        return _remove_batches(client, found, output)
+    # What is removed is what was counted and agreed to: the keys wait in a temporary file, not in memory.
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass") as kept:
+        objects, total = _keep_keys(client, selections, kept)
+        where = " and ".join(map(str, selections[:3])) + (" and more" if len(selections) > 3 else "")
+        if objects:
+            confirm(f"Remove {objects:,} objects ({format_size(total)}) of {where}?", settings)
+        kept.seek(0)
+        return _remove_batches(client, ((bucket, key) for bucket, key in map(json.loads, kept)), output)
+
+
+def _keep_keys(client: Ds3Client, selections: list[Selection], kept: IO[str]) -> tuple[int, int]:
+    objects = total = 0
+    for selection in selections:
+        for item in selected_objects(client, selection):
+            kept.write(json.dumps([selection.bucket, item.key]) + "\n")
+            objects += 1
+            total += item.size
+    return objects, total
+
+
+def _remove_batches(client: Ds3Client, keys: Iterable[tuple[str, str]], output: Output) -> Removal:
+    removal = Removal()
+    for bucket, batch in _batches(keys):
+        for result in client.delete_objects(bucket, batch):
+            removal.removed += len(result.deleted)
+            for key in result.deleted:
+                output.event(RemovedObject(bucket, key), REMOVED_FIELDS)
+            removal.failures += map(_failure, result.failures)
+    return removal
+
+
+def _batches(keys: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    for bucket, group in itertools.groupby(keys, key=lambda pair: pair[0]):
+        while batch := [key for _, key in itertools.islice(group, names.MAX_KEYS_PER_REQUEST)]:
+            yield bucket, batch
+
+
+def _failure(failure: DeleteFailure) -> Failure:
+    return Failure(failure.key, failure.message or failure.code, missing=failure.code in _MISSING_CODES)
+
+
+def _show(removal: Removal, output: Output, settings: Settings) -> None:
+    error = judged(tuple(removal.failures), done=removal.removed, what="objects could not be removed")
+    if output.shape is OutputFormat.JSON:
+        output.finish(removal, REMOVAL_FIELDS, error)
+        return
+    if output.shape is OutputFormat.NDJSON:
+        for failure in removal.failures:
+            output.event(failure, FAILURE_FIELDS)
+    else:
+        output.records(removal.failures, FAILURE_FIELDS)
+    messages.note(f"removed {removal.removed:,} object{'' if removal.removed == 1 else 's'}", quiet=settings.quiet)
+    if error is not None:
+        raise error

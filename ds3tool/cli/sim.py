@@ -1,0 +1,231 @@
+"""`ds3tool sim`: the embedded appliance."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ds3tool.cli import messages
+from ds3tool.cli.appliances import RunningAppliance, find, recorded, running, stop
+from ds3tool.cli.options import command, group
+from ds3tool.cli.output import Field, OutputFormat
+from ds3tool.cli.settings import Settings
+from ds3tool.errors import Ds3Error, UsageError
+from ds3tool.sizes import parse_duration, parse_size
+
+app = group("sim", "Run an embedded appliance: a whole one in a process, with a cache and tapes.")
+
+_ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+
+Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where it listens.")]
+Port = Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes any free one.")]
+Directory = Annotated[
+    Path | None,
+    typer.Option("--dir", metavar="DIR", help="Where its state is kept, and continued; else it goes with it."),
+]
+AccessKey = Annotated[str | None, typer.Option("--access-key", metavar="ID", help="Else one is made up.")]
+SecretKey = Annotated[
+    str | None,
+    typer.Option("--secret-key", metavar="KEY", help="Else one is made up; others on this host can read it."),
+]
+BlobSize = Annotated[str | None, typer.Option("--blob-size", metavar="SIZE", help="Blobs of a put, as in 64MiB.")]
+ChunkSize = Annotated[str | None, typer.Option("--chunk-size", metavar="SIZE", help="Most bytes of a chunk.")]
+CacheSize = Annotated[str | None, typer.Option("--cache-size", metavar="SIZE", help="Room in the cache.")]
+RetryAfter = Annotated[
+    int | None, typer.Option("--retry-after", metavar="SECONDS", min=0, help="What its replies ask clients to wait.")
+]
+PersistDelay = Annotated[
+    str | None, typer.Option("--persist-delay", metavar="SECONDS", help="From a chunk's last byte to its way to tape.")
+]
+Tapes = Annotated[int | None, typer.Option("--tapes", metavar="N", min=0, help="Tapes in its library.")]
+Drives = Annotated[int | None, typer.Option("--drives", metavar="N", min=1, help="Tape drives.")]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Makes ids and keys repeatable.")]
+
+WhichDirectory = Annotated[Path | None, typer.Option("--dir", metavar="DIR", help="The one that lives in DIR.")]
+WhichPort = Annotated[int | None, typer.Option("--port", metavar="N", help="The one at this port.")]
+
+FIELDS: list[Field[RunningAppliance]] = [
+    Field("pid", lambda appliance: appliance.pid, right=True),
+    Field("endpoint", lambda appliance: appliance.endpoint),
+    Field("port", lambda appliance: appliance.port, tabled=False),
+    Field("access_key", lambda appliance: appliance.access_key),
+    Field("directory", lambda appliance: appliance.directory),
+]
+
+
+@command(
+    app,
+    "serve",
+    examples=["ds3tool sim serve", "ds3tool sim serve --dir ./appliance --blob-size 1MiB --cache-size 24MiB"],
+)
+def serve(
+    *,
+    host: Host = "127.0.0.1",
+    port: Port = 0,
+    directory: Directory = None,
+    access_key: AccessKey = None,
+    secret_key: SecretKey = None,
+    blob_size: BlobSize = None,
+    chunk_size: ChunkSize = None,
+    cache_size: CacheSize = None,
+    retry_after: RetryAfter = None,
+    persist_delay: PersistDelay = None,
+    tapes: Tapes = None,
+    drives: Drives = None,
+    seed: Seed = None,
+    settings: Settings,
+) -> None:
+    """Run an appliance in the foreground until it is interrupted.
+
+    When it accepts connections it prints the three lines that eval of a shell takes.
+    """
+    from ds3tool.simulator import Appliance, ApplianceSettings
+
+    asked = {
+        "access_key": access_key,
+        "secret_key": secret_key,
+        "blob_size": None if blob_size is None else parse_size(blob_size),
+        "chunk_size": None if chunk_size is None else parse_size(chunk_size),
+        "cache_size": None if cache_size is None else parse_size(cache_size),
+        "retry_after": retry_after,
+        "persist_delay": None if persist_delay is None else parse_duration(persist_delay),
+        "tapes": tapes,
+        "drives": drives,
+        "seed": seed,
+    }
+    built = dataclasses.replace(
+        ApplianceSettings(directory=None if directory is None else str(directory), host=host, port=port),
+        **{name: value for name, value in asked.items() if value is not None},
+    )
+    # Blocked before the appliance starts its threads, which inherit that: the signals wait for `sigwait`.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
+    with contextlib.ExitStack() as last:
+        appliance = Appliance(built)
+        closing = contextlib.ExitStack()
+        closing.callback(appliance.close)
+        with closing:
+            appliance.start()
+            record = RunningAppliance(
+                pid=os.getpid(),
+                host=host,
+                port=appliance.port,
+                directory=str(appliance.directory),
+                access_key=appliance.access_key,
+                secret_key=appliance.secret_key,
+            )
+            # On a stack of its own: whoever waits for the record to go wants the appliance closed by then.
+            last.enter_context(recorded(record, settings.state_path))
+            sys.stdout.write(record.exports)
+            sys.stdout.flush()
+            signal.sigwait(_ENDING_SIGNALS)
+
+
+@command(
+    app,
+    "start",
+    examples=['eval "$(ds3tool sim start)"', "ds3tool sim start --dir ./appliance --port 8080"],
+)
+def start(
+    *,
+    host: Host = "127.0.0.1",
+    port: Port = 0,
+    directory: Directory = None,
+    access_key: AccessKey = None,
+    secret_key: SecretKey = None,
+    blob_size: BlobSize = None,
+    chunk_size: ChunkSize = None,
+    cache_size: CacheSize = None,
+    retry_after: RetryAfter = None,
+    persist_delay: PersistDelay = None,
+    tapes: Tapes = None,
+    drives: Drives = None,
+    seed: Seed = None,
+    settings: Settings,
+) -> None:
+    """Run an appliance in the background; returns, with the lines for eval, when it accepts connections."""
+    options = {
+        "--host": host,
+        "--port": port,
+        "--dir": directory,
+        "--access-key": access_key,
+        "--secret-key": secret_key,
+        "--blob-size": blob_size,
+        "--chunk-size": chunk_size,
+        "--cache-size": cache_size,
+        "--retry-after": retry_after,
+        "--persist-delay": persist_delay,
+        "--tapes": tapes,
+        "--drives": drives,
+        "--seed": seed,
+    }
+    line = [sys.executable, "-m", "ds3tool", "sim", "serve", "--state-dir", str(settings.state_path)]
+    line += [f"{option}={value}" for option, value in options.items() if value is not None]
+    if settings.log_file is not None:
+        line += [f"--log-file={settings.log_file}", f"--log-format={settings.log_format}", *["-v"] * settings.verbosity]
+    sys.stdout.write(_started(line))
+    sys.stdout.flush()
+
+
+def _started(line: list[str]) -> str:
+    """Start `line` on its own and return what it prints once it listens; raises Ds3Error when it does not."""
+    # What it says later goes to a nameless file: it must not find a closed pipe.
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as told:
+        # Its own session: neither Ctrl-C nor the end of this terminal reaches it.
+        process = subprocess.Popen(  # noqa: S603  # our own program, with arguments that typer has checked
+            line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=told, start_new_session=True, text=True
+        )
+        assert process.stdout is not None
+        with process.stdout:
+            exports = "".join(process.stdout.readline() for _ in range(3))
+        if exports.count("\n") == 3:
+            return exports
+        code = process.wait()
+        told.seek(0)
+        reason = told.readline().strip().removeprefix("ds3tool: ") or "it did not say why"
+    if code == UsageError.exit_code:
+        raise UsageError(reason)
+    raise Ds3Error(f"the appliance did not start (exit code {code}): {reason}")
+
+
+@command(app, "stop", examples=["ds3tool sim stop", "ds3tool sim stop --port 8080"])
+def stop_appliance(*, directory: WhichDirectory = None, port: WhichPort = None, settings: Settings) -> None:
+    """Stop an appliance that runs on this host: the one started last, unless --dir or --port names one."""
+    appliance = find(settings.state_path, directory=directory, port=port)
+    stop(appliance)
+    messages.note(f"stopped the appliance at {appliance.endpoint}", quiet=settings.quiet)
+    if settings.output is not OutputFormat.TABLE:
+        settings.results().record(appliance, FIELDS)
+
+
+@command(app, "status", examples=["ds3tool sim status", "ds3tool sim status -o json"])
+def show_status(*, directory: WhichDirectory = None, port: WhichPort = None, settings: Settings) -> None:
+    """List the appliances that run on this host, the one started last at the end; exit code 4 when there is none."""
+    if directory is None and port is None:
+        appliances = running(settings.state_path) or [find(settings.state_path, directory=None, port=None)]
+    else:
+        appliances = [find(settings.state_path, directory=directory, port=port)]
+    settings.results().records(appliances, FIELDS)
+
+
+@command(app, "env", examples=['eval "$(ds3tool sim env)"'])
+def show_environment(*, directory: WhichDirectory = None, port: WhichPort = None, settings: Settings) -> None:
+    """Print the lines that point ds3tool and other clients to an appliance."""
+    appliance = find(settings.state_path, directory=directory, port=port)
+    if settings.output is OutputFormat.TABLE:
+        sys.stdout.write(appliance.exports)
+        return
+    variables: list[Field[RunningAppliance]] = [
+        Field("DS3_ENDPOINT", lambda each: each.endpoint),
+        Field("DS3_ACCESS_KEY", lambda each: each.access_key),
+        Field("DS3_SECRET_KEY", lambda each: each.secret_key),
+    ]
+    settings.results().record(appliance, variables)
