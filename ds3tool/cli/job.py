@@ -170,7 +170,7 @@ def _listed(
     client: Ds3Client, bucket: str | None, *, active: bool, completed: bool, canceled: bool
 ) -> Iterator[ListedJob]:
     if active:
-        yield from map(_from_job, client.list_jobs(bucket=bucket))
+        yield from (_from_job(job) for job in client.list_jobs(bucket=bucket) if job.status is JobStatus.IN_PROGRESS)
     bucket_names: dict[str, str] = {}
     for wanted, lister, status in (
         (completed, client.list_completed_jobs, JobStatus.COMPLETED),

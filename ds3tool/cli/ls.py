@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import heapq
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +13,7 @@ from ds3tool.cli.options import command
 from ds3tool.cli.output import Field
 from ds3tool.cli.selection import Selection, missing_key, parse_selection, selected_objects
 from ds3tool.cli.settings import Settings, connect
-from ds3tool.protocol.model import BucketSummary, ListedObject
+from ds3tool.protocol.model import BucketSummary, ListedObject, ListingPage
 from ds3tool.sizes import format_size
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def _entry_fields(*, versions: bool) -> list[Field[Entry]]:
             tabled=versions,
         ),
         Field("type", lambda entry: "prefix" if isinstance(entry, str) else "object", tabled=False),
-        Field("key", lambda entry: entry if isinstance(entry, str) else entry.key),
+        Field("key", _key),
     ]
 
 
@@ -124,14 +123,21 @@ def _key_and_prefix(client: Ds3Client, selection: Selection, *, versions: bool) 
 
 def _below(client: Ds3Client, selection: Selection, *, versions: bool) -> Iterator[Entry]:
     pages = client.listing_pages(selection.bucket, prefix=selection.prefix, delimiter="/", versions=versions)
-    entries = itertools.chain.from_iterable(
-        heapq.merge(page.objects, page.prefixes, key=lambda entry: entry if isinstance(entry, str) else entry.key)
-        for page in pages
-    )
-    first = next(entries, None)
-    if first is None:
-        if selection.prefix:
-            raise NothingThereError(f"there is nothing at {selection}")
-        return
-    yield first
-    yield from entries
+    found = False
+    for page in pages:
+        for entry in _in_order(page):
+            found = True
+            yield entry
+    if not found and selection.prefix:
+        raise NothingThereError(f"there is nothing at {selection}")
+
+
+def _in_order(page: ListingPage) -> Iterator[Entry]:
+    # The appliance tells objects and prefixes apart; each of the two is in its order.
+    objects: Iterable[Entry] = page.objects
+    prefixes: Iterable[Entry] = page.prefixes
+    return heapq.merge(objects, prefixes, key=_key)
+
+
+def _key(entry: Entry) -> str:
+    return entry if isinstance(entry, str) else entry.key

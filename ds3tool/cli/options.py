@@ -186,6 +186,17 @@ def with_shared_options(function: Command, *, only_remember: bool = False) -> Co
     return wrapper
 
 
+def help_text(text: str) -> str:
+    """Return a docstring for typer: each paragraph as one line, which it breaks where the terminal ends."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return _unmarked("\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))
+
+
+def _unmarked(text: str) -> str:
+    # Typer takes brackets for markup.
+    return text.replace("[", "\\[")
+
+
 def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable[[Command], Command]:
     """Register a function as the command `name` of `app`, with the shared options and its examples in the help.
 
@@ -194,8 +205,9 @@ def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable
 
     def register(function: Command) -> Command:
         lines = ["Examples:", *(f"  {example}" for example in examples), "", "Exit codes: ds3tool --help"]
-        # Brackets would be read as markup.
-        app.command(name, epilog="\n".join(lines).replace("[", "\\["))(with_shared_options(function))
+        app.command(name, help=help_text(function.__doc__ or ""), epilog=_unmarked("\n".join(lines)))(
+            with_shared_options(function)
+        )
         return function
 
     return register

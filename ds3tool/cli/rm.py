@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Annotated
 
@@ -165,19 +165,13 @@ def _keep_keys(client: Ds3Client, selections: list[Selection], kept: IO[str]) ->
 
 def _remove_batches(client: Ds3Client, keys: Iterable[tuple[str, str]], output: Output) -> Removal:
     removal = Removal()
-    for bucket, batch in _batches(keys):
-        for result in client.delete_objects(bucket, batch):
+    for bucket, group in itertools.groupby(keys, key=lambda pair: pair[0]):
+        for result in client.delete_objects(bucket, (key for _, key in group)):
             removal.removed += len(result.deleted)
             for key in result.deleted:
                 output.event(RemovedObject(bucket, key), REMOVED_FIELDS)
             removal.failures += map(_failure, result.failures)
     return removal
-
-
-def _batches(keys: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
-    for bucket, group in itertools.groupby(keys, key=lambda pair: pair[0]):
-        while batch := [key for _, key in itertools.islice(group, names.MAX_KEYS_PER_REQUEST)]:
-            yield bucket, batch
 
 
 def _failure(failure: DeleteFailure) -> Failure:

@@ -9,7 +9,7 @@ import typer
 import typer.core
 import typer.main
 
-from ds3tool.cli.options import with_shared_options
+from ds3tool.cli.options import help_text, with_shared_options
 from ds3tool.errors import EXIT_CODES
 
 _LOOK = "Look"
@@ -37,9 +37,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 _HELP = """
 Archive to Spectra S3 / DS3 (BlackPearl) tape storage in planned bulk jobs, and get it back.
 
-Addresses are ds3://BUCKET/KEY; a trailing slash means everything below. The appliance is named by DS3_ENDPOINT,
-DS3_ACCESS_KEY and DS3_SECRET_KEY, or by a profile (ds3tool config init).
-Try it without an appliance: ds3tool sim serve.
+Addresses are ds3://BUCKET/KEY; a trailing slash means everything below.
+
+The appliance is named by DS3_ENDPOINT, DS3_ACCESS_KEY and DS3_SECRET_KEY, or by a profile (ds3tool config init).
+Without one, try the embedded appliance: ds3tool sim serve.
 """
 
 
@@ -83,7 +84,7 @@ def _epilog() -> str:
 app = typer.Typer(
     name="ds3tool",
     cls=LazyGroup,
-    help=_HELP,
+    help=help_text(_HELP),
     epilog=_epilog(),
     no_args_is_help=True,
     add_completion=True,
