@@ -17,6 +17,7 @@ from ds3tool.sizes import parse_duration
 
 if TYPE_CHECKING:
     from ds3tool.client import Ds3Client
+    from ds3tool.transport.ratelimit import RateLimit
 
 
 class LogFormat(StrEnum):
@@ -149,16 +150,20 @@ class Settings:
         return Output(self.output, sys.stdout, styled=self.colour and sys.stdout.isatty())
 
 
-def connect(settings: Settings) -> Ds3Client:
+def connect(settings: Settings, *, limit: RateLimit | None = None) -> Ds3Client:
     """Return a client of the appliance that the settings mean; it is a context manager and closes its connections.
+
+    `limit` bounds the bytes a second of all its connections together.
 
     Says on stderr, at every run, when certificates are not checked.
     """
     from ds3tool.cli import logs, messages
     from ds3tool.client import Ds3Client
+    from ds3tool.transport.pool import Transport
 
     connection = settings.resolve().connection
     logs.hide(connection.secret_key)
     if not connection.verify_tls and connection.endpoint.lower().startswith("https:"):
         messages.warn("certificates are not checked (--no-verify-ssl): whoever sits between can read and change data")
-    return Ds3Client(connection)
+    transport = Transport(connection, limit=limit)
+    return Ds3Client.over(transport, close=transport.close)

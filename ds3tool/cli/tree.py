@@ -23,6 +23,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ls": ("ds3tool.cli.ls", _LOOK),
     "stat": ("ds3tool.cli.stat", _LOOK),
     "where": ("ds3tool.cli.where", _LOOK),
+    "put": ("ds3tool.cli.put", _MOVE),
+    "get": ("ds3tool.cli.get", _MOVE),
     "mb": ("ds3tool.cli.mb", _CHANGE),
     "rb": ("ds3tool.cli.rb", _CHANGE),
     "rm": ("ds3tool.cli.rm", _CHANGE),

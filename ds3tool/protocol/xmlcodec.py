@@ -356,6 +356,11 @@ _ATTRIBUTE_TABLE = str.maketrans({**_IN_TEXT, '"': "&quot;"})
 _BETWEEN = " "
 
 
+def fits(text: str) -> bool:
+    """Return whether XML 1.0 can carry `text`, so that a job can name it."""
+    return _ILLEGAL.search(text) is None
+
+
 def _check(text: str) -> None:
     bad = _ILLEGAL.search(text)
     if bad is not None:

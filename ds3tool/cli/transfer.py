@@ -1,0 +1,243 @@
+"""What `put` and `get` share on the command line: their options, the display, the result and its exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from ds3tool.cli import messages
+from ds3tool.cli.failures import SomeFailedError
+from ds3tool.cli.job_wait import wait_for_job
+from ds3tool.cli.output import Field, OutputFormat
+from ds3tool.cli.progress import shown
+from ds3tool.cli.settings import ProgressMode, Settings
+from ds3tool.client import Ds3Client
+from ds3tool.errors import Ds3Error, UsageError
+from ds3tool.jobs.engine import EngineSettings
+from ds3tool.jobs.run import JobOutcome, Run, RunResult, RunSettings
+from ds3tool.protocol.model import JobStatus, JobType, Priority
+from ds3tool.sizes import format_duration, format_size, parse_rate
+from ds3tool.transport.ratelimit import RateLimit
+
+_MOST_TRANSFERS = 64
+_TAPE_POLL_SECONDS = 2.0
+
+
+class WaitFor(StrEnum):
+    """What a put waits for before it ends."""
+
+    CACHE = "cache"
+    TAPE = "tape"
+
+
+Transfers = Annotated[
+    int | None,
+    typer.Option(
+        "--transfers",
+        "-j",
+        metavar="N",
+        min=1,
+        max=_MOST_TRANSFERS,
+        envvar="DS3TOOL_TRANSFERS",
+        show_envvar=False,
+        help="Blobs on their way at once, of large and of small ones; else 4 and 16.",
+    ),
+]
+BandwidthLimit = Annotated[
+    str | None,
+    typer.Option(
+        "--bwlimit",
+        metavar="RATE",
+        envvar="DS3TOOL_BWLIMIT",
+        show_envvar=False,
+        help="Bytes a second at most, as in 100M or 50MiB.",
+    ),
+]
+JobPriority = Annotated[
+    str | None,
+    typer.Option(
+        "--priority",
+        metavar="LEVEL",
+        envvar="DS3TOOL_PRIORITY",
+        show_envvar=False,
+        help="urgent, high, normal or low; else the data policy's.",
+    ),
+]
+
+_USER_PRIORITIES = (Priority.URGENT, Priority.HIGH, Priority.NORMAL, Priority.LOW)
+
+
+def parse_priority(text: str | None) -> Priority | None:
+    """Return the priority that `text` names; UsageError for one that users cannot set."""
+    if text is None:
+        return None
+    priority = Priority(text.upper())
+    if priority not in _USER_PRIORITIES:
+        raise UsageError(f"{text!r} is not a priority that jobs can have", hint="use urgent, high, normal or low")
+    return priority
+
+
+def rate_limit(text: str | None) -> RateLimit | None:
+    """Return the limit that `--bwlimit` means."""
+    return None if text is None else RateLimit(parse_rate(text))
+
+
+def run_settings(*, transfers: int | None, priority: str | None, blob_size: int | None = None) -> RunSettings:
+    """Return what the options mean to the engine."""
+    return RunSettings(EngineSettings.of(transfers), parse_priority(priority), blob_size)
+
+
+# -- the run --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectLine:
+    """One object of a run, for `-o ndjson`."""
+
+    key: str
+    size: int
+    error: str | None
+
+
+OBJECT_FIELDS: list[Field[ObjectLine]] = [
+    Field("key", lambda line: line.key),
+    Field("size", lambda line: line.size),
+    Field("status", lambda line: "failed" if line.error else "done"),
+    Field("error", lambda line: line.error),
+]
+
+
+def carry_out(run: Run, settings: Settings, *, label: str) -> RunResult:
+    """Run with a display on stderr, and with SIGTERM meaning what Ctrl-C means; return the result."""
+    results = settings.results()
+    if settings.output is OutputFormat.NDJSON:
+        run.on_object = lambda key, size, error: results.event(
+            ObjectLine(key, size, None if error is None else error.message), OBJECT_FIELDS
+        )
+    mode = settings.progress
+    if settings.quiet and mode is ProgressMode.AUTO:
+        mode = ProgressMode.NONE
+    with _terminable(), shown(run.progress, mode=mode, label=label, stream=sys.stderr):
+        return run.run()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM interrupt like Ctrl-C, so that a job is given up in order."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def wait_for_tape(client: Ds3Client, result: RunResult, settings: Settings) -> None:
+    """Wait until the appliance has all copies of every put job on media; keep the jobs' last state."""
+    from ds3tool.clock import RealClock
+
+    for outcome in result.jobs:
+        if outcome.job.status in {JobStatus.COMPLETED, JobStatus.CANCELED}:
+            continue
+        messages.note(f"job {outcome.job.id}: all sent; waiting for tape", quiet=settings.quiet)
+        outcome.job = wait_for_job(
+            client, outcome.job.id, in_cache=False, interval_seconds=_TAPE_POLL_SECONDS, clock=RealClock()
+        ).job
+
+
+# -- the result -----------------------------------------------------------------------------------------------------
+
+JOB_FIELDS: list[Field[JobOutcome]] = [
+    Field("id", lambda outcome: outcome.job.id),
+    Field("bucket", lambda outcome: outcome.job.bucket),
+    Field("type", lambda outcome: outcome.job.type),
+    Field("name", lambda outcome: outcome.job.name),
+    Field("status", lambda outcome: outcome.job.status),
+    Field("objects", lambda outcome: outcome.objects),
+    Field("bytes", lambda outcome: outcome.bytes),
+]
+
+
+def _job_mapping(outcome: JobOutcome) -> dict[str, object]:
+    return {field.name: field.get(outcome) for field in JOB_FIELDS}
+
+
+RESULT_FIELDS: list[Field[RunResult]] = [
+    Field("jobs", lambda result: [_job_mapping(outcome) for outcome in result.jobs]),
+    Field("objects", lambda result: result.objects),
+    Field("bytes", lambda result: result.bytes),
+    Field("skipped", lambda result: result.skipped),
+    Field(
+        "failed",
+        lambda result: [{"key": failure.key, "error": failure.error.message} for failure in result.failures],
+    ),
+    Field("notes", lambda result: result.notes),
+    Field("seconds", lambda result: round(result.seconds, 3)),
+    Field("bytes_per_second", lambda result: round(result.bytes / result.seconds) if result.seconds else 0),
+]
+GET_RESULT_FIELDS: list[Field[RunResult]] = [
+    *RESULT_FIELDS,
+    Field("verified", lambda result: result.unverified == 0),
+]
+
+
+def show_result(result: RunResult, settings: Settings, *, done: str, failed: str) -> None:
+    """Show what came of a run; ends the command with the run's exit code when something failed.
+
+    `done` and `failed` are the words for the direction: "put", "could not be put".
+    """
+    fields = RESULT_FIELDS if any(outcome.job.type is JobType.PUT for outcome in result.jobs) else GET_RESULT_FIELDS
+    error = _error_of(result, failed)
+    for note in result.notes:
+        messages.warn(note)
+    for failure in result.failures:
+        messages.complain(failure.error if failure.key in failure.error.message else _named(failure.key, failure.error))
+    if settings.output is OutputFormat.TABLE:
+        if not settings.quiet:
+            settings.results().line(summary(result, done=done))
+        if error is not None:
+            settings.results().end(error, exit_code=result.exit_code)
+        return
+    settings.results().finish(result, fields, error, exit_code=result.exit_code)
+
+
+def _named(key: str, error: Ds3Error) -> Ds3Error:
+    return Ds3Error(f"{key}: {error.message}", hint=error.hint)
+
+
+def _error_of(result: RunResult, failed: str) -> Ds3Error | None:
+    if result.stopped is not None:
+        return result.stopped
+    if result.failures:
+        count = len(result.failures)
+        return SomeFailedError(f"{count:,} {'object' if count == 1 else 'objects'} {failed}; listed above")
+    return None
+
+
+def summary(result: RunResult, *, done: str) -> str:
+    """Return a run's outcome in one line."""
+    rate = f", {format_size(result.bytes / result.seconds)}/s" if result.seconds and result.bytes else ""
+    objects = f"{result.objects:,} {'object' if result.objects == 1 else 'objects'}"
+    parts = [f"{done} {objects}, {format_size(result.bytes)} in {format_duration(result.seconds)}{rate}"]
+    if result.skipped:
+        parts.append(f"{result.skipped:,} skipped")
+    if result.failures:
+        parts.append(f"{len(result.failures):,} failed")
+    if result.unverified:
+        parts.append(f"{result.unverified:,} blobs came without a digest and are not verified")
+    puts = [outcome.job for outcome in result.jobs if outcome.job.type is JobType.PUT]
+    if puts and result.objects:
+        on_tape = all(job.status is JobStatus.COMPLETED for job in puts)
+        parts.append("on tape" if on_tape else "in the appliance's cache, not yet on tape")
+    return "; ".join(parts)

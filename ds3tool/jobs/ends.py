@@ -1,0 +1,153 @@
+"""The job's other end: what a source and a sink must do. Local files implement these; S3 and streams will."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from ds3tool.errors import Ds3Error
+from ds3tool.protocol.messages import Response
+from ds3tool.protocol.model import ChecksumType
+from ds3tool.transport.bodies import OutgoingBody
+
+
+@dataclass(frozen=True, slots=True)
+class SourceObject:
+    """Something to put: its key, its size in bytes, when it was modified (nanoseconds since 1970).
+
+    `name` is the source's own name for it, which `Source.open` understands.
+    """
+
+    key: str
+    size: int
+    modified_ns: int
+    name: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One object that could not be done, and why."""
+
+    key: str
+    error: Ds3Error
+
+
+class OpenObject(Protocol):
+    """A source object while its bytes are read. Several threads may read it at once; one closes it."""
+
+    def body(self, offset: int, length: int, *, counter: Callable[[int], None]) -> OutgoingBody:
+        """Return a body for the range, which tells `counter` what it sends."""
+        ...
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return exactly these bytes; SourceError when they cannot be had."""
+        ...
+
+    def check_unchanged(self) -> None:
+        """Raise SourceError when the object is not any more what was planned (size, time)."""
+        ...
+
+    def close(self) -> None:
+        """Give back what was held."""
+        ...
+
+
+class Source(Protocol):
+    """What can be put."""
+
+    def objects(self) -> Iterator[SourceObject]:
+        """Yield every object lazily, in the same order at each call."""
+        ...
+
+    @property
+    def failures(self) -> list[Failure]:
+        """What could not be listed, as known after `objects` is through."""
+        ...
+
+    @property
+    def skipped(self) -> list[str]:
+        """What was left out on purpose (links, devices), each a sentence."""
+        ...
+
+    def open(self, item: SourceObject) -> OpenObject:
+        """Open an object that this source listed; SourceError when it is gone, unreadable or changed."""
+        ...
+
+    def metadata(self, item: SourceObject) -> Mapping[str, str]:
+        """Return what is stored with the object."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TargetObject:
+    """Something to get: its key, its size, where it goes (the sink's own relative name)."""
+
+    key: str
+    size: int
+    name: str
+
+
+class Sink(Protocol):
+    """Where a get lands. An object appears whole under its name or not at all."""
+
+    def receive(
+        self,
+        item: TargetObject,
+        offset: int,
+        length: int,
+        response: Response,
+        *,
+        checksum: ExpectedChecksum | None,
+        counter: Callable[[int], None],
+    ) -> str | None:
+        """Store one blob's bytes from a reply, again from the start when called again; tell `counter` as they pass.
+
+        Returns the digest of what came, in base64, of `checksum`'s type (None when there is none to hold it
+        against). Raises ChecksumError when it differs, SinkError when the target cannot take the bytes.
+        """
+        ...
+
+    def receive_small(self, item: TargetObject, offset: int, data: memoryview) -> None:
+        """Store a blob that came in one piece and was verified by the caller."""
+        ...
+
+    def finish(self, item: TargetObject) -> None:
+        """All blobs of `item` are stored: make it appear under its name, soon and durably."""
+        ...
+
+    def abandon(self, item: TargetObject) -> None:
+        """Drop what was stored of `item`."""
+        ...
+
+    def check_name(self, name: str) -> None:
+        """Raise SinkError for a name that nothing can safely have here."""
+        ...
+
+    def existing_size(self, name: str) -> int | None:
+        """Return the size of what has that name, None when nothing has; SinkError when it is of another kind."""
+        ...
+
+    def read_existing(self, name: str, offset: int, length: int) -> bytes:
+        """Return bytes of what has that name."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """Return the room there is, None when that cannot be told."""
+        ...
+
+    def settle(self, *, wait: bool) -> list[tuple[TargetObject, Ds3Error | None]]:
+        """Return the objects that have appeared, or failed to, since the last call; `wait` for all that are due."""
+        ...
+
+    def close(self) -> None:
+        """Drop everything unfinished and give back what was held."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedChecksum:
+    """The digest that a blob's bytes must have, in base64."""
+
+    type: ChecksumType
+    value: str

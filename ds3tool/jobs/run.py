@@ -1,0 +1,218 @@
+"""What a put or a get is asked to do, and what came of it; the parts that both directions share."""
+
+from __future__ import annotations
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from ds3tool.client import Ds3Client
+from ds3tool.clock import Clock
+from ds3tool.errors import Ds3Error, InterruptedRunError, TransportError, UsageError, worst_exit_code
+from ds3tool.jobs.ends import Failure
+from ds3tool.jobs.engine import Engine, EngineSettings
+from ds3tool.jobs.plan import PlannedJob
+from ds3tool.jobs.progress import Phase, ProgressSnapshot
+from ds3tool.jobs.recorder import NoRecorder, Recorder
+from ds3tool.protocol.model import Job, JobDetails, JobStatus, Priority
+from ds3tool.transport.pool import Transport
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How a put or a get goes about it. `blob_size` caps the blobs of a put, None leaves it to the data policy."""
+
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    priority: Priority | None = None
+    blob_size: int | None = None
+
+
+@dataclass(slots=True)
+class JobOutcome:
+    """One job of a run: its last known state, and what this run moved of it."""
+
+    job: Job
+    objects: int = 0
+    bytes: int = 0
+
+
+@dataclass(slots=True)
+class RunResult:
+    """What a run has done. `objects` and `bytes` count what it moved and, for a get, what appeared at the target.
+
+    `stopped` is what ended the run early, None when it went through its whole plan.
+    """
+
+    jobs: list[JobOutcome] = field(default_factory=list)
+    objects: int = 0
+    bytes: int = 0
+    skipped: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    unverified: int = 0
+    seconds: float = 0.0
+    stopped: Ds3Error | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The run's exit code: that of what stopped it, of an integrity failure, or 3 for failed objects."""
+        codes = {3} if self.failures else set()
+        codes |= {failure.error.exit_code for failure in self.failures} & {5, 8, 11, 12}
+        if self.stopped is not None:
+            codes.add(self.stopped.exit_code)
+        return worst_exit_code(codes)
+
+
+class Run(ABC):
+    """The progress and the result of one put or get, and what both do alike with a job.
+
+    `on_object`, when set before `run`, is told each object's key, size and failure as it ends, from `run`'s thread.
+    """
+
+    # What a run waits for when the appliance offers nothing; put and get say it in their own words.
+    waiting_for = "the appliance"
+
+    def __init__(
+        self,
+        client: Ds3Client,
+        *,
+        settings: RunSettings,
+        recorder: Recorder | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.on_object: Callable[[str, int, Ds3Error | None], None] | None = None
+        self.client = client
+        if not isinstance(client.exchange, Transport):
+            raise UsageError("bulk transfers need a client that stands on a Transport of its own")
+        self.transport = client.exchange
+        self.settings = settings
+        self.recorder: Recorder = recorder or NoRecorder()
+        self.clock: Clock = clock or self.transport.clock
+        self.result = RunResult()
+        self._started = time.monotonic()
+        self._phase = Phase.PLANNING
+        self._engine: Engine | None = None
+        self._planned_objects = 0
+        self._planned_bytes = 0
+
+    # -- progress ----------------------------------------------------------------------------------------------
+
+    def progress(self) -> ProgressSnapshot:
+        """Return the state of this moment; from any thread."""
+        engine = self._engine
+        objects, moved = self.result.objects, self.result.bytes
+        phase, waiting, next_ask = self._phase, None, None
+        if engine is not None:
+            objects += engine.state.objects_done
+            moved += engine.bytes_moved
+            idle = not engine.state.moving and not engine.state.ready
+            if phase == Phase.MOVING and idle and engine.next_ask_at is not None:
+                phase, waiting = Phase.WAITING, self.waiting_for
+                next_ask = max(0.0, engine.next_ask_at - self.clock.monotonic())
+        return ProgressSnapshot(
+            phase=phase.value,
+            objects_done=objects,
+            objects_total=self._planned_objects,
+            objects_failed=len(self.result.failures),
+            bytes_done=min(moved, self._planned_bytes),
+            bytes_total=self._planned_bytes,
+            waiting_for=waiting,
+            next_ask_seconds=next_ask,
+            elapsed_seconds=time.monotonic() - self._started,
+        )
+
+    # -- a job's life ------------------------------------------------------------------------------------------
+
+    def planned(self, plan: PlannedJob) -> None:
+        """Count a plan and record it."""
+        self._planned_objects += len(plan)
+        self._planned_bytes += plan.bytes
+        self.recorder.planned(plan)
+
+    def create(self, plan: PlannedJob, create: Callable[[], JobDetails]) -> JobDetails:
+        """Create the job of `plan`; when the reply was lost, find it by the token in its name.
+
+        A job whose creation was interrupted is found the same way and given up, so that it does not idle for a day.
+        """
+        try:
+            details = create()
+        except TransportError as error:
+            found = self._find(plan)
+            if found is None:
+                raise
+            _log.warning("the reply to the creation of job %s was lost (%s); it is there and goes on", found, error)
+            details = self.client.get_job(found)
+        except KeyboardInterrupt:
+            found = self._find(plan)
+            if found is not None:
+                self.give_up(found)
+            raise InterruptedRunError("interrupted before anything was moved") from None
+        self.recorder.created(plan, details.job)
+        self.result.jobs.append(JobOutcome(details.job))
+        return details
+
+    def _find(self, plan: PlannedJob) -> str | None:
+        for job in self.client.list_jobs(bucket=plan.bucket):
+            if job.name is not None and job.name.endswith(plan.name):
+                return job.id
+        return None
+
+    def move(self, engine: Engine) -> None:
+        """Let the engine move what it holds, and keep the count whatever happens."""
+        self._engine = engine
+        self._phase = Phase.MOVING
+        try:
+            engine.run()
+        finally:
+            self._phase = Phase.FINISHING
+
+    def count(self, *, objects: int, bytes_moved: int) -> None:
+        """Take a job's count over into the result, at its end."""
+        self._engine = None
+        if self.result.jobs:
+            self.result.jobs[-1].objects += objects
+            self.result.jobs[-1].bytes += bytes_moved
+        self.result.objects += objects
+        self.result.bytes += bytes_moved
+
+    def object_ended(self, key: str, size: int, error: Ds3Error | None) -> None:
+        """Tell whoever wants each object as it ends."""
+        if self.on_object is not None:
+            self.on_object(key, size, error)
+
+    def fail(self, key: str, error: Ds3Error, *, job_id: str | None) -> None:
+        """Keep and record a failure."""
+        failure = Failure(key, error)
+        self.result.failures.append(failure)
+        self.recorder.failed(job_id, failure)
+        self.object_ended(key, 0, error)
+        _log.info("job %s: %s: %s", job_id, key, error)
+
+    @abstractmethod
+    def run(self) -> RunResult:
+        """Plan, create and move job after job; return what came of it."""
+
+    @abstractmethod
+    def give_up(self, job_id: str) -> None:
+        """End a job that will not be finished; each direction knows how."""
+
+    def note_job(self, job_id: str, *, status: JobStatus | None = None) -> None:
+        """Ask for a job's last state and keep it in the result; `status` when the appliance is not to be asked."""
+        outcome = next(outcome for outcome in self.result.jobs if outcome.job.id == job_id)
+        if status is not None:
+            outcome.job = replace(outcome.job, status=status)
+        else:
+            try:
+                outcome.job = self.client.get_job(job_id).job
+            except Ds3Error as error:
+                _log.warning("the state of job %s is not known: %s", job_id, error)
+        self.recorder.ended(outcome.job)
+
+    def finished(self) -> RunResult:
+        """Return the result with its time."""
+        self.result.seconds = time.monotonic() - self._started
+        return self.result

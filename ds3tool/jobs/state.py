@@ -1,0 +1,263 @@
+"""The state of one job as a pure object: it decides, threads act. No lock, no wait, no socket in it.
+
+Each blob goes its way through these states; only the arrows drawn here exist.
+
+    WAITING ──offer──> READY ──take──> MOVING ──finish──> DONE
+       │                 │               ├──put_back──> READY (for the careful path)
+       └────fail─────────┴───────────────┴──fail──> FAILED
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Sequence
+from enum import IntEnum
+
+from ds3tool.protocol.model import BlobColumns, Chunk
+
+# A Retry-After of 0 says "at once": ask again this soon, and ever less often while nothing changes.
+_SHORTEST_ASK_SECONDS = 0.05
+_LONGEST_UNASKED_SECONDS = 1.0
+# Where a reply states no Retry-After, the appliance's own default. Source: data path backend, default 60.
+_DEFAULT_RETRY_AFTER_SECONDS = 60.0
+
+
+class BlobState(IntEnum):
+    """Where a blob is on its way."""
+
+    WAITING = 0
+    READY = 1
+    MOVING = 2
+    DONE = 3
+    FAILED = 4
+
+
+class JobState:
+    """All blobs of one job, and what to do next.
+
+    `objects` are the keys asked for, in plan order. Blobs of other keys (an aggregating job is shared) are left
+    alone. Blobs up to `small_limit` bytes wait in a queue of their own. Memory: about 60 bytes a blob beside
+    its columns.
+    """
+
+    def __init__(self, chunks: Sequence[Chunk], objects: Sequence[str], *, small_limit: int, skip_cached: bool) -> None:
+        """Take the chunks of the job's creation; `skip_cached`: blobs in cache need nothing from us (a put)."""
+        index = {key: number for number, key in enumerate(objects)}
+        self.blobs = BlobColumns()
+        self.object_of: array[int] = array("L")
+        self.blobs_left: array[int] = array("L", bytes(array("L").itemsize * len(objects)))
+        self.listed = bytearray(len(objects))
+        self.failed_objects = bytearray(len(objects))
+        self._small_limit = small_limit
+        self._chunks: dict[str, range] = {}
+        self._left_in_chunk: dict[str, int] = {}
+        self._chunk_of: list[str] = []
+        for chunk in chunks:
+            start = len(self.blobs)
+            for blob in chunk.blobs:
+                number = index.get(blob.key)
+                if number is None:
+                    continue
+                self.blobs.append(
+                    objects[number], blob.offset, blob.length, in_cache=blob.in_cache, version_id=blob.version_id
+                )
+                self.object_of.append(number)
+                self.blobs_left[number] += 1
+                self.listed[number] = 1
+                self._chunk_of.append(chunk.id)
+            if len(self.blobs) > start:
+                self._chunks[chunk.id] = range(start, len(self.blobs))
+                self._left_in_chunk[chunk.id] = len(self.blobs) - start
+        self._states = bytearray(len(self.blobs))
+        self._small: deque[int] = deque()
+        self._large: deque[int] = deque()
+        self._careful = set[int]()
+        self.waiting = len(self.blobs)
+        self.moving = 0
+        self.done = 0
+        self.failed = 0
+        self.objects_done = 0
+        self.bytes_done = 0
+        self._ask_at = 0.0
+        self._idle_asks = 0
+        self._chunk_ended = False
+        if skip_cached:
+            for number in range(len(self.blobs)):
+                if self.blobs.in_cache[number]:
+                    self._settle(number, BlobState.DONE)
+
+    # -- what the appliance offers -----------------------------------------------------------------------------
+
+    def offer(self, chunks: Sequence[Chunk], *, now: float, retry_after_seconds: float | None) -> int:
+        """Take an answer of ready chunks; return how many blobs it made ready that were not before."""
+        self._chunk_ended = False
+        fresh = 0
+        for chunk in chunks:
+            for number in self._numbers(chunk):
+                if self._states[number] == BlobState.WAITING:
+                    self._states[number] = BlobState.READY
+                    self._queue(number)
+                    fresh += 1
+        self.waiting -= fresh
+        if fresh:
+            self._idle_asks = 0
+            self._ask_at = now
+        else:
+            self._idle_asks += 1
+            if retry_after_seconds is None:
+                retry_after_seconds = _DEFAULT_RETRY_AFTER_SECONDS
+            growing = _SHORTEST_ASK_SECONDS * 2.0 ** min(self._idle_asks - 1, 10)
+            self._ask_at = now + max(retry_after_seconds, min(growing, _LONGEST_UNASKED_SECONDS))
+        return fresh
+
+    def accept_received(self, chunks: Sequence[Chunk], *, all_of_them: bool) -> list[int]:
+        """Blobs that wait but are in cache (or `all_of_them`, for a job that is complete) are through.
+
+        Returns the numbers of the objects that this has ended.
+        """
+        there = {(blob.key, blob.offset) for chunk in chunks for blob in chunk.blobs if blob.in_cache}
+        ended = []
+        for number in range(len(self.blobs)):
+            if self._states[number] == BlobState.WAITING and (
+                all_of_them or (self.blobs.keys[number], self.blobs.offsets[number]) in there
+            ):
+                owner = self._settle(number, BlobState.DONE)
+                if owner is not None:
+                    ended.append(owner)
+        return ended
+
+    def _numbers(self, chunk: Chunk) -> Sequence[int]:
+        """Return the numbers of a chunk's blobs, found by place where the lists agree, else by key and offset."""
+        known = self._chunks.get(chunk.id, range(0))
+        if len(known) == len(chunk.blobs) and all(
+            self.blobs.offsets[number] == blob.offset and self.blobs.keys[number] == blob.key
+            for number, blob in zip(known, chunk.blobs, strict=True)
+        ):
+            return known
+        places = {(self.blobs.keys[number], self.blobs.offsets[number]): number for number in known}
+        if any((blob.key, blob.offset) not in places for blob in chunk.blobs):
+            # The appliance has cut the job into other chunks since; look everywhere.
+            keys = self.blobs.keys
+            places = {(keys[number], self.blobs.offsets[number]): number for number in range(len(self.blobs))}
+        found = (places.get((blob.key, blob.offset)) for blob in chunk.blobs)
+        return [number for number in found if number is not None]
+
+    def seconds_until_ask(self, now: float, *, enough: int) -> float | None:
+        """Return how long until ready chunks should be asked for; None while that would serve nothing.
+
+        Nobody asks while `enough` blobs or more are ready. An answer with nothing new says when to come back;
+        a chunk that has ended since changes the case, and one more question is then allowed at once.
+        """
+        if not self.waiting or self.ready >= enough:
+            return None
+        if self._chunk_ended:
+            return 0.0
+        return max(0.0, self._ask_at - now)
+
+    # -- what workers do ---------------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> int:
+        """Blobs that may be moved now."""
+        return len(self._small) + len(self._large)
+
+    def take_small(self, limit: int) -> list[int]:
+        """Return up to `limit` small blobs that may be moved now, and count them as moving."""
+        return self._take(self._small, limit)
+
+    def take_large(self) -> int | None:
+        """Return one blob for a careful worker, small ones only when there is nothing else to do."""
+        taken = self._take(self._large, 1)
+        return taken[0] if taken else None
+
+    def _take(self, queue: deque[int], limit: int) -> list[int]:
+        taken: list[int] = []
+        while queue and len(taken) < limit:
+            number = queue.popleft()
+            if self._states[number] != BlobState.READY:
+                continue
+            self._states[number] = BlobState.MOVING
+            taken.append(number)
+        self.moving += len(taken)
+        return taken
+
+    def _queue(self, number: int) -> None:
+        small = self.blobs.lengths[number] <= self._small_limit and number not in self._careful
+        (self._small if small else self._large).append(number)
+
+    def put_back(self, number: int) -> None:
+        """Give a moving blob to the careful path: its quick try did not come to a plain end."""
+        if self._states[number] != BlobState.MOVING:
+            return
+        self._careful.add(number)
+        self._states[number] = BlobState.READY
+        self.moving -= 1
+        self._large.append(number)
+
+    def finish(self, number: int) -> int | None:
+        """A blob is through; return its object's number when that was the last of it, and none failed."""
+        if self._states[number] not in {BlobState.MOVING, BlobState.READY}:
+            return None
+        if self._states[number] == BlobState.MOVING:
+            self.moving -= 1
+        return self._settle(number, BlobState.DONE)
+
+    def _settle(self, number: int, state: BlobState) -> int | None:
+        if self._states[number] == BlobState.WAITING:
+            self.waiting -= 1
+        self._states[number] = state
+        chunk_id = self._chunk_of[number]
+        self._left_in_chunk[chunk_id] -= 1
+        if not self._left_in_chunk[chunk_id]:
+            self._chunk_ended = True
+        owner = self.object_of[number]
+        self.blobs_left[owner] -= 1
+        if state == BlobState.FAILED:
+            self.failed += 1
+            return None
+        self.done += 1
+        self.bytes_done += self.blobs.lengths[number]
+        if self.blobs_left[owner] or self.failed_objects[owner]:
+            return None
+        self.objects_done += 1
+        return owner
+
+    def fail_object(self, owner: int, numbers: Sequence[int] | None = None) -> bool:
+        """An object cannot be done: none of its blobs is moved any more. Returns False when that was known.
+
+        A blob of it that is moving right now ends by its own `finish` or `fail`.
+        """
+        known = bool(self.failed_objects[owner])
+        self.failed_objects[owner] = 1
+        if known:
+            return False
+        for number in numbers if numbers is not None else self.numbers_of(owner):
+            if self._states[number] in {BlobState.WAITING, BlobState.READY}:
+                self._settle(number, BlobState.FAILED)
+        return True
+
+    def fail(self, number: int) -> bool:
+        """A moving blob cannot be done, and so its object; returns False when that was known."""
+        if self._states[number] == BlobState.MOVING:
+            self.moving -= 1
+            self._settle(number, BlobState.FAILED)
+        return self.fail_object(self.object_of[number])
+
+    def numbers_of(self, owner: int) -> list[int]:
+        """Return the numbers of an object's blobs; a walk over all, for failures only."""
+        return [number for number, of in enumerate(self.object_of) if of == owner]
+
+    @property
+    def settled(self) -> bool:
+        """Whether every blob has come to its end."""
+        return self.done + self.failed == len(self.blobs)
+
+    @property
+    def unlisted_objects(self) -> list[int]:
+        """Numbers of the objects asked for of which the job lists no blob."""
+        return [number for number, listed in enumerate(self.listed) if not listed]
+
+    def state_of(self, number: int) -> BlobState:
+        """Where a blob is on its way."""
+        return BlobState(self._states[number])
