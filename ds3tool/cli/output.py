@@ -302,10 +302,11 @@ class Output:
             )
         for row in cells:
             table.add_row(*map(Text, row))
-        try:
-            Console(file=self._stream, highlight=False, markup=False, emoji=False).print(table)
-        except BrokenPipeError as error:
-            raise OutputClosedError from error
+        # Captured, since Rich ends the process by itself when the reader has gone.
+        console = Console(file=self._stream, highlight=False, markup=False, emoji=False)
+        with console.capture() as captured:
+            console.print(table)
+        self._write(captured.get())
 
 
 class _Counted(Iterator[T]):

@@ -190,9 +190,14 @@ class BarDisplay:
         from rich.console import Console
         from rich.live import Live
 
+        class StderrConsole(Console):
+            def on_broken_pipe(self) -> None:
+                # Rich would silence stdout, where the result is still to come.
+                raise BrokenPipeError
+
         self._label = label
         self._rate = SmoothedRate()
-        console = Console(file=stream, highlight=False, markup=False, emoji=False)
+        console = StderrConsole(file=stream, highlight=False, markup=False, emoji=False)
         self._live = Live(console=console, auto_refresh=False)
         self._live.start()
 

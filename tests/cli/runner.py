@@ -1,0 +1,102 @@
+"""Runs command lines inside the test's process and tells, when a test fails, what was run and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ds3tool.cli.main import main
+
+# What would leak in from the machine that runs the tests.
+_FOREIGN = ("DS3", "NO_COLOR", "COLUMNS", "TERM", "FORCE_COLOR", "http_proxy", "https_proxy", "no_proxy", "all_proxy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One command line and what came of it."""
+
+    arguments: tuple[str, ...]
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    def __str__(self) -> str:
+        return (
+            f"\n$ ds3tool {' '.join(self.arguments)}\nexit code: {self.exit_code}\n"
+            f"--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}"
+        )
+
+    def expect(self, exit_code: int = 0) -> Run:
+        """Return this run, or fail showing all of it."""
+        assert self.exit_code == exit_code, str(self)
+        return self
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - a document is whatever it is
+        """The one document on stdout."""
+        try:
+            return json.loads(self.stdout)
+        except ValueError as error:
+            raise AssertionError(f"stdout is not one JSON document: {error}{self}") from error
+
+    @property
+    def lines(self) -> list[Any]:
+        """The JSON lines on stdout."""
+        return [json.loads(line) for line in self.stdout.splitlines()]
+
+
+def run(*arguments: str, environ: Mapping[str, str] | None = None, stdin: str = "") -> Run:
+    """Run `ds3tool ARGUMENTS` with nothing in the environment but PATH, HOME and `environ`."""
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+    err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+    with _environment(environ or {}), _input(stdin), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            exit_code = main(list(arguments))
+        finally:
+            _forget_logging()
+    return Run(arguments, exit_code, _text(out), _text(err))
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    buffer = stream.buffer
+    assert isinstance(buffer, io.BytesIO)
+    return buffer.getvalue().decode("utf-8")
+
+
+@contextlib.contextmanager
+def _environment(environ: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    for name in before:
+        if name.lower().startswith(tuple(prefix.lower() for prefix in _FOREIGN)):
+            del os.environ[name]
+    os.environ.update(environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _input(text: str) -> Iterator[None]:
+    before, sys.stdin = sys.stdin, io.StringIO(text)
+    try:
+        yield
+    finally:
+        sys.stdin = before
+
+
+def _forget_logging() -> None:
+    logger = logging.getLogger("ds3tool")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    logger.propagate = True
+    logger.setLevel(logging.NOTSET)
