@@ -302,11 +302,11 @@ class Output:
             )
         for row in cells:
             table.add_row(*map(Text, row))
-        # Captured, since Rich ends the process by itself when the reader has gone.
-        console = Console(file=self._stream, highlight=False, markup=False, emoji=False)
-        with console.capture() as captured:
-            console.print(table)
-        self._write(captured.get())
+        # Drawn apart from the stream, since Rich ends the process by itself when the reader has gone.
+        width = Console(file=self._stream).width
+        drawn = io.StringIO()
+        Console(file=drawn, width=width, force_terminal=True, highlight=False, markup=False, emoji=False).print(table)
+        self._write(drawn.getvalue())
 
 
 class _Counted(Iterator[T]):
