@@ -324,6 +324,9 @@ def object_put(response: Response) -> PutResult:
 
 def job(response: Response) -> JobDetails:
     """Parse a `MasterObjectList`: creation, GET job and modify."""
+    if response.status == 204:
+        nothing(response)
+        raise ProtocolError("the appliance made no job (status 204): nothing was left to do of what was asked")
     rows = read_job(response.body, what="the job")
     head = _job(rows.attributes, tuple(_node(one) for one in rows.nodes))
     return JobDetails(head, tuple(_chunk(one) for one in rows.chunks))

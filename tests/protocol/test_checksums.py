@@ -1,0 +1,78 @@
+"""Digests of the five kinds, against values computed elsewhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ds3tool.errors import UsageError
+from ds3tool.protocol import checksums
+from ds3tool.protocol.messages import Headers
+from ds3tool.protocol.model import ChecksumType
+
+# Of `hello`. MD5 and CRC-32 stand in the protocol reference; the CRC-32C check value of `123456789` is in RFC 3720.
+KNOWN = [
+    (ChecksumType.MD5, b"hello", "XUFAKrxLKna5cZ2REBfFkg=="),
+    (ChecksumType.CRC_32, b"hello", "NhCmhg=="),
+    (ChecksumType.CRC_32, b"123456789", "y/Q5Jg=="),
+    (ChecksumType.CRC_32C, b"123456789", "4waSgw=="),
+    (ChecksumType.SHA_256, b"", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="),
+    (
+        ChecksumType.SHA_512,
+        b"",
+        "z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg==",
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "data", "digest"), KNOWN)
+def test_known_digests(kind: ChecksumType, data: bytes, digest: str) -> None:
+    """Each kind gives the published digest, in base64, a CRC with its most significant byte first."""
+    assert checksums.to_base64(checksums.digest_of(kind, data)) == digest
+
+
+@given(st.lists(st.binary(max_size=50)), st.sampled_from(list(checksums.HEADER_NAMES)))
+def test_pieces_and_buffers_of_any_kind_give_the_same_digest(pieces: list[bytes], kind: ChecksumType) -> None:
+    """Bytes, bytearrays and memoryviews in pieces have the digest of the whole; asking midway changes nothing."""
+    hasher = checksums.new_hasher(kind)
+    for number, piece in enumerate(pieces):
+        hasher.update((piece, bytearray(piece), memoryview(piece))[number % 3])
+        hasher.digest()
+    assert hasher.digest() == checksums.digest_of(kind, b"".join(pieces))
+
+
+def test_every_kind_has_its_own_header() -> None:
+    """All five kinds of the protocol have a header, and no two share one."""
+    assert {checksums.header_name(kind) for kind in ChecksumType} == {
+        "Content-MD5",
+        "Content-CRC32",
+        "Content-CRC32C",
+        "Content-SHA256",
+        "Content-SHA512",
+    }
+
+
+@pytest.mark.parametrize("call", [checksums.new_hasher, checksums.header_name])
+def test_an_unknown_kind_is_refused_by_name(call: object) -> None:
+    """A checksum type of a newer release is a UsageError that names it, not another digest."""
+    with pytest.raises(UsageError, match="BLAKE_9"):
+        call(ChecksumType("BLAKE_9"))  # type: ignore[operator]  # either of two functions
+
+
+def test_the_digest_of_a_reply_is_found_whatever_its_spelling() -> None:
+    """A checksum header is found in any case; without one, or with an empty one, there is none."""
+    found = checksums.from_headers(Headers([("content-sha256", " abc= "), ("ETag", '"x"')]))
+    assert found == (ChecksumType.SHA_256, "abc=")
+    assert checksums.from_headers(Headers([("Content-MD5", ""), ("Content-Length", "0")])) is None
+
+
+def test_the_crc32c_library_is_loaded_only_when_it_is_used() -> None:
+    """Importing the client loads none of the heavy libraries."""
+    heavy = ("google_crc32c", "typer", "rich", "boto3", "tenacity", "ssl", "email", "asyncio")
+    code = f"import sys, ds3tool.client; print([name for name in {heavy!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
