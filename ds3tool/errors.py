@@ -109,6 +109,12 @@ class TlsError(TransportError):
     code = "TlsFailed"
 
 
+class ProxyRefusedError(TransportError):
+    """The proxy answered that it does not let this request through; asking again would not help."""
+
+    code = "ProxyRefused"
+
+
 class ProtocolError(Ds3Error):
     """An answer came that breaks HTTP, the XML or the protocol's rules."""
 
