@@ -7,7 +7,7 @@ releases leave out, or send empty, becomes None or the default; what they add is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
@@ -350,7 +350,7 @@ def _chunk(rows: ChunkRows) -> Chunk:
     return Chunk(chunk_id, number or 0, rows.blobs, rows.attributes.get("NodeId") or None)
 
 
-def _node(attributes: dict[str, str]) -> Node:
+def _node(attributes: Mapping[str, str]) -> Node:
     return Node(
         id=attributes.get("Id", ""),
         end_point=attributes.get("EndPoint") or None,
@@ -359,7 +359,7 @@ def _node(attributes: dict[str, str]) -> Node:
     )
 
 
-def _job(attributes: dict[str, str], nodes: tuple[Node, ...]) -> Job:
+def _job(attributes: Mapping[str, str], nodes: tuple[Node, ...]) -> Job:
     job_id = _required(attributes.get("JobId"), "JobId of a job")
     what = f"of job {job_id}"
     priority = attributes.get("Priority")

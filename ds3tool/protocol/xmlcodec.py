@@ -8,7 +8,7 @@ early, is a ProtocolError that says what was being read.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, NoReturn, TypeVar
 from xml.parsers import expat
 
@@ -26,7 +26,7 @@ MAX_TEXT_CHARACTERS = 1024 * 1024
 MAX_ITEM_ELEMENTS = 1_000_000
 
 # Bounds of whole documents: one value; a page of a list; a list whose length the request decides.
-SMALL_DOCUMENT_BYTES = 16 * 1024 * 1024
+SMALL_DOCUMENT_BYTES = 4 * 1024 * 1024
 PAGE_BYTES = 256 * 1024 * 1024
 JOB_DOCUMENT_BYTES = 4 * 1024 * 1024 * 1024
 
@@ -35,16 +35,28 @@ _FEED_BYTES = 64 * 1024
 _MAX_FEED_BYTES = 256 * 1024
 
 
+# Most elements are leaves without attributes; they share these, which nobody changes.
+_NO_ATTRIBUTES: Mapping[str, str] = {}
+_NO_CHILDREN: Sequence[Element] = ()
+
+
 class Element:
     """One element: its local name, its attributes without name-spaced ones, its children and its own text."""
 
     __slots__ = ("attributes", "children", "name", "text")
 
-    def __init__(self, name: str, attributes: dict[str, str]) -> None:
+    def __init__(self, name: str, attributes: Mapping[str, str] = _NO_ATTRIBUTES) -> None:
         self.name = name
         self.attributes = attributes
-        self.children: list[Element] = []
+        self.children: Sequence[Element] = _NO_CHILDREN
         self.text = ""
+
+    def add(self, child: Element) -> None:
+        """Add a child at the end."""
+        if isinstance(self.children, list):
+            self.children.append(child)
+        else:
+            self.children = [child]
 
     def __repr__(self) -> str:
         return f"<Element {self.name} with {len(self.children)} children>"
@@ -170,13 +182,13 @@ def read_items(
             document.refuse(f"it has an element with {len(attributes)} attributes")
         if len(path) >= MAX_DEPTH:
             document.refuse(f"its elements are nested deeper than {MAX_DEPTH}")
-        element = Element(_local(name), _local_attributes(attributes) if attributes else {})
+        element = Element(_local(name), _local_attributes(attributes) if attributes else _NO_ATTRIBUTES)
         if path:
             elements += 1
             if elements > MAX_ITEM_ELEMENTS:
                 document.refuse(f"one of its items has more than {MAX_ITEM_ELEMENTS} elements")
             if len(path) > 1:
-                path[-1].children.append(element)
+                path[-1].add(element)
         else:
             if element.name not in roots:
                 document.refuse(f"its root is {element.name[:40]!r}, not {' or '.join(roots)}")
