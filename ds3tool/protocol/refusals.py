@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC
 from http import HTTPStatus
 
 from ds3tool.errors import (
@@ -182,10 +183,11 @@ def retry_after_seconds(headers: Mapping[str, str], *, now: float | None = None)
 def _http_date_seconds(text: str | None) -> float | None:
     if not text or len(text) > 100:
         return None
-    from email.utils import mktime_tz, parsedate_tz  # heavy, and rarely needed
+    from email.utils import parsedate_to_datetime  # heavy, and rarely needed
 
     try:
-        parsed = parsedate_tz(text)
-        return None if parsed is None else float(mktime_tz(parsed))
+        at = parsedate_to_datetime(text)
+        # A zone of -0000 comes back without one, and means UTC all the same.
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
