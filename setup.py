@@ -41,6 +41,7 @@ setup(
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
             "ruff>=0.9",
+            "setuptools>=77",
             "sybil>=9.0",
             "trustme>=1.2",
         ],

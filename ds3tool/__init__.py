@@ -1,1 +1,78 @@
-"""Bulk archival client for Spectra S3 / DS3 (BlackPearl) tape storage."""
+"""Bulk archival client for Spectra S3 / DS3 (BlackPearl) tape storage.
+
+What the library offers, each imported when it is first used:
+
+- `Ds3Client`, one typed method for each call of the appliance; `ConnectionSettings` says how to reach it.
+- `PutRun` and `GetRun`, a put and a get through planned bulk jobs; `RunSettings`, `EngineSettings`, `RunResult`.
+- `LocalSource` and `LocalSink`, the local ends of such a run; `Source`, `Sink`, `Recorder`, `Clock`, what to implement
+  for ends and records of your own.
+- `ManualClock`, which waits hours in no time, for your tests; the appliance in a box is in `ds3tool.simulator`.
+- `Ds3Error`, the base of every error; the others are in `ds3tool.errors`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ds3tool.client import Ds3Client
+    from ds3tool.clock import Clock, ManualClock, RealClock
+    from ds3tool.errors import Ds3Error
+    from ds3tool.jobs.ends import Sink, Source
+    from ds3tool.jobs.engine import EngineSettings
+    from ds3tool.jobs.get import GetRun
+    from ds3tool.jobs.put import PutRun
+    from ds3tool.jobs.recorder import MemoryRecorder, Recorder
+    from ds3tool.jobs.run import RunResult, RunSettings
+    from ds3tool.sinks.local import LocalSink
+    from ds3tool.sources.local import LocalSource
+    from ds3tool.transport.settings import ConnectionSettings
+
+__all__ = [
+    "Ds3Client",
+    "ConnectionSettings",
+    "PutRun",
+    "GetRun",
+    "RunSettings",
+    "EngineSettings",
+    "RunResult",
+    "LocalSource",
+    "LocalSink",
+    "Source",
+    "Sink",
+    "Recorder",
+    "MemoryRecorder",
+    "Clock",
+    "RealClock",
+    "ManualClock",
+    "Ds3Error",
+]
+
+_HOMES = {
+    "Ds3Client": "client",
+    "ConnectionSettings": "transport.settings",
+    "PutRun": "jobs.put",
+    "GetRun": "jobs.get",
+    "RunSettings": "jobs.run",
+    "EngineSettings": "jobs.engine",
+    "RunResult": "jobs.run",
+    "LocalSource": "sources.local",
+    "LocalSink": "sinks.local",
+    "Source": "jobs.ends",
+    "Sink": "jobs.ends",
+    "Recorder": "jobs.recorder",
+    "MemoryRecorder": "jobs.recorder",
+    "Clock": "clock",
+    "RealClock": "clock",
+    "ManualClock": "clock",
+    "Ds3Error": "errors",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # any of the names above
+    """Import what is asked for; importing all of it would cost every start of the command line 50 ms."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("ds3tool.cli.config", _HOST),
     "doctor": ("ds3tool.cli.doctor", _HOST),
     "sim": ("ds3tool.cli.sim", _HOST),
+    "demo": ("ds3tool.cli.demo", _HOST),
 }
 
 _HELP = """

@@ -150,7 +150,7 @@ class Engine:
             try:
                 self._loop()
             except KeyboardInterrupt:
-                raise InterruptedRunError("interrupted") from None
+                raise InterruptedRunError("interrupted", hint="run the command again for the rest") from None
 
     def _loop(self) -> None:
         enough = max(2 * self._settings.transfers, 2 * self._settings.lanes)

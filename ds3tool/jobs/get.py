@@ -12,7 +12,6 @@ from ds3tool.errors import (
     Ds3Error,
     InterruptedRunError,
     JobError,
-    JobLostError,
     MediaOfflineError,
     NotFoundError,
     ProtocolError,
@@ -27,7 +26,7 @@ from ds3tool.jobs.run import Run, RunResult, RunSettings
 from ds3tool.jobs.state import JobState
 from ds3tool.protocol.checksums import digest_of, to_base64
 from ds3tool.protocol.messages import Response
-from ds3tool.protocol.model import JobStatus, ListedObject
+from ds3tool.protocol.model import JobDetails, ListedObject
 from ds3tool.sizes import format_size
 from ds3tool.transport.burst import Burst
 from ds3tool.transport.pool import Transport
@@ -153,6 +152,10 @@ class GetRun(Run):
                 f"the appliance refuses the job: {error.message}",
                 hint="an object was removed since it was listed; run the command again",
             ) from error
+        with self.given_up_unless_moved(details.job.id):
+            self._move_job(plan, details)
+
+    def _move_job(self, plan: PlannedJob, details: JobDetails) -> None:
         job_id = details.job.id
         state = JobState(
             details.chunks,
@@ -183,12 +186,6 @@ class GetRun(Run):
         self._appeared = 0
         try:
             self.move(engine)
-        except JobLostError:
-            self.note_job(job_id, status=JobStatus.CANCELED)
-            raise
-        except BaseException:
-            self.give_up(job_id)
-            raise
         finally:
             self._take_settled(job_id, wait=True)
             self.count(objects=self._appeared, bytes_moved=state.bytes_done)

@@ -13,7 +13,6 @@ from ds3tool.errors import (
     Ds3Error,
     InterruptedRunError,
     JobError,
-    JobLostError,
     NotFoundError,
     SourceError,
 )
@@ -25,7 +24,7 @@ from ds3tool.jobs.recorder import Recorder
 from ds3tool.jobs.run import Run, RunResult, RunSettings
 from ds3tool.jobs.state import JobState
 from ds3tool.protocol.checksums import digest_of, to_base64
-from ds3tool.protocol.model import ChecksumType, DataPolicy, JobStatus, ListedObject, Versioning
+from ds3tool.protocol.model import ChecksumType, DataPolicy, JobDetails, ListedObject, Versioning
 from ds3tool.transport.burst import Burst
 from ds3tool.transport.pool import Transport
 from ds3tool.transport.replies import ReplyHead
@@ -148,6 +147,10 @@ class PutRun(Run):
                 f"the appliance refuses the job: {error.message}",
                 hint="something of that name came into the bucket meanwhile; run the command again",
             ) from error
+        with self.given_up_unless_moved(details.job.id):
+            self._move_job(plan, policy, details)
+
+    def _move_job(self, plan: PlannedJob, policy: DataPolicy, details: JobDetails) -> None:
         job_id = details.job.id
         state = JobState(
             details.chunks,
@@ -186,15 +189,6 @@ class PutRun(Run):
         )
         try:
             self.move(engine)
-        except JobLostError:
-            self.note_job(job_id, status=JobStatus.CANCELED)
-            raise
-        except InterruptedRunError:
-            self.give_up(job_id)
-            raise
-        except BaseException:
-            self.give_up(job_id)
-            raise
         finally:
             self.count(objects=state.objects_done - there_before[0], bytes_moved=state.bytes_done - there_before[1])
         self._finish(job_id, plan, state, failed, policy)

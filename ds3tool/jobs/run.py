@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
-from ds3tool.errors import Ds3Error, InterruptedRunError, TransportError, UsageError, worst_exit_code
+from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError, TransportError, UsageError, worst_exit_code
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.engine import Engine, EngineSettings
 from ds3tool.jobs.plan import PlannedJob
@@ -160,6 +161,21 @@ class Run(ABC):
             if job.name is not None and job.name.endswith(plan.name):
                 return job.id
         return None
+
+    @contextmanager
+    def given_up_unless_moved(self, job_id: str) -> Iterator[None]:
+        """Whatever ends the block early gives the job up, unless the appliance has lost it itself."""
+        try:
+            yield
+        except JobLostError:
+            self.note_job(job_id, status=JobStatus.CANCELED)
+            raise
+        except KeyboardInterrupt:
+            self.give_up(job_id)
+            raise InterruptedRunError("interrupted", hint="run the command again for the rest") from None
+        except BaseException:
+            self.give_up(job_id)
+            raise
 
     def move(self, engine: Engine) -> None:
         """Let the engine move what it holds, and keep the count whatever happens."""
