@@ -42,24 +42,28 @@ def _run(arguments: list[str]) -> int:
     from ds3tool.cli.output import OutputClosedError, ShownError
     from ds3tool.errors import Ds3Error
 
+    for name in ("stdout", "stderr"):
+        # Python has none where the caller closed it.
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the process ends
     invocation = Invocation()
     try:
         try:
             code = _command(arguments, invocation)
-            sys.stdout.flush()
+            _results(arguments, invocation).flush()
             return code
         except ShownError as shown:
             messages.complain(shown.error)
-            sys.stdout.flush()
+            _results(arguments, invocation).flush()
             return shown.exit_code
+        except OutputClosedError:
+            raise
         except Ds3Error as error:
             _log.debug("the command failed", exc_info=True)
             return _report(error, _results(arguments, invocation))
-        except Exception as error:
-            if isinstance(error, (OutputClosedError, BrokenPipeError)):
-                raise
+        except Exception as error:  # noqa: BLE001 - the last place that can turn a surprise into a sentence
             return _report(_unexpected(error, invocation), _results(arguments, invocation))
-    except (OutputClosedError, BrokenPipeError):
+    except OutputClosedError:
         # Whoever read stdout has gone; python would complain once more when it closes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _FAILED

@@ -24,6 +24,10 @@ _ALIASES = {"endpoint_url": "endpoint"}
 Command = Callable[..., None]
 
 
+class BrokenConnectionError(Exception):
+    """The other end of a connection has gone, and nobody below has said what that means; a surprise."""
+
+
 @dataclass
 class Invocation:
     """What one run was told so far: `given` on the command line, `environment` by variables, by option name."""
@@ -176,7 +180,11 @@ def with_shared_options(function: Command, *, only_remember: bool = False) -> Co
             file=settings.log_file,
             json=settings.log_format is LogFormat.JSON,
         )
-        function(**values, **({"settings": settings} if "settings" in own.parameters else {}))
+        try:
+            function(**values, **({"settings": settings} if "settings" in own.parameters else {}))
+        except BrokenPipeError as error:
+            # Typer would end the process in silence, as if it were always stdout's reader that had gone.
+            raise BrokenConnectionError(str(error)) from error
 
     parameters = [*kept, *SHARED, context]
     parameters.sort(key=lambda parameter: parameter.kind)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 _BAR_SECONDS = 0.1
 _LINE_SECONDS = 0.5
 _JSON_SECONDS = 1.0
-# A plain line comes this often, or after this share of the bytes, but no closer together than the third.
+# A plain line comes this often, or so many times in all as the bytes go by, but no closer together than the third.
 _LINE_EVERY_SECONDS = 10.0
-_LINE_EVERY_SHARE = 0.05
+_LINES_IN_ALL = 20
 _LINE_APART_SECONDS = 1.0
 # The rate forgets what is older than about this: long enough to bridge a chunk's wait, short enough to follow a change.
 _RATE_MEMORY_SECONDS = 15.0
@@ -139,7 +139,7 @@ class LineDisplay:
             return False
         return (
             passed >= _LINE_EVERY_SECONDS
-            or _share(snapshot) - _share(self._shown) >= _LINE_EVERY_SHARE
+            or (snapshot.bytes_done - self._shown.bytes_done) * _LINES_IN_ALL >= max(1, snapshot.bytes_total)
             or snapshot.waiting_for != self._shown.waiting_for
         )
 

@@ -75,7 +75,7 @@ def show_tape(
 
 
 @command(
-    app, "eject", examples=["ds3tool tape eject S00001L9 S00002L9 --label 'offsite 7' --location 'vault, shelf 3'"]
+    app, "eject", examples=["ds3tool tape eject S00001L9", "ds3tool tape eject S00001L9 S00002L9 --location 'vault 3'"]
 )
 def eject(
     bar_codes: BarCodes,
