@@ -1,0 +1,71 @@
+"""Three thousand files with odd names go through a cache far smaller than they are, onto tape and back, to the byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.trees import digests, make_tree
+
+
+def _ds3tool(*arguments: str, environment: dict[str, str]) -> dict[str, object]:
+    done = subprocess.run(
+        [sys.executable, "-m", "ds3tool", *arguments, "-o", "json"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert done.returncode == 0, f"ds3tool {arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    document = json.loads(done.stdout)
+    assert isinstance(document, dict)
+    return document
+
+
+@pytest.fixture
+def appliance(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An appliance in a process of its own, with a cache of 24 MiB; gives the environment that names it."""
+    options = [
+        "--blob-size",
+        "1MiB",
+        "--chunk-size",
+        "4MiB",
+        "--cache-size",
+        "24MiB",
+        "--retry-after",
+        "0",
+        "--persist-delay",
+        "0",
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-m", "ds3tool", "sim", "serve", "--dir", str(tmp_path / "appliance"), *options],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(3)]
+        yield dict(line.removeprefix("export ").strip().split("=", 1) for line in lines)
+        process.terminate()
+
+
+@pytest.mark.timeout(300)
+def test_three_thousand_files_with_odd_names_come_back_as_they_went(tmp_path: Path, appliance: dict[str, str]) -> None:
+    """Put, persist and get of 3,000 files of 0 to 3.5 MB in blobs of 1 MiB lose and change no byte and no name."""
+    tree, restored = tmp_path / "tree", tmp_path / "restored"
+    total = make_tree(tree, files=3000, largest=3_500_000, seed=2026)
+    _ds3tool("mb", "ds3://archive", environment=appliance)
+    put = _ds3tool("put", str(tree), "ds3://archive/a prefix/", "--wait", "tape", environment=appliance)
+    assert (put["objects"], put["bytes"], put["failed"]) == (3001, total, [])
+    got = _ds3tool("get", "ds3://archive/a prefix/", str(restored), environment=appliance)
+    assert (got["objects"], got["bytes"], got["failed"]) == (3001, total, [])
+    assert got["verified"] is True
+    assert digests(restored) == digests(tree)
+    again = _ds3tool("put", str(tree), "ds3://archive/a prefix/", environment=appliance)
+    assert (again["objects"], again["skipped"]) == (0, 3001)
