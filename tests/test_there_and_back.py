@@ -32,18 +32,8 @@ def _ds3tool(*arguments: str, environment: dict[str, str]) -> dict[str, object]:
 @pytest.fixture
 def appliance(tmp_path: Path) -> Iterator[dict[str, str]]:
     """An appliance in a process of its own, with a cache of 24 MiB; gives the environment that names it."""
-    options = [
-        "--blob-size",
-        "1MiB",
-        "--chunk-size",
-        "4MiB",
-        "--cache-size",
-        "24MiB",
-        "--retry-after",
-        "0",
-        "--persist-delay",
-        "0",
-    ]
+    sizes = ["--blob-size", "1MiB", "--chunk-size", "4MiB", "--cache-size", "24MiB"]
+    options = [*sizes, "--retry-after", "0", "--persist-delay", "0"]
     with subprocess.Popen(
         [sys.executable, "-m", "ds3tool", "sim", "serve", "--dir", str(tmp_path / "appliance"), *options],
         stdout=subprocess.PIPE,
