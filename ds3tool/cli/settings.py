@@ -45,7 +45,8 @@ _NO_VARIABLES = Profile("environment")
 class Settings:
     """What was asked for. The connection is resolved when a command needs one, and only then.
 
-    `profile_is_forced` says that the profile was named on the command line, and so wins over the environment.
+    `profile_is_forced` says that the profile was named on the command line, and so wins over the environment;
+    `config_is_required` that the file was, and so must be there.
     """
 
     output: OutputFormat = OutputFormat.TABLE
@@ -58,6 +59,7 @@ class Settings:
     assume_yes: bool = False
     state_folder: Path | None = None
     config_path: Path | None = None
+    config_is_required: bool = False
     profile: str | None = None
     profile_is_forced: bool = False
     flags: Profile = _NO_FLAGS
@@ -96,6 +98,7 @@ class Settings:
             assume_yes=asked.get("yes", False),
             state_folder=asked.get("state_dir"),
             config_path=asked.get("config"),
+            config_is_required="config" in given,
             profile=asked.get("profile"),
             profile_is_forced="profile" in given,
             flags=connection(given, "command line"),
@@ -129,7 +132,7 @@ class Settings:
 
     def places(self) -> list[Profile]:
         """Return what each place says of the connection, the one that wins first; raises ConfigError."""
-        config = profiles.read_config(self.config_file, required=self.config_path is not None)
+        config = profiles.read_config(self.config_file, required=self.config_is_required)
         profile = profiles.named_profile(config, self.profile)
         places = [self.flags, self.environment]
         if profile is not None:
