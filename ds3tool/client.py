@@ -207,7 +207,7 @@ class Ds3Client:
             yield page
             if not page.truncated:
                 return
-            if page.next_marker.encode() <= marker.encode():
+            if page.next_marker in {"", marker}:
                 raise ProtocolError(
                     f"the listing of {bucket} does not move on: after {marker!a} it says to go on with "
                     f"{page.next_marker!a}"

@@ -224,7 +224,8 @@ def listing(response: Response) -> ListingPage:
     next_marker = texts.get("NextMarker", "")
     if truncated and not next_marker:
         # AWS leaves it out where there is no delimiter; the last name of the page is where to go on.
-        next_marker = max((*(one.key for one in objects), *prefixes), key=lambda name: name.encode(), default="")
+        last = [*(one.key for one in objects[-1:]), *prefixes[-1:]]
+        next_marker = max(last, key=lambda name: name.encode(), default="")
     return ListingPage(
         bucket=texts.get("Name", ""),
         prefix=texts.get("Prefix", ""),
