@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ds3tool.cli import messages
-from ds3tool.cli.appliances import RunningAppliance, find, recorded, running, stop
+from ds3tool.cli.appliances import RunningAppliance, find, findable, in_directory, running, stop
 from ds3tool.cli.options import command, group
 from ds3tool.cli.output import Field, OutputFormat
 from ds3tool.cli.settings import Settings
@@ -90,43 +88,35 @@ def serve(
     """
     from ds3tool.simulator import Appliance, ApplianceSettings
 
-    asked = {
-        "access_key": access_key,
-        "secret_key": secret_key,
-        "blob_size": None if blob_size is None else parse_size(blob_size),
-        "chunk_size": None if chunk_size is None else parse_size(chunk_size),
-        "cache_size": None if cache_size is None else parse_size(cache_size),
-        "retry_after": retry_after,
-        "persist_delay": None if persist_delay is None else parse_duration(persist_delay),
-        "tapes": tapes,
-        "drives": drives,
-        "seed": seed,
-    }
-    built = dataclasses.replace(
-        ApplianceSettings(directory=None if directory is None else str(directory), host=host, port=port),
-        **{name: value for name, value in asked.items() if value is not None},
+    usual = ApplianceSettings()
+    built = ApplianceSettings(
+        directory=None if directory is None else str(directory),
+        host=host,
+        port=port,
+        access_key=access_key,
+        secret_key=secret_key,
+        blob_size=usual.blob_size if blob_size is None else parse_size(blob_size),
+        chunk_size=usual.chunk_size if chunk_size is None else parse_size(chunk_size),
+        cache_size=usual.cache_size if cache_size is None else parse_size(cache_size),
+        retry_after=usual.retry_after if retry_after is None else retry_after,
+        persist_delay=usual.persist_delay if persist_delay is None else parse_duration(persist_delay),
+        tapes=usual.tapes if tapes is None else tapes,
+        drives=usual.drives if drives is None else drives,
+        seed=seed,
     )
     # Blocked before the appliance starts its threads, which inherit that: the signals wait for `sigwait`.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
-    with contextlib.ExitStack() as last:
-        appliance = Appliance(built)
-        closing = contextlib.ExitStack()
-        closing.callback(appliance.close)
-        with closing:
-            appliance.start()
-            record = RunningAppliance(
-                pid=os.getpid(),
-                host=host,
-                port=appliance.port,
-                directory=str(appliance.directory),
-                access_key=appliance.access_key,
-                secret_key=appliance.secret_key,
-            )
-            # On a stack of its own: whoever waits for the record to go wants the appliance closed by then.
-            last.enter_context(recorded(record, settings.state_path))
-            sys.stdout.write(record.exports)
+    appliance = Appliance(built).start()
+    try:
+        # Whoever waits for the appliance to be gone wants it closed by then: first closed, then forgotten.
+        with findable(appliance.machine.directory, settings.state_path), contextlib.closing(appliance):
+            told = in_directory(appliance.machine.directory)
+            assert told is not None
+            sys.stdout.write(told.exports)
             sys.stdout.flush()
             signal.sigwait(_ENDING_SIGNALS)
+    finally:
+        appliance.close()
 
 
 @command(
