@@ -1,0 +1,181 @@
+"""`ds3tool sim`: an appliance that others can find, use and stop."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ds3tool.cli import appliances
+from tests.cli.runner import Run, run
+
+_EXPORTS = re.compile(
+    r"export DS3_ENDPOINT=(http://127\.0\.0\.1:(\d+))\nexport DS3_ACCESS_KEY=(\S+)\nexport DS3_SECRET_KEY=(\S+)\n"
+)
+
+
+class Host:
+    """One user's state folder, and the appliances started in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def sim(self, *arguments: str) -> Run:
+        return run("sim", *arguments, "--state-dir", str(self.folder / "state"))
+
+    def try_start(self, *arguments: str) -> Run:
+        """Run `sim start` as its own process, which does not outlive what it started."""
+        line = [sys.executable, "-m", "ds3tool", "sim", "start", "--state-dir", str(self.folder / "state"), *arguments]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+        return Run(("sim", "start", *arguments), done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: str) -> tuple[str, int, str, str]:
+        """Start one in the background; return its endpoint, port and keys."""
+        match = _EXPORTS.fullmatch(self.try_start(*arguments).expect().stdout)
+        assert match is not None
+        return match[1], int(match[2]), match[3], match[4]
+
+    def serve(self, *arguments: str) -> subprocess.Popen[str]:
+        line = [sys.executable, "-m", "ds3tool", "sim", "serve", "--state-dir", str(self.folder / "state"), *arguments]
+        return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    host = Host(tmp_path)
+    yield host
+    for appliance in appliances.running(tmp_path / "state"):
+        appliances.stop(appliance)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_prints_the_three_lines_and_ends_cleanly_on_a_signal(host: Host, number: signal.Signals) -> None:
+    """It says where it is once it listens, and a signal ends it with 0, leaving nothing behind."""
+    process = host.serve()
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout, process.stderr:
+        told = "".join(process.stdout.readline() for _ in range(3))
+        assert _EXPORTS.fullmatch(told)
+        (appliance,) = appliances.running(host.folder / "state")
+        assert (appliance.pid, Path(appliance.directory).is_dir()) == (process.pid, True)
+        process.send_signal(number)
+        assert (process.stdout.read(), process.stderr.read()) == ("", "")
+    assert process.wait() == 0
+    assert not Path(appliance.directory).exists()
+    assert appliances.running(host.folder / "state") == []
+
+
+def test_an_appliance_in_the_background_is_found_used_and_stopped(host: Host) -> None:
+    """start returns when it listens; env prints the same lines; its keys are accepted; stop ends it."""
+    endpoint, port, access_key, secret_key = host.start()
+    assert host.sim("env").expect().stdout == host.sim("env", "--port", str(port)).expect().stdout
+    environ = {"DS3_ENDPOINT": endpoint, "DS3_ACCESS_KEY": access_key, "DS3_SECRET_KEY": secret_key}
+    assert run("ls", "-o", "json", environ=environ).expect().json == []
+    (status,) = host.sim("status", "-o", "json").expect().json
+    assert (status["endpoint"], status["port"]) == (endpoint, port)
+    assert secret_key not in host.sim("status", "-o", "json").stdout
+    host.sim("stop").expect()
+    run("ls", "--max-retry-time", "0", environ=environ).expect(7)
+    host.sim("stop").expect(4)
+    host.sim("env").expect(4)
+    host.sim("status").expect(4)
+
+
+def test_the_one_started_last_is_meant_unless_another_is_named(host: Host) -> None:
+    """--dir and --port choose; without them the youngest counts."""
+    first, second = host.folder / "first", host.folder / "second"
+    _, port, _, _ = host.start("--dir", str(first))
+    endpoint, _, _, _ = host.start("--dir", str(second))
+    assert host.sim("env", "-o", "json").json["DS3_ENDPOINT"] == endpoint
+    assert host.sim("env", "-o", "json", "--dir", str(first)).json["DS3_ENDPOINT"].endswith(f":{port}")
+    assert len(host.sim("status", "-o", "json").json) == 2
+    host.sim("stop", "--port", str(port)).expect()
+    assert [row["directory"] for row in host.sim("status", "-o", "json").json] == [str(second)]
+    host.sim("env", "--dir", str(first)).expect(4)
+
+
+def test_a_directory_is_continued_with_its_keys_and_buckets(host: Host) -> None:
+    """What was there before a stop is there after the next start."""
+    directory = str(host.folder / "kept")
+    endpoint, _, access_key, secret_key = host.start("--dir", directory)
+    environ = {"DS3_ENDPOINT": endpoint, "DS3_ACCESS_KEY": access_key, "DS3_SECRET_KEY": secret_key}
+    run("mb", "ds3://kept", environ=environ).expect()
+    host.sim("stop").expect()
+    endpoint, _, *keys = host.start("--dir", directory)
+    assert keys == [access_key, secret_key]
+    listed = run("ls", "-o", "json", environ=environ | {"DS3_ENDPOINT": endpoint}).expect().json
+    assert [bucket["name"] for bucket in listed] == ["kept"]
+
+
+def test_the_second_appliance_in_a_directory_is_refused(host: Host) -> None:
+    """One directory serves one appliance; whoever comes second is told, and the first goes on."""
+    directory = str(host.folder / "kept")
+    host.start("--dir", directory)
+    told = host.try_start("--dir", directory)
+    assert told.exit_code != 0
+    assert "another embedded appliance" in told.stderr
+    host.sim("env").expect()
+
+
+def test_an_appliance_that_was_killed_is_forgotten(host: Host) -> None:
+    """A process that died leaves a record behind; nobody is killed in its name."""
+    process = host.serve("--dir", str(host.folder / "kept"))
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout, process.stderr:
+        process.stdout.readline()
+        process.kill()
+        process.wait()
+    assert (host.folder / "kept" / appliances.RECORD_NAME).exists()
+    host.sim("stop").expect(4)
+    host.sim("stop", "--dir", str(host.folder / "kept")).expect(4)
+    host.start("--dir", str(host.folder / "kept"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--blob-size", "large"], "not a size"),
+        (["--drives", "0"], "drives"),
+        (["--persist-delay", "soon"], "not a duration"),
+        (["--port", "99999"], "--port"),
+    ],
+)
+def test_what_cannot_be_built_is_a_usage_error(host: Host, arguments: list[str], named: str) -> None:
+    """In the foreground and in the background the reason is told."""
+    assert named in host.sim("serve", *arguments).expect(2).stderr
+    assert named in host.try_start(*arguments).expect(2).stderr
+
+
+def test_an_address_in_use_is_told(host: Host) -> None:
+    """A port that another holds is named."""
+    _, port, _, _ = host.start()
+    told = host.try_start("--port", str(port))
+    assert told.exit_code != 0
+    assert str(port) in told.stderr
+
+
+def test_the_given_keys_are_the_appliances_keys(host: Host) -> None:
+    """--access-key and --secret-key decide; --seed makes the rest repeatable."""
+    _, _, access_key, secret_key = host.start("--access-key", "me", "--secret-key", "mine")
+    assert (access_key, secret_key) == ("me", "mine")
+    first = host.start("--seed", "7")
+    assert first[2:] == host.start("--seed", "7")[2:]
+
+
+def test_a_record_of_somebody_else_is_not_trusted(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody gets a process of ours ended by writing its number into a file."""
+    directory = host.folder / "kept"
+    host.start("--dir", str(directory))
+    real = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: real + 1)
+    assert appliances.in_directory(directory) is None
+    monkeypatch.undo()
+    assert appliances.in_directory(directory) is not None
