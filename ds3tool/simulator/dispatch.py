@@ -1,0 +1,191 @@
+"""The table of operations: which handler answers which verb, resource, operation and required parameters.
+
+Handlers register with `rest` (below `/_rest_/`) and `s3` (everything else), under the contract's operation names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ds3tool.protocol import names
+from ds3tool.simulator.beans import Fields
+from ds3tool.simulator.machine import Machine
+from ds3tool.simulator.messages import Reply, Request
+from ds3tool.simulator.refusals import Refusal, bad_request
+from ds3tool.simulator.targets import decode
+
+_TRUE = ("true", "1", "yes")
+_FALSE = ("false", "0", "no")
+REST_PREFIX = "/_rest_/"
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way to its handler. `identifier` is the decoded rest of the path after the resource."""
+
+    machine: Machine
+    request: Request
+    user: Fields
+    resource: str = ""
+    identifier: str = ""
+    bucket: str = ""
+    name: str = ""
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    def has(self, name: str) -> bool:
+        """Tell whether a void parameter is there, whatever its value."""
+        return name in self.parameters
+
+    def text(self, name: str) -> str | None:
+        """Return a parameter's text; None when it is absent."""
+        return self.parameters.get(name)
+
+    def flag(self, name: str, default: bool | None = None) -> bool | None:
+        """Return a boolean parameter, in any case; a 400 for another word."""
+        text = self.parameters.get(name)
+        if text is None:
+            return default
+        if text.lower() in _TRUE:
+            return True
+        if text.lower() in _FALSE:
+            return False
+        raise bad_request(f"The parameter {name} is '{text}', not true or false.")
+
+    def number(self, name: str) -> int | None:
+        """Return a whole number of 0 or more; None when absent or empty; a 400 for anything else."""
+        text = self.parameters.get(name)
+        if not text:
+            return None
+        if not text.isascii() or not text.isdigit() or len(text) > 18:
+            raise bad_request(f"The parameter {name} is '{text}', not a number.")
+        return int(text)
+
+    def choice(self, name: str, allowed: tuple[str, ...]) -> str | None:
+        """Return an enumeration's value in upper case; None when absent; a 400 when it is none of `allowed`."""
+        text = self.parameters.get(name)
+        if text is None:
+            return None
+        if text.upper() not in allowed:
+            raise bad_request(f"The parameter {name} is '{text}', not one of {', '.join(allowed)}.")
+        return text.upper()
+
+    def needed(self, name: str) -> str:
+        """Return a parameter that must be there and not empty; a 400 when it is not."""
+        text = self.parameters.get(name)
+        if not text:
+            raise bad_request(f"The parameter {name} is missing.")
+        return text
+
+
+Handler = Callable[[Call], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One row of the table: its contract name, the parameters that select it, and who answers."""
+
+    name: str
+    required: tuple[str, ...]
+    handler: Handler
+
+
+_Key = tuple[str, str, bool, str]
+_REST: dict[_Key, list[Operation]] = {}
+_S3: dict[tuple[str, str], list[Operation]] = {}
+# Sub-resources of Amazon S3 that the appliance does not know. Ignoring one would answer another question than asked.
+_FOREIGN = frozenset(
+    (
+        *("acl", "policy", "lifecycle", "tagging", "cors", "website", "logging", "notification", "requestpayment"),
+        *("torrent", "versioning", "accelerate", "analytics", "encryption", "inventory", "metrics", "replication"),
+        *("object-lock", "legal-hold", "retention", "publicaccessblock", "policystatus", "ownershipcontrols"),
+        *("intelligent-tiering", "select", "restore", "attributes", "uploads", "upload_id", "uploadid", "list-type"),
+    )
+)
+
+
+def rest(
+    name: str, verb: str, resource: str, *, one: bool = False, operation: str = "", required: tuple[str, ...] = ()
+) -> Callable[[Handler], Handler]:
+    """Register a handler below `/_rest_/`; `one` when an id follows the resource in the path.
+
+    Among operations that differ only in parameters, the one whose `required` are all present and most numerous wins.
+    """
+
+    def register(handler: Handler) -> Handler:
+        rows = _REST.setdefault((verb, resource, one, operation), [])
+        rows.append(Operation(name, required, handler))
+        rows.sort(key=lambda row: -len(row.required))
+        return handler
+
+    return register
+
+
+def s3(name: str, verb: str, level: str, *, required: tuple[str, ...] = ()) -> Callable[[Handler], Handler]:
+    """Register a handler of the Amazon style; `level` is `service`, `bucket` or `object`."""
+
+    def register(handler: Handler) -> Handler:
+        rows = _S3.setdefault((verb, level), [])
+        rows.append(Operation(name, required, handler))
+        rows.sort(key=lambda row: -len(row.required))
+        return handler
+
+    return register
+
+
+def operations() -> list[str]:
+    """Return the contract names of all registered operations."""
+    return sorted(row.name for rows in (*_REST.values(), *_S3.values()) for row in rows)
+
+
+def find(call: Call) -> Operation:
+    """Return the operation that a call asks for, and set what its path names; a refusal when there is none."""
+    path = call.request.target.path
+    if path == REST_PREFIX[:-1] or path.startswith(REST_PREFIX):
+        return _find_rest(call, path[len(REST_PREFIX) :])
+    return _find_s3(call)
+
+
+def _find_rest(call: Call, rest_of_path: str) -> Operation:
+    raw_resource, _, raw_identifier = rest_of_path.partition("/")
+    resource = decode(raw_resource).lower()
+    identifier = decode(raw_identifier)
+    if resource not in ("folder", "object"):
+        identifier = identifier.rstrip("/")
+    call.resource, call.identifier = resource, identifier
+    verb, operation = call.request.verb, call.parameters.get("operation", "").lower()
+    rows = _REST.get((verb, resource, bool(identifier), operation), [])
+    for row in rows:
+        if all(name in call.parameters for name in row.required):
+            return row
+    if rows:
+        missing = ", ".join(name for name in rows[-1].required if name not in call.parameters)
+        raise bad_request(f"The request lacks the parameter {missing}.")
+    alike = [key for key in _REST if key[1] == resource]
+    if not alike:
+        raise Refusal(404, names.NOT_FOUND, f"NotFound[404]: There is no resource '{resource}'.")
+    if operation and any(key[:3] == (verb, resource, bool(identifier)) for key in alike):
+        raise bad_request(f"The resource '{resource}' has no operation '{operation}' here.")
+    raise Refusal(
+        405, names.METHOD_NOT_ALLOWED, f"MethodNotAllowed[405]: {verb} is not an operation of '{path_of(call)}'."
+    )
+
+
+def path_of(call: Call) -> str:
+    """Return the request's path, raw."""
+    return call.request.target.path
+
+
+def _find_s3(call: Call) -> Operation:
+    call.bucket, name = call.request.target.bucket_and_name()
+    call.name = name or ""
+    level = "service" if not call.bucket else "bucket" if name is None else "object"
+    foreign = sorted(_FOREIGN & call.parameters.keys())
+    if foreign or "x-amz-copy-source" in call.request.headers:
+        what = foreign[0] if foreign else "x-amz-copy-source"
+        raise Refusal(501, "NotImplemented", f"NotImplemented[501]: '{what}' is not an operation of this appliance.")
+    for row in _S3.get((call.request.verb, level), []):
+        if all(required in call.parameters for required in row.required):
+            return row
+    message = f"MethodNotAllowed[405]: {call.request.verb} is not an operation of '{path_of(call)}'."
+    raise Refusal(405, names.METHOD_NOT_ALLOWED, message)

@@ -1,0 +1,14 @@
+"""One module a family of operations; importing this package fills the dispatch table."""
+
+from ds3tool.simulator.handlers import (
+    administration,
+    buckets,
+    jobs,
+    objects,
+    placement,
+    service,
+    system,
+    tapes,
+)
+
+__all__ = ["administration", "buckets", "jobs", "objects", "placement", "service", "system", "tapes"]

@@ -1,0 +1,434 @@
+"""Bulk jobs: created, polled, asked for, modified, cancelled, truncated, listed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ds3tool.protocol import names
+from ds3tool.protocol.model import JobType
+from ds3tool.simulator import xmlin
+from ds3tool.simulator.buckets import Bucket
+from ds3tool.simulator.dispatch import Call, rest
+from ds3tool.simulator.documents import chunk_xml, data, data_list, job_fields, job_list, master_object_list
+from ds3tool.simulator.jobs import PRIORITY_RANK, Chunk, Job
+from ds3tool.simulator.messages import Reply, xml_reply
+from ds3tool.simulator.paging import matcher, page
+from ds3tool.simulator.plans import JobOptions
+from ds3tool.simulator.refusals import Refusal, bad_request, busy, denied, not_found
+from ds3tool.simulator.xmlout import bean, date
+
+# CRITICAL and BACKGROUND exist, but nobody may ask for them. Source: protocol, 8.1.
+_PRIORITIES = tuple(name for name in PRIORITY_RANK if name not in ("CRITICAL", "BACKGROUND"))
+_TYPES = ("PUT", "GET", "VERIFY")
+_ORDERS = ("NONE", "IN_ORDER")
+
+
+def _bucket(call: Call) -> Bucket:
+    return call.machine.buckets.find(call.identifier)
+
+
+def _options(call: Call, kind: JobType) -> JobOptions:
+    if call.machine.beans.all("DataPathBackend")[0].get("AllowNewJobRequests", True) is False:
+        raise busy("New jobs are not allowed at present.")
+    return JobOptions(
+        name=call.text("name") or f"{kind} by {call.request.client}",
+        user_id=str(call.user["Id"]),
+        priority=call.choice("priority", _PRIORITIES),
+        processing_order=call.choice("chunk_client_processing_order_guarantee", _ORDERS),
+        max_upload_size=call.number("max_upload_size"),
+        ignore_conflicts=call.has("ignore_naming_conflicts"),
+        aggregating=bool(call.flag("aggregating")),
+        implicit=bool(call.flag("implicit_job_id_resolution")),
+        spanning=bool(call.flag("minimize_spanning_across_media")),
+        verify_write=bool(call.flag("verify_after_write")),
+        cleanup=call.flag("dead_job_cleanup_allowed", True) is not False,
+        protected=bool(call.flag("protected")),
+        preallocate=call.has("pre_allocate_job_space"),
+    )
+
+
+@rest("CreatePutJob", "PUT", "bucket", one=True, operation="start_bulk_put")
+def create_put(call: Call) -> Reply:
+    """Declare objects that will be sent."""
+    machine = call.machine
+    bucket, options = _bucket(call), _options(call, JobType.PUT)
+    if call.has("replicate"):
+        raise Refusal(501, "NotImplemented", "NotImplemented[501]: Jobs of other appliances are not taken over.")
+    listed = xmlin.read_put_list(call.request.body.pieces())
+    with machine.store.lock:
+        if not machine.buckets.rules(bucket).domains and not call.has("force"):
+            raise bad_request("The bucket's data policy has no persistence rule: nothing would reach a tape.")
+        job = machine.planner.create_put(bucket, listed, options)
+    if job is None:
+        return Reply(204)
+    return master_object_list(machine, job, None)
+
+
+@rest("VerifySafeToCreatePutJob", "PUT", "bucket", one=True, operation="verify_safe_to_start_bulk_put")
+def verify_safe(call: Call) -> Reply:
+    """Tell whether a put job would find a tape to go to."""
+    machine = call.machine
+    with machine.store.lock:
+        domains = machine.buckets.rules(_bucket(call)).domains
+        tapes = [tape for tape in machine.library.tapes.values() if tape.usable and not tape.full]
+        for domain in domains:
+            if not any(tape.domain_id in (None, domain) for tape in tapes):
+                raise bad_request("A storage domain of the bucket's data policy has no writable media.")
+    if not domains:
+        raise bad_request("The bucket's data policy has no persistence rule.")
+    return Reply(200)
+
+
+def _create_read(call: Call, kind: JobType, *, order: str | None = None) -> Reply:
+    machine = call.machine
+    bucket, options = _bucket(call), _options(call, kind)
+    if order is not None:
+        options = dataclasses.replace(options, processing_order=order)
+    wanted = xmlin.read_wanted(call.request.body.pieces())
+    with machine.store.lock:
+        job = machine.planner.create_read(bucket, wanted, options, kind)
+    return master_object_list(machine, job, None)
+
+
+@rest("CreateGetJob", "PUT", "bucket", one=True, operation="start_bulk_get")
+def create_get(call: Call) -> Reply:
+    """Ask for objects, or ranges or versions of them."""
+    return _create_read(call, JobType.GET)
+
+
+@rest("CreateVerifyJob", "PUT", "bucket", one=True, operation="start_bulk_verify")
+def create_verify(call: Call) -> Reply:
+    """Have objects read from tape and checked."""
+    return _create_read(call, JobType.VERIFY)
+
+
+# Chunks.
+
+
+@rest("GetJobChunksReadyForClientProcessing", "GET", "job_chunk", required=("job",))
+def ready_chunks(call: Call) -> Reply:
+    """List the chunks that the client may work on now; Retry-After comes in every case."""
+    machine = call.machine
+    only = call.text("job_chunk")
+    with machine.store.lock:
+        job = machine.jobs.find_active(call.needed("job"))
+        if job.type is JobType.PUT and not job.chunks:
+            return Reply(410)  # nothing is left for the client; the contract has no body for this
+        number = machine.jobs.chunk_ids.number(only) or 0 if only else None
+        chunks = machine.jobs.ready(job, call.number("preferred_number_of_chunks"), number)
+    retry_after = (names.RETRY_AFTER, str(machine.settings.retry_after))
+    return master_object_list(machine, job, chunks, (retry_after,))
+
+
+def _find_chunk(call: Call) -> tuple[Job, Chunk]:
+    machine = call.machine
+    number = machine.jobs.chunk_ids.number(call.identifier)
+    row = machine.store.db.execute("SELECT job FROM chunks WHERE n = ?", (number,)).fetchone()
+    job = machine.jobs.active.get(row[0]) if row is not None else None
+    if job is None or number is None:
+        raise not_found("JobChunk", call.identifier)
+    chunk = job.chunks.get(number) or job.storing.get(number)
+    if chunk is None:
+        place, size = machine.store.db.execute("SELECT number, bytes FROM chunks WHERE n = ?", (number,)).fetchone()
+        chunk = Chunk(number, place, size, 0, allocated=True)
+    return job, chunk
+
+
+@rest("GetJobChunk", "GET", "job_chunk", one=True)
+def get_chunk(call: Call) -> Reply:
+    """Show one chunk."""
+    with call.machine.store.lock:
+        job, chunk = _find_chunk(call)
+        text = chunk_xml(call.machine, job, chunk.n, chunk.number, allocated=chunk.allocated)
+    return xml_reply(text.encode())
+
+
+@rest("AllocateJobChunk", "PUT", "job_chunk", one=True, operation="allocate")
+def allocate_chunk(call: Call) -> Reply:
+    """Make room for one chunk of a put job; 503 while there is none."""
+    machine = call.machine
+    with machine.store.lock:
+        job, chunk = _find_chunk(call)
+        if job.type is not JobType.PUT:
+            raise bad_request("Only chunks of put jobs are allocated.")
+        if job.aggregating or chunk.n not in job.chunks:
+            raise not_found("JobChunk", call.identifier)
+        job.active_at = machine.clock.now()
+        if not machine.jobs.allocate(job, chunk):
+            raise busy("The cache has no room for the chunk.", machine.settings.retry_after)
+        text = chunk_xml(machine, job, chunk.n, chunk.number, allocated=True)
+    return xml_reply(text.encode())
+
+
+@rest("GetJobChunkDao", "GET", "job_chunk_dao", one=True)
+def get_chunk_dao(call: Call) -> Reply:
+    """Show how far a chunk is on its way to or from media."""
+    machine = call.machine
+    with machine.store.lock:
+        job, chunk = _find_chunk(call)
+        state = "PENDING" if chunk.n in job.chunks else "IN_PROGRESS" if chunk.n in job.storing else "COMPLETED"
+        nothing = dict.fromkeys(
+            f"ReadFrom{each}Id" for each in ("AzureTarget", "Ds3Target", "Pool", "S3Target", "Tape")
+        )
+        return data(
+            {
+                **nothing,
+                "BlobStoreState": state,
+                "ChunkNumber": chunk.number,
+                "Id": machine.jobs.chunk_ids.of(chunk.n),
+                "JobCreationDate": date(job.created),
+                "JobId": job.id,
+                "NodeId": str(machine.node["Id"]) if chunk.allocated else None,
+                "PendingTargetCommit": False,
+            }
+        )
+
+
+# One job.
+
+
+@rest("GetJob", "GET", "job", one=True)
+def get_job(call: Call) -> Reply:
+    """Show a job in any state; an active one with its chunks."""
+    with call.machine.store.lock:
+        job = call.machine.jobs.find(call.identifier)
+    return master_object_list(call.machine, job, None)
+
+
+def _modify(call: Call) -> Reply:
+    machine = call.machine
+    with machine.store.lock:
+        job = machine.jobs.find_active(call.identifier)
+        machine.jobs.touch(job)
+        job.name = call.text("name") or job.name
+        job.priority = call.choice("priority", _PRIORITIES) or job.priority
+        job.cleanup = call.flag("dead_job_cleanup_allowed", job.cleanup) is not False
+        job.protected = bool(call.flag("protected", job.protected))
+        if call.text("created_at"):
+            job.created = parse_date(call.needed("created_at"))
+        machine.jobs.save(job)
+    return master_object_list(machine, job, None)
+
+
+def parse_date(text: str) -> float:
+    """Return seconds since 1970 of a date parameter: ISO 8601, or a number of seconds or milliseconds."""
+    from datetime import UTC, datetime
+
+    if text.isascii() and text.isdigit():
+        number = int(text)
+        return number / 1000 if number > 100_000_000_000 else float(number)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise bad_request(f"'{text}' is not a date.") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+@rest("ModifyJob", "PUT", "job", one=True)
+def modify_job(call: Call) -> Reply:
+    """Change a job, or only show that a client is there."""
+    return _modify(call)
+
+
+@rest("ModifyActiveJob", "PUT", "active_job", one=True)
+def modify_active_job(call: Call) -> Reply:
+    """Change a job, or only show that a client is there."""
+    return _modify(call)
+
+
+@rest("CloseAggregatingJob", "PUT", "job", one=True, required=("close_aggregating_job",))
+def close_aggregating_job(call: Call) -> Reply:
+    """Let nothing more be appended to a job."""
+    machine = call.machine
+    with machine.store.lock:
+        job = machine.jobs.find_active(call.identifier)
+        job.aggregating = False
+        machine.jobs.save(job)
+    return master_object_list(machine, job, None)
+
+
+def _end_one(call: Call, *, force: bool) -> Reply:
+    machine = call.machine
+    with machine.store.lock:
+        job = machine.jobs.find_active(call.identifier)
+        if job.protected:
+            raise denied(f"AccessDenied[403]: The job {job.id} is protected.")
+        if force:
+            machine.cancel(job)
+        else:
+            machine.truncate(job)
+    return Reply(204)
+
+
+@rest("CancelJob", "DELETE", "job", one=True, required=("force",))
+def cancel_job(call: Call) -> Reply:
+    """Cancel a job."""
+    return _end_one(call, force=True)
+
+
+@rest("TruncateJob", "DELETE", "job", one=True)
+def truncate_job(call: Call) -> Reply:
+    """Give up what has not come of a job."""
+    return _end_one(call, force=False)
+
+
+@rest("CancelActiveJob", "DELETE", "active_job", one=True, required=("force",))
+def cancel_active_job(call: Call) -> Reply:
+    """Cancel a job."""
+    return _end_one(call, force=True)
+
+
+@rest("TruncateActiveJob", "DELETE", "active_job", one=True)
+def truncate_active_job(call: Call) -> Reply:
+    """Give up what has not come of a job."""
+    return _end_one(call, force=False)
+
+
+def _end_all(call: Call, *, force: bool) -> Reply:
+    machine = call.machine
+    kind = call.choice("request_type", _TYPES)
+    bucket = machine.buckets.find(call.needed("bucket_id")).n if call.has("bucket_id") else None
+    with machine.store.lock:
+        for job in list(machine.jobs.active.values()):
+            if (bucket is None or job.bucket == bucket) and kind in (None, job.type) and not job.protected:
+                if force:
+                    machine.cancel(job)
+                else:
+                    machine.truncate(job)
+    return Reply(204)
+
+
+@rest("CancelAllJobs", "DELETE", "job", required=("force",))
+def cancel_all_jobs(call: Call) -> Reply:
+    """Cancel all jobs, or those of a bucket or type."""
+    return _end_all(call, force=True)
+
+
+@rest("TruncateAllJobs", "DELETE", "job")
+def truncate_all_jobs(call: Call) -> Reply:
+    """Truncate all jobs, or those of a bucket or type."""
+    return _end_all(call, force=False)
+
+
+@rest("CancelAllActiveJobs", "DELETE", "active_job", required=("force",))
+def cancel_all_active_jobs(call: Call) -> Reply:
+    """Cancel all jobs, or those of a bucket or type."""
+    return _end_all(call, force=True)
+
+
+@rest("TruncateAllActiveJobs", "DELETE", "active_job")
+def truncate_all_active_jobs(call: Call) -> Reply:
+    """Truncate all jobs, or those of a bucket or type."""
+    return _end_all(call, force=False)
+
+
+# Lists.
+
+
+@rest("GetJobs", "GET", "job")
+def get_jobs(call: Call) -> Reply:
+    """List the jobs in progress, in one document."""
+    machine = call.machine
+    bucket = machine.buckets.find(call.needed("bucket_id")).n if call.has("bucket_id") else None
+    with machine.store.lock:
+        found = [job for job in machine.jobs.active.values() if bucket is None or job.bucket == bucket]
+        return xml_reply(job_list(machine, found))
+
+
+def _list(call: Call, status: str, tag: str) -> Reply:
+    machine = call.machine
+    with machine.store.lock:
+        found = [
+            job
+            for job in machine.jobs.select("status = ? ORDER BY created DESC, n DESC", (status,))
+            if _matches(call, job)
+        ]
+        chosen, headers = page(call, found, lambda job: job.id)
+        return data_list([bean(tag, job_fields(machine, job, tag)) for job in chosen], headers)
+
+
+def _matches(call: Call, job: Job) -> bool:
+    machine = call.machine
+    wanted_flags = {
+        "aggregating": job.aggregating,
+        "truncated": job.truncated,
+        "canceled_due_to_timeout": job.timed_out,
+    }
+    for parameter, value in flags.items():
+        if call.flag(parameter, value) is not value:
+            return False
+    if call.has("bucket_id") and machine.buckets.find(call.needed("bucket_id")).n != job.bucket:
+        return False
+    if call.has("user_id") and machine.beans.find("User", call.needed("user_id"))["Id"] != job.user_id:
+        return False
+    name = call.text("name")
+    if name is not None and not matcher(name)(job.name):
+        return False
+    if call.choice("priority", tuple(PRIORITY_RANK)) not in (None, job.priority):
+        return False
+    if call.choice("chunk_client_processing_order_guarantee", _ORDERS) not in (None, job.processing_order):
+        return False
+    return call.choice("request_type", _TYPES) in (None, job.type)
+
+
+def _one(call: Call, status: str, tag: str) -> Reply:
+    machine = call.machine
+    with machine.store.lock:
+        job = machine.jobs.find(call.identifier)
+        if job.status != status:
+            raise not_found(tag, call.identifier)
+        return data(job_fields(machine, job, tag))
+
+
+def _clear(call: Call, status: str) -> Reply:
+    with call.machine.store.writing() as db:
+        db.execute("DELETE FROM jobs WHERE status = ?", (status,))
+    return Reply(204)
+
+
+@rest("GetActiveJobs", "GET", "active_job")
+def get_active_jobs(call: Call) -> Reply:
+    """List the jobs in progress."""
+    return _list(call, "IN_PROGRESS", "Job")
+
+
+@rest("GetCompletedJobs", "GET", "completed_job")
+def get_completed_jobs(call: Call) -> Reply:
+    """List the jobs that were completed."""
+    return _list(call, "COMPLETED", "CompletedJob")
+
+
+@rest("GetCanceledJobs", "GET", "canceled_job")
+def get_canceled_jobs(call: Call) -> Reply:
+    """List the jobs that were cancelled."""
+    return _list(call, "CANCELED", "CanceledJob")
+
+
+@rest("GetActiveJob", "GET", "active_job", one=True)
+def get_active_job(call: Call) -> Reply:
+    """Show a job in progress."""
+    return _one(call, "IN_PROGRESS", "Job")
+
+
+@rest("GetCompletedJob", "GET", "completed_job", one=True)
+def get_completed_job(call: Call) -> Reply:
+    """Show a job that was completed."""
+    return _one(call, "COMPLETED", "CompletedJob")
+
+
+@rest("GetCanceledJob", "GET", "canceled_job", one=True)
+def get_canceled_job(call: Call) -> Reply:
+    """Show a job that was cancelled."""
+    return _one(call, "CANCELED", "CanceledJob")
+
+
+@rest("ClearAllCompletedJobs", "DELETE", "completed_job")
+def clear_completed_jobs(call: Call) -> Reply:
+    """Forget the jobs that were completed."""
+    return _clear(call, "COMPLETED")
+
+
+@rest("ClearAllCanceledJobs", "DELETE", "canceled_job")
+def clear_canceled_jobs(call: Call) -> Reply:
+    """Forget the jobs that were cancelled."""
+    return _clear(call, "CANCELED")

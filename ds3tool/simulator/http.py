@@ -1,0 +1,467 @@
+"""The HTTP face: a listening socket, one thread a connection, bodies moved by splice and sendfile.
+
+Heads are read strictly; whatever could be read in two ways is refused and the connection closed. Bodies need a
+Content-Length: a chunked one is refused with 411, as the contract has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ds3tool.protocol import names
+from ds3tool.simulator.messages import FileSlices, Reply, Request
+from ds3tool.simulator.refusals import Refusal, bad_request
+from ds3tool.simulator.targets import Target
+
+_log = logging.getLogger(__name__)
+
+Handler = Callable[[Request], Reply]
+Refuse = Callable[[Refusal, str], Reply]
+
+_HEAD_LIMIT = 64 * 1024
+_PIECE = 1 << 20
+_PIPE_BYTES = 1 << 20
+# A refused request's body is read on up to here, so that the client reads the refusal and keeps its connection.
+_DRAIN_LIMIT = 64 << 20
+_LINGER_SECONDS = 5
+_IO_TIMEOUT_SECONDS = 300
+_BACKLOG = 512
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_REASONS = {
+    100: "Continue", 200: "OK", 201: "Created", 204: "No Content", 206: "Partial Content", 207: "Multi-Status",
+    307: "Temporary Redirect", 400: "Bad Request", 402: "Payment Required", 403: "Forbidden", 404: "Not Found",
+    405: "Method Not Allowed", 409: "Conflict", 410: "Gone", 411: "Length Required", 413: "Content Too Large",
+    416: "Range Not Satisfiable", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
+    501: "Not Implemented", 503: "Service Unavailable",
+}  # fmt: skip
+
+
+class _PeerGoneError(Exception):
+    """The client closed or stalled; there is nobody to answer."""
+
+
+class _SocketBody:
+    """A request's body on its connection: what came with the head first, then what the socket gives."""
+
+    def __init__(self, connection: _Connection, length: int, *, expects: bool) -> None:
+        self.length = length
+        self.left = length
+        self.waiting_for_continue = expects
+        self._connection = connection
+
+    def _begin(self) -> None:
+        if self.waiting_for_continue:
+            self.waiting_for_continue = False
+            if self.left:
+                self._connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield what is left, as it arrives, in pieces of at most 1 MiB."""
+        self._begin()
+        while self.left:
+            piece = self._connection.take(min(self.left, _PIECE))
+            self.left -= len(piece)
+            yield piece
+
+    def read(self, limit: int) -> bytes:
+        """Return what is left of the body; a 400 when that is more than `limit` bytes."""
+        if self.left > limit:
+            raise bad_request(f"The request body is longer than {limit} bytes.")
+        return b"".join(self.pieces())
+
+    def splice_to(self, descriptor: int, arrived: Callable[[int], None]) -> None:
+        """Write what is left to a file at its position, through a pipe where the kernel can."""
+        self._begin()
+        done = 0
+        while self.left and (piece := self._connection.take_buffered(self.left)):
+            _write_all(descriptor, piece)
+            self.left -= len(piece)
+            done += len(piece)
+            arrived(done)
+        if self.left:
+            self._splice_rest(descriptor, arrived, done)
+
+    def _splice_rest(self, descriptor: int, arrived: Callable[[int], None], done: int) -> None:
+        reader, writer = os.pipe()
+        try:
+            with contextlib.suppress(OSError):  # unprivileged users may have few large pipes; a small one does
+                socket_pipe_size(writer)
+            peer = self._connection.descriptor
+            while self.left:
+                try:
+                    moved = os.splice(peer, writer, min(self.left, _PIPE_BYTES))
+                except OSError as error:
+                    if error.errno == errno.EINVAL:
+                        break
+                    raise _PeerGoneError(str(error)) from error
+                if not moved:
+                    raise _PeerGoneError("the client closed in the middle of a body")
+                pending = moved
+                while pending:
+                    pending -= os.splice(reader, descriptor, pending)
+                self.left -= moved
+                done += moved
+                arrived(done)
+        finally:
+            os.close(reader)
+            os.close(writer)
+        for piece in self.pieces():  # a file or socket that cannot be spliced
+            _write_all(descriptor, piece)
+            done += len(piece)
+            arrived(done)
+
+    def drain(self) -> bool:
+        """Read on to the end so that the connection can serve again; False when that is not worth it."""
+        if self.waiting_for_continue:
+            return not self.left
+        if self.left > _DRAIN_LIMIT:
+            return False
+        for _ in self.pieces():
+            pass
+        return True
+
+
+def socket_pipe_size(descriptor: int) -> None:
+    """Make a pipe hold 1 MiB."""
+    import fcntl
+
+    fcntl.fcntl(descriptor, 1031, _PIPE_BYTES)  # F_SETPIPE_SZ, which Python 3.11 names only on some builds
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    verb: str
+    raw_target: str
+    headers: dict[str, str]
+    pairs: list[tuple[str, str]]
+    length: int
+    keep_alive: bool
+
+
+class _BadHeadError(Exception):
+    """A head that cannot be trusted; the connection ends after the reply."""
+
+    def __init__(self, refusal: Refusal, verb: str = "GET") -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+        self.verb = verb
+
+
+class _Connection:
+    """One client's connection: reads heads, hands requests on, writes replies, until either side ends it."""
+
+    def __init__(self, peer: socket.socket, address: str, server: HttpServer) -> None:
+        self._socket = peer
+        self.descriptor = peer.fileno()
+        self._address = address
+        self._server = server
+        self._buffer = b""
+
+    def send(self, data: bytes) -> None:
+        """Send all of `data`."""
+        try:
+            self._socket.sendall(data)
+        except OSError as error:
+            raise _PeerGoneError(str(error)) from error
+
+    def take_buffered(self, most: int) -> bytes:
+        """Return up to `most` bytes that came with the head, without reading more."""
+        piece, self._buffer = self._buffer[:most], self._buffer[most:]
+        return piece
+
+    def take(self, most: int) -> bytes:
+        """Return between 1 and `most` bytes of the request."""
+        if self._buffer:
+            return self.take_buffered(most)
+        try:
+            piece = self._socket.recv(most)
+        except OSError as error:
+            raise _PeerGoneError(str(error)) from error
+        if not piece:
+            raise _PeerGoneError("the client closed in the middle of a body")
+        return piece
+
+    def serve(self) -> None:
+        """Answer requests until the connection ends; the socket is closed at the end."""
+        try:
+            while self._serve_one():
+                pass
+        except (_PeerGoneError, OSError) as gone:
+            _log.debug("connection of %s ended: %s", self._address, gone)
+        finally:
+            with contextlib.suppress(OSError):
+                self._socket.close()
+
+    def _serve_one(self) -> bool:
+        try:
+            raw = self._read_head()
+            if raw is None:
+                return False
+            head = _parse_head(raw)
+        except _BadHeadError as bad:
+            self._answer(self._server.refuse(bad.refusal, "/"), head_only=False, keep_alive=False)
+            self._linger()
+            return False
+        expects = head.headers.get("expect", "").lower() == "100-continue"
+        body = _SocketBody(self, head.length, expects=expects)
+        reply = self._reply_to(head, body)
+        unread = bool(body.left)
+        # An unread body that the client holds back until told to go on may come or not: nobody could tell.
+        keep = head.keep_alive and not reply.close and not (unread and (expects or body.left > _DRAIN_LIMIT))
+        self._answer(reply, head_only=head.verb == "HEAD", keep_alive=keep)
+        if keep and (not unread or body.drain()):
+            return True
+        if unread:
+            self._linger()
+        return False
+
+    def _reply_to(self, head: _Head, body: _SocketBody) -> Reply:
+        path = head.raw_target.partition("?")[0]
+        try:
+            target = Target.parse(head.raw_target)
+            path = target.path
+            return self._server.handle(
+                Request(head.verb, target, head.headers, head.pairs, body, self._address),
+            )
+        except Refusal as refusal:
+            return self._server.refuse(refusal, path)
+        except _PeerGoneError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever a handler got wrong must not end the server, and must be seen
+            _log.exception("%s %s failed", head.verb, head.raw_target)
+            failure = Refusal(500, names.INTERNAL_ERROR, "InternalError[500]: The appliance failed; see its log.")
+            return self._server.refuse(failure, path)
+
+    def _read_head(self) -> bytes | None:
+        """Return the next request's head without its empty line, or None when the client has no more requests."""
+        data = self._buffer
+        while True:
+            data = data.lstrip(b"\r\n") if data[:1] in (b"\r", b"\n") else data
+            end = data.find(b"\r\n\r\n")
+            if end >= 0:
+                if end > _HEAD_LIMIT:
+                    break
+                self._buffer = data[end + 4 :]
+                return data[:end]
+            if len(data) > _HEAD_LIMIT:
+                break
+            try:
+                piece = self._socket.recv(64 * 1024)
+            except OSError as error:
+                raise _PeerGoneError(str(error)) from error
+            if not piece:
+                if data:
+                    raise _PeerGoneError("the client closed in the middle of a head")
+                return None
+            data += piece
+        message = f"The request's head is longer than {_HEAD_LIMIT} bytes."
+        raise _BadHeadError(Refusal(431, "RequestHeaderSectionTooLarge", message))
+
+    def _answer(self, reply: Reply, *, head_only: bool, keep_alive: bool) -> None:
+        body = reply.body
+        complete = False
+        try:
+            length = body.length if isinstance(body, FileSlices) else len(body)
+            shown = reply.head_length if head_only and reply.head_length is not None else length
+            head = _format_head(reply, shown, self._server.common_headers(), keep_alive=keep_alive)
+            if head_only or not length:
+                self._settled(reply)
+                self.send(head)
+            elif isinstance(body, FileSlices):
+                self._send_file(head, body, reply)
+            else:
+                self._settled(reply)
+                self.send(head + body)
+            complete = True
+        finally:
+            if isinstance(body, FileSlices):
+                body.close()
+            if reply.sent is not None:
+                reply.sent(complete)
+
+    def _settled(self, reply: Reply) -> None:
+        if reply.settle is not None:
+            reply.settle()
+
+    def _send_file(self, head: bytes, body: FileSlices, reply: Reply) -> None:
+        try:
+            self._socket.sendall(head, socket.MSG_MORE)
+            last = len(body.slices) - 1
+            for index, (offset, length) in enumerate(body.slices):
+                # The last byte goes alone, after `settle`: what it makes true is then true for whoever has it.
+                alone = index == last and reply.settle is not None and length > 1
+                self._send_slice(body.descriptor, offset, length - 1 if alone else length)
+                if alone:
+                    self._settled(reply)
+                    self._send_slice(body.descriptor, offset + length - 1, 1)
+        except OSError as error:
+            raise _PeerGoneError(str(error)) from error
+
+    def _send_slice(self, descriptor: int, offset: int, length: int) -> None:
+        while length:
+            moved = os.sendfile(self.descriptor, descriptor, offset, min(length, 1 << 30))
+            if not moved:
+                raise OSError(errno.EIO, "a cached blob is shorter than it should be")
+            offset += moved
+            length -= moved
+
+    def _linger(self) -> None:
+        """Say that no more comes, and read on for a while: a reset would take the reply from the client's hands."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+            _set_timeouts(self._socket, _LINGER_SECONDS)
+            left = _DRAIN_LIMIT
+            while left > 0 and (piece := self._socket.recv(_PIECE)):
+                left -= len(piece)
+
+
+def _set_timeouts(peer: socket.socket, seconds: int) -> None:
+    # Kernel timeouts keep the descriptor blocking, which sendfile and splice need.
+    value = struct.pack("ll", seconds, 0)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+
+
+def _parse_head(raw: bytes) -> _Head:
+    lines = raw.split(b"\r\n")
+    words = lines[0].split(b" ")
+    if len(words) != 3 or not words[1] or not _TOKEN.fullmatch(words[0]) or not words[2].startswith(b"HTTP/1."):
+        raise _BadHeadError(bad_request("The request line is not understood.", names.BAD_REQUEST))
+    headers: dict[str, str] = {}
+    pairs: list[tuple[str, str]] = []
+    for line in lines[1:]:
+        name_bytes, colon, value_bytes = line.partition(b":")
+        if not colon or not _TOKEN.fullmatch(name_bytes) or b"\n" in value_bytes or b"\r" in value_bytes:
+            raise _BadHeadError(bad_request("A header line is not understood.", names.BAD_REQUEST))
+        name, value = name_bytes.decode("latin-1"), value_bytes.strip(b" \t").decode("latin-1")
+        pairs.append((name, value))
+        lower = name.lower()
+        if lower in headers:
+            if lower in ("content-length", "host", "authorization", "date") and headers[lower] != value:
+                raise _BadHeadError(bad_request(f"The header {name} came twice.", names.BAD_REQUEST))
+            if not lower.startswith(names.METADATA) and lower not in ("content-length", "host"):
+                headers[lower] = f"{headers[lower]}, {value}"
+                continue
+        headers[lower] = value
+    verb = words[0].decode("latin-1")
+    length = _body_length(verb, headers)
+    options = headers.get("connection", "").lower()
+    keep_alive = "close" not in options if words[2] == b"HTTP/1.1" else "keep-alive" in options
+    return _Head(verb, words[1].decode("latin-1"), headers, pairs, length, keep_alive)
+
+
+def _body_length(verb: str, headers: dict[str, str]) -> int:
+    text = headers.get("content-length")
+    if "transfer-encoding" in headers:
+        message = "A request body needs a Content-Length; a chunked one is not accepted."
+        raise _BadHeadError(Refusal(411, names.MISSING_CONTENT_LENGTH, message), verb)
+    if text is None:
+        return 0
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise _BadHeadError(bad_request(f"Content-Length '{text[:40]}' is no number.", names.BAD_REQUEST), verb)
+    return int(text)
+
+
+def _format_head(reply: Reply, length: int, common: str, *, keep_alive: bool) -> bytes:
+    lines = [f"HTTP/1.1 {reply.status} {_REASONS.get(reply.status, 'Unknown')}\r\n{common}"]
+    if reply.content_type is not None:
+        lines.append(f"Content-Type: {reply.content_type}\r\n")
+    lines.extend(f"{name}: {value}\r\n" for name, value in reply.headers)
+    lines.append(f"Content-Length: {length}\r\n")
+    lines.append("\r\n" if keep_alive else "Connection: close\r\n\r\n")
+    return "".join(lines).encode("latin-1")
+
+
+class HttpServer:
+    """Listens and serves until closed; `close` returns when no thread and no socket of it is left.
+
+    `handle` answers a request or raises a Refusal; `refuse` makes the reply of one for a path;
+    `common` returns the header lines that every reply carries.
+    """
+
+    def __init__(self, host: str, port: int, handle: Handler, refuse: Refuse, common: Callable[[], str]) -> None:
+        self.handle = handle
+        self.refuse = refuse
+        self.common_headers = common
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._listener.bind((host, port))
+            self._listener.listen(_BACKLOG)
+        except OSError:
+            self._listener.close()
+            raise
+        self.port: int = self._listener.getsockname()[1]
+        self._lock = threading.Lock()
+        self._closing = False
+        self._connections: dict[threading.Thread, socket.socket] = {}
+        self._acceptor = threading.Thread(target=self._accept, name="ds3-accept", daemon=True)
+
+    def start(self) -> None:
+        """Begin to accept connections."""
+        self._acceptor.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                peer, address = self._listener.accept()
+            except OSError as error:
+                if self._closing:
+                    return
+                _log.warning("cannot accept a connection: %s", error)
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ECONNABORTED, errno.ENOBUFS, errno.ENOMEM):
+                    threading.Event().wait(0.05)  # until a connection ends; the listener stays readable meanwhile
+                    continue
+                return
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _set_timeouts(peer, _IO_TIMEOUT_SECONDS)
+            self._begin(peer, str(address[0]))
+
+    def _begin(self, peer: socket.socket, address: str) -> None:
+        connection = _Connection(peer, address, self)
+        thread = threading.Thread(target=self._run, args=(connection,), name="ds3-connection", daemon=True)
+        with self._lock:
+            if self._closing:
+                peer.close()
+                return
+            self._connections[thread] = peer
+            thread.start()
+
+    def _run(self, connection: _Connection) -> None:
+        try:
+            connection.serve()
+        finally:
+            with self._lock:
+                self._connections.pop(threading.current_thread(), None)
+
+    def close(self) -> None:
+        """Stop listening, cut every connection, and wait for their threads; may be called twice."""
+        with self._lock:
+            self._closing = True
+            peers = list(self._connections.items())
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for _, peer in peers:
+            with contextlib.suppress(OSError):
+                peer.shutdown(socket.SHUT_RDWR)
+        for thread, _ in peers:
+            thread.join()
+        if self._acceptor.ident is not None:
+            self._acceptor.join()

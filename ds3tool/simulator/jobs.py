@@ -1,0 +1,496 @@
+"""Jobs under way: their chunks, what is still to be sent or fetched, who may have room in the cache, how they end.
+
+The store holds what must survive; the numbers that change with every blob are kept here and counted anew at a start.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import sqlite3
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ds3tool.protocol.model import JobStatus, JobType
+from ds3tool.simulator.cache import Cache
+from ds3tool.simulator.clock import Clock
+from ds3tool.simulator.ids import IdFamily
+from ds3tool.simulator.refusals import Refusal, not_found
+from ds3tool.simulator.settings import ApplianceSettings
+from ds3tool.simulator.store import Store
+
+PRIORITY_RANK = {"CRITICAL": 0, "URGENT": 1, "HIGH": 2, "NORMAL": 3, "LOW": 4, "BACKGROUND": 5}
+# A job that no client touches for this long is cancelled. Source: protocol, 9.3.
+IDLE_SECONDS = 24 * 3600.0
+# How long a question about a job waits for replies whose last byte is on its way.
+_SETTLE_SECONDS = 2.0
+_ROW = (
+    "n, bucket, type, status, name, priority, processing_order, user_id, created, ended, original, cached, completed, "
+    "aggregating, naked, truncated, timed_out, implicit, spanning, verify_write, cleanup, protected, error"
+)
+
+
+@dataclass(slots=True, eq=False)
+class Chunk:
+    """A part of a job. `left`: blobs the client has still to send or fetch, or a drive to check.
+
+    `to_load`: of a read job's chunk that is allocated, the blobs that are not in the cache and could be.
+    """
+
+    n: int
+    number: int
+    bytes: int
+    left: int
+    allocated: bool = False
+    to_load: int = 0
+    loading: bool = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether a read job's chunk is loaded as a whole."""
+        return self.allocated and not self.to_load
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A job's row; of an active one also its chunks: `chunks` wait for the client, `storing` for the tapes.
+
+    Bytes: `original` of all blobs, `cached` received or loaded, `completed` on all tapes, or read. `partial` counts
+    the blobs still missing of objects that have several. `settling` replies have their last byte under way.
+    """
+
+    n: int
+    id: str
+    bucket: int
+    type: JobType
+    status: JobStatus
+    name: str
+    priority: str
+    processing_order: str
+    user_id: str
+    created: float
+    ended: float | None
+    original: int
+    cached: int
+    completed: int
+    aggregating: bool
+    naked: bool
+    truncated: bool
+    timed_out: bool
+    implicit: bool
+    spanning: bool
+    verify_write: bool
+    cleanup: bool
+    protected: bool
+    error: str | None
+    active_at: float = 0.0
+    open: int = 0
+    settling: int = 0
+    canceling: bool = False
+    chunks: dict[int, Chunk] = field(default_factory=dict)
+    storing: dict[int, Chunk] = field(default_factory=dict)
+    partial: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def rank(self) -> int:
+        """How early its turn comes; the least first."""
+        return PRIORITY_RANK.get(self.priority, 3)
+
+    @property
+    def active(self) -> bool:
+        """Whether it is still in progress."""
+        return self.status is JobStatus.IN_PROGRESS
+
+
+class JobBook:
+    """All jobs. Methods are called with the store's lock held; `changed` (of that lock) tells of room and arrivals."""
+
+    def __init__(self, store: Store, cache: Cache, clock: Clock, settings: ApplianceSettings, instance: str) -> None:
+        self._store = store
+        self._cache = cache
+        self._clock = clock
+        self._settings = settings
+        self.ids = IdFamily(instance, "job")
+        self.chunk_ids = IdFamily(instance, "chunk")
+        self.failure_ids = IdFamily(instance, "failure")
+        self.changed = threading.Condition(store.lock)
+        self.active: dict[int, Job] = {}
+        # The get and verify jobs among them, which the drives serve.
+        self.readers: dict[int, Job] = {}
+        # Received chunks on their way to tape: (when, priority, order of arrival, job, chunk).
+        self.to_store: list[tuple[float, int, int, Job, Chunk]] = []
+        self._arrivals = 0
+        self._shuffler = random.Random(settings.seed) if settings.shuffle else None  # noqa: S311 - order, not secrets
+
+    # Finding.
+
+    def from_row(self, row: tuple[object, ...]) -> Job:
+        """Return the job of a row of `_ROW`'s columns."""
+        values = list(row)
+        numbers = {13, 14, 15, 16, 17, 18, 19, 20, 21}
+        cells = [bool(value) if place in numbers else value for place, value in enumerate(values)]
+        n, bucket, kind, status, *rest = cells
+        assert isinstance(n, int)
+        return Job(n, self.ids.of(n), bucket, JobType(str(kind)), JobStatus(str(status)), *rest)  # type: ignore[arg-type] # the schema types the columns
+
+    def select(self, condition: str, values: tuple[object, ...] = ()) -> list[Job]:
+        """Return the jobs that an SQL condition matches, active ones with their living numbers."""
+        rows = self._store.db.execute(f"SELECT {_ROW} FROM jobs WHERE {condition}", values).fetchall()  # noqa: S608 - conditions are this package's own
+        return [self.active.get(row[0]) or self.from_row(row) for row in rows]
+
+    def find(self, identifier: str) -> Job:
+        """Return any job, active or ended; a 404 when there is none."""
+        number = self.ids.number(identifier)
+        job = self.active.get(number) if number is not None else None
+        if job is None:
+            found = self.select("n = ?", (number,))
+            if not found:
+                raise not_found("Job", identifier)
+            job = found[0]
+        self._await_settled(job)
+        return job
+
+    def find_active(self, identifier: str) -> Job:
+        """Return an active job; a 404 when it is not (any more)."""
+        number = self.ids.number(identifier)
+        job = self.active.get(number) if number is not None else None
+        if job is not None:
+            self._await_settled(job)
+        if job is None or not job.active:
+            raise not_found("Job", identifier)
+        return job
+
+    def _await_settled(self, job: Job) -> None:
+        deadline = self._clock.monotonic() + _SETTLE_SECONDS
+        while job.settling and (left := deadline - self._clock.monotonic()) > 0:
+            self._clock.wait(self.changed, left)
+
+    def begin(self, job: Job) -> None:
+        """Take a job among the active ones."""
+        self.active[job.n] = job
+        if job.type is not JobType.PUT:
+            self.readers[job.n] = job
+
+    def begin_storing(self, job: Job, chunk: Chunk) -> None:
+        """Take a naked put's job among the active ones; all of it has been received."""
+        self.begin(job)
+        self._to_tape(job, chunk)
+
+    # Loading after a start.
+
+    def recover(self) -> int:
+        """Take up the active jobs; return the bytes of cache that their allocated chunks still reserve."""
+        reserved = 0
+        for row in self._store.db.execute(f"SELECT {_ROW} FROM jobs WHERE status = 'IN_PROGRESS'").fetchall():  # noqa: S608 - a constant
+            job = self.from_row(row)
+            job.active_at = self._clock.now()
+            self.begin(job)
+            reserved += self._recover_chunks(job)
+            if not job.chunks and not job.storing:
+                self.end(job, JobStatus.COMPLETED)
+        return reserved
+
+    def _recover_chunks(self, job: Job) -> int:
+        reserved = 0
+        query = """
+        SELECT c.n, c.number, c.bytes, c.allocated, count(b.n), coalesce(sum(b.checksum IS NULL), 0),
+          coalesce(sum(e.done = 0), 0), coalesce(sum(e.done = 0 AND b.cached = 0 AND e.failed IS NULL), 0),
+          coalesce(sum(CASE WHEN b.checksum IS NOT NULL THEN b.length END), 0),
+          coalesce(sum(CASE WHEN e.done THEN b.length END), 0),
+          coalesce(sum(CASE WHEN b.checksum IS NULL THEN b.length END), 0),
+          coalesce(sum(CASE WHEN e.done = 0 AND b.cached = 0 AND e.failed IS NULL THEN b.length END), 0)
+        FROM chunks c LEFT JOIN entries e ON e.chunk = c.n LEFT JOIN blobs b ON b.n = e.blob
+        WHERE c.job = ? GROUP BY c.n ORDER BY c.number
+        """
+        for row in self._store.db.execute(query, (job.n,)).fetchall():
+            n, number, size, allocated, _, unsent, undone, unloaded, got, done, to_come, to_load = row
+            putting = job.type is JobType.PUT
+            chunk = Chunk(n, number, size, unsent if putting else undone, bool(allocated))
+            if not undone:
+                if putting:  # its bytes were added to the row when it was finished
+                    continue
+            elif allocated:
+                reserved += to_come if putting else to_load
+                chunk.to_load = 0 if putting else unloaded
+            job.cached += got if putting else size - to_load
+            job.completed += 0 if putting else done
+            job.open += bool(allocated)
+            if chunk.left:
+                job.chunks[n] = chunk
+            elif undone:
+                self._to_tape(job, chunk)
+        if job.type is JobType.PUT:
+            job.partial = dict(
+                self._store.db.execute(
+                    "SELECT o.n, sum(b.checksum IS NULL) FROM objects o JOIN blobs b ON b.object = o.n "
+                    "WHERE o.job = ? AND o.created IS NULL GROUP BY o.n HAVING count(*) > 1",
+                    (job.n,),
+                )
+            )
+        return reserved
+
+    # Room.
+
+    def window(self, job: Job) -> int | None:
+        """Return how many chunks a job may have open while the cache is short of space; None for any number."""
+        drives = self._settings.drives
+        if job.rank <= PRIORITY_RANK["URGENT"]:
+            return None
+        if job.priority == "HIGH":
+            return max(16, 3 * drives)
+        return max(8, 2 * drives) if job.priority == "NORMAL" else 4
+
+    def allocate(self, job: Job, chunk: Chunk) -> bool:
+        """Give a chunk its room in the cache; True when it has it, then or already."""
+        if chunk.allocated:
+            return True
+        window = self.window(job)
+        if window is not None and job.open >= window and self._cache.throttled:
+            return False
+        # The last 15 % are for the urgent; but where nothing else is held, nothing is worth waiting for.
+        limit = self._cache.capacity if window is None else self._settings.largest_allocation
+        size = chunk.bytes
+        if job.type is not JobType.PUT:
+            self._mark_allocated(chunk, True)  # first, so that what it already has in the cache is not evicted for it
+            chunk.to_load, size = self._unloaded(chunk)
+        if not self._cache.make_room(size, limit):
+            if job.type is not JobType.PUT:
+                self._mark_allocated(chunk, False)
+                chunk.to_load = 0
+            return False
+        if job.type is JobType.PUT:
+            self._mark_allocated(chunk, True)
+        self._cache.used += size
+        job.open += 1
+        if chunk.to_load:
+            self.changed.notify_all()
+        return True
+
+    def _mark_allocated(self, chunk: Chunk, allocated: bool) -> None:
+        with self._store.writing() as db:
+            db.execute("UPDATE chunks SET allocated = ? WHERE n = ?", (allocated, chunk.n))
+        chunk.allocated = allocated
+
+    def _unloaded(self, chunk: Chunk) -> tuple[int, int]:
+        count, size = self._store.db.execute(
+            "SELECT count(*), coalesce(sum(b.length), 0) FROM entries e JOIN blobs b ON b.n = e.blob "
+            "WHERE e.chunk = ? AND e.done = 0 AND b.cached = 0 AND e.failed IS NULL",
+            (chunk.n,),
+        ).fetchone()
+        return count, size
+
+    def ready(self, job: Job, preferred: int | None, only: int | None) -> list[Chunk]:
+        """Return the chunks that the client may work on now, allocating what there is room for."""
+        job.active_at = self._clock.now()
+        found: list[Chunk] = []
+        if job.type is JobType.VERIFY:
+            return found
+        for chunk in list(job.chunks.values()):
+            if preferred is not None and len(found) >= preferred:
+                break
+            if only is not None and chunk.n != only:
+                continue
+            if not self.allocate(job, chunk):
+                break
+            if job.type is JobType.PUT or chunk.ready:
+                found.append(chunk)
+        if self._shuffler is not None:
+            self._shuffler.shuffle(found)
+        return found
+
+    def shuffled(self, rows: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+        """Return a chunk's rows in the order to tell them: as they are, or in any, when asked to be awkward."""
+        if self._shuffler is not None:
+            self._shuffler.shuffle(rows)
+        return rows
+
+    # Progress.
+
+    def blob_received(self, job: Job, chunk: Chunk, length: int) -> None:
+        """Count one blob of a put job in."""
+        job.active_at = self._clock.now()
+        job.cached += length
+        chunk.left -= 1
+        self._settle_chunk(job, chunk)
+
+    def blob_read(self, db: sqlite3.Connection, job: Job, chunk: Chunk, blob: int, length: int) -> None:
+        """Count one blob of a get or verify job as done, inside a transaction; nothing when it was already."""
+        row = (chunk.n, blob)
+        marked = db.execute("UPDATE entries SET done = 1 WHERE chunk = ? AND blob = ? AND done = 0", row).rowcount
+
+        def count() -> None:
+            job.active_at = self._clock.now()
+            job.completed += length
+            chunk.left -= 1
+            self._settle_chunk(job, chunk)
+
+        if marked:
+            self._store.after_commit(count)
+
+    def blob_loaded(self, blob: int, length: int, *, failure: str | None, loader: Chunk) -> None:
+        """Tell every allocated chunk that waits for `blob` that it is in the cache, or never will be.
+
+        `loader` is the chunk whose room it took; the others give theirs back. A failure gives all back.
+        """
+        rows = self._store.db.execute(
+            "SELECT c.job, c.n FROM entries e JOIN chunks c ON c.n = e.chunk "
+            "WHERE e.blob = ? AND e.done = 0 AND e.failed IS NULL AND c.allocated = 1",
+            (blob,),
+        ).fetchall()
+        for number, chunk_number in rows:
+            job = self.active.get(number)
+            chunk = job.chunks.get(chunk_number) if job is not None else None
+            if job is None or chunk is None or job.type is JobType.PUT or not chunk.to_load:
+                continue
+            chunk.to_load -= 1
+            if chunk is not loader or failure is not None:
+                self._cache.used -= length
+            if failure is None:
+                job.cached += length
+            else:
+                job.error = failure
+                self._store.db.execute(
+                    "UPDATE entries SET failed = ? WHERE chunk = ? AND blob = ?", (failure, chunk.n, blob)
+                )
+                self._store.db.execute("UPDATE jobs SET error = ? WHERE n = ?", (failure, job.n))
+        self.changed.notify_all()
+
+    def _settle_chunk(self, job: Job, chunk: Chunk) -> None:
+        """Move a chunk on when the client has nothing left to do in it."""
+        if chunk.left or chunk.n not in job.chunks:
+            return
+        if job.type is JobType.PUT:
+            del job.chunks[chunk.n]
+            self._to_tape(job, chunk)
+        else:
+            self.chunk_finished(job, chunk)
+
+    def _to_tape(self, job: Job, chunk: Chunk) -> None:
+        job.storing[chunk.n] = chunk
+        self._arrivals += 1
+        due = self._clock.monotonic() + self._settings.persist_delay
+        item = (due, job.rank, self._arrivals, job, chunk)
+        heapq.heappush(self.to_store, item)
+        if self.to_store[0] is item:
+            self.changed.notify_all()
+
+    def chunk_finished(self, job: Job, chunk: Chunk) -> None:
+        """Take leave of a chunk that is on all tapes, or read; the job ends with its last one."""
+        with self._store.writing() as db:
+            if job.type is JobType.PUT:  # its rows stay, since a put job shows all of its blobs
+                job.completed += chunk.bytes
+            else:
+                db.execute("DELETE FROM entries WHERE chunk = ?", (chunk.n,))
+                db.execute("DELETE FROM chunks WHERE n = ?", (chunk.n,))
+            moved = (chunk.bytes, chunk.bytes, job.n)
+            db.execute("UPDATE jobs SET cached = cached + ?, completed = completed + ? WHERE n = ?", moved)
+        job.chunks.pop(chunk.n, None)
+        job.storing.pop(chunk.n, None)
+        job.open -= chunk.allocated
+        if not job.chunks and not job.storing:
+            self.end(job, JobStatus.COMPLETED)
+        self.changed.notify_all()
+
+    # Changes and the end.
+
+    def touch(self, job: Job) -> None:
+        """Note that a client is there."""
+        job.active_at = self._clock.now()
+
+    def save(self, job: Job) -> None:
+        """Write a job's settings, after a change of them."""
+        with self._store.writing() as db:
+            db.execute(
+                "UPDATE jobs SET name = ?, priority = ?, created = ?, cleanup = ?, protected = ?, aggregating = ?, "
+                "truncated = ?, original = ? WHERE n = ?",
+                (
+                    *(job.name, job.priority, job.created, job.cleanup, job.protected, job.aggregating),
+                    *(job.truncated, job.original, job.n),
+                ),
+            )
+
+    def end(self, job: Job, status: JobStatus) -> None:
+        """End a job: its chunks are forgotten, their room is given back, its record stays."""
+        reserved = self._reserved(job)
+        now = self._clock.now()
+        with self._store.writing() as db:
+            db.execute(
+                "UPDATE jobs SET status = ?, ended = ?, original = ?, cached = ?, completed = ?, truncated = ?, "
+                "timed_out = ?, error = ? WHERE n = ?",
+                (
+                    *(status, now, job.original, job.cached, job.completed, job.truncated),
+                    *(job.timed_out, job.error, job.n),
+                ),
+            )
+            db.execute("DELETE FROM entries WHERE chunk IN (SELECT n FROM chunks WHERE job = ?)", (job.n,))
+            db.execute("DELETE FROM chunks WHERE job = ?", (job.n,))
+            db.execute("UPDATE objects SET job = NULL WHERE job = ?", (job.n,))
+        self._cache.used -= reserved
+        job.status, job.ended = status, now
+        job.chunks.clear()
+        job.storing.clear()
+        self.active.pop(job.n, None)
+        self.readers.pop(job.n, None)
+        self.changed.notify_all()
+
+    def _reserved(self, job: Job) -> int:
+        """Return the bytes set aside in the cache for blobs of the job that have not come."""
+        if not any(chunk.allocated for chunk in job.chunks.values()):
+            return 0
+        missing = (
+            "b.checksum IS NULL" if job.type is JobType.PUT else "b.cached = 0 AND e.failed IS NULL AND e.done = 0"
+        )
+        (size,) = self._store.db.execute(
+            f"SELECT coalesce(sum(b.length), 0) FROM chunks c JOIN entries e ON e.chunk = c.n "  # noqa: S608 - constants
+            f"JOIN blobs b ON b.n = e.blob WHERE c.job = ? AND c.allocated = 1 AND {missing}",
+            (job.n,),
+        ).fetchone()
+        return int(size)
+
+    def idle(self) -> list[Job]:
+        """Return the jobs that no client has touched for so long that they may be cancelled."""
+        oldest = self._clock.now() - IDLE_SECONDS
+        return [job for job in self.active.values() if job.cleanup and job.chunks and job.active_at <= oldest]
+
+    def without_blob(self, job: Job, chunk: Chunk, *, length: int, received: bool, done: bool, waiting: bool) -> None:
+        """Take one blob out of an active job, its object being deleted; its entry has gone already.
+
+        `waiting`: room is set aside for it. The job may end by this, COMPLETED when there was more, else CANCELED.
+        """
+        job.original -= length
+        chunk.bytes -= length
+        if waiting:
+            self._cache.used -= length
+        if job.type is JobType.PUT:
+            job.cached -= length if received else 0
+            chunk.left -= 0 if received else 1
+        else:
+            job.completed -= length if done else 0
+            chunk.left -= 0 if done else 1
+            chunk.to_load -= waiting
+
+    def after_removal(self, jobs: Iterable[tuple[Job, Chunk]]) -> None:
+        """Settle the chunks that lost blobs; a job that lost all of them ends CANCELED."""
+        for job, chunk in jobs:
+            if not job.active:
+                continue
+            (count,) = self._store.db.execute("SELECT count(*) FROM entries WHERE chunk = ?", (chunk.n,)).fetchone()
+            with self._store.writing() as db:
+                db.execute("UPDATE chunks SET bytes = ? WHERE n = ?", (chunk.bytes, chunk.n))
+                db.execute("UPDATE jobs SET original = ? WHERE n = ?", (job.original, job.n))
+                if not count:
+                    db.execute("DELETE FROM chunks WHERE n = ?", (chunk.n,))
+            if count:
+                self._settle_chunk(job, chunk)
+                continue
+            job.open -= chunk.allocated
+            job.chunks.pop(chunk.n, None)
+            job.storing.pop(chunk.n, None)
+            if not job.chunks and not job.storing:
+                self.end(job, JobStatus.CANCELED if job.canceling or not job.original else JobStatus.COMPLETED)
+
+
+def gone(job_id: str) -> Refusal:
+    """Return the 410 of a job that ended while a client still sent to it."""
+    return Refusal(410, "Gone", f"Gone[410]: The job {job_id} has ended.")

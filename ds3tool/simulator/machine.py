@@ -1,0 +1,299 @@
+"""The appliance without its HTTP face: all parts put together, what a new one starts with, start and end."""
+
+from __future__ import annotations
+
+import base64
+import email.utils
+import random
+import secrets
+import string
+import uuid
+from pathlib import Path
+
+from ds3tool.protocol.model import JobStatus, JobType
+from ds3tool.simulator.beans import Beans, Fields
+from ds3tool.simulator.buckets import Buckets
+from ds3tool.simulator.cache import Cache
+from ds3tool.simulator.clock import Clock, SystemClock
+from ds3tool.simulator.drives import Drives
+from ds3tool.simulator.ids import IdFamily
+from ds3tool.simulator.jobs import Job, JobBook
+from ds3tool.simulator.library import Library
+from ds3tool.simulator.objects import Objects
+from ds3tool.simulator.plans import Planner
+from ds3tool.simulator.settings import TAPE_TYPE, ApplianceSettings
+from ds3tool.simulator.signatures import SecretKey
+from ds3tool.simulator.store import Store
+from ds3tool.simulator.transfers import Transfers
+
+_ADMINISTRATOR = "Administrator"
+_SECRET_LENGTH = 16
+
+
+class Machine:
+    """One appliance's parts. Each is used under its own rules about the store's lock; `start` sets the drives going."""
+
+    def __init__(self, directory: Path, settings: ApplianceSettings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock: Clock = SystemClock() if clock is None else clock
+        self._random = random.Random(settings.seed) if settings.seed is not None else random.SystemRandom()  # noqa: S311 - repeatable on purpose, only when asked
+        self._dated = (-1, "")
+        self.directory = directory
+        # Where the HTTP face listens; set when it does.
+        self.port = settings.port
+        self.store = Store(directory / "state.sqlite")
+        try:
+            self._build(directory, settings)
+        except BaseException:
+            self.store.close()
+            raise
+
+    def _build(self, directory: Path, settings: ApplianceSettings) -> None:
+        store = self.store
+        self.beans = Beans(store)
+        self.instance_id = store.meta("instance") or self._set_up()
+        self._adopt_keys()
+        self.cache = Cache(store, directory / "cache", settings.cache_size)
+        self.jobs = JobBook(store, self.cache, self.clock, settings, self.instance_id)
+        self.blob_ids = IdFamily(self.instance_id, "blob")
+        self.buckets = Buckets(store, self.beans)
+        object_ids = IdFamily(self.instance_id, "object")
+        self.objects = Objects(store, self.cache, self.jobs, self.clock, object_ids)
+        self.library = Library(store, self.clock, directory / "tapes", self.jobs.changed, settings.robot_delay)
+        self._add_tapes()
+        self.planner = Planner(
+            store=store,
+            beans=self.beans,
+            buckets=self.buckets,
+            objects=self.objects,
+            jobs=self.jobs,
+            clock=self.clock,
+            settings=settings,
+        )
+        self.transfers = Transfers(
+            store=store,
+            buckets=self.buckets,
+            objects=self.objects,
+            cache=self.cache,
+            jobs=self.jobs,
+            planner=self.planner,
+            clock=self.clock,
+            settings=settings,
+        )
+        self.drives = Drives(
+            store=store,
+            beans=self.beans,
+            buckets=self.buckets,
+            cache=self.cache,
+            jobs=self.jobs,
+            library=self.library,
+            clock=self.clock,
+            watch=self._cancel_idle,
+            count=settings.drives,
+        )
+        self._recover()
+        self._users: tuple[int, dict[str, tuple[Fields, SecretKey]]] = (-1, {})
+
+    def start(self) -> None:
+        """Set the drives going."""
+        self.drives.start()
+
+    def close(self) -> None:
+        """Stop the drives and close the state; once, when no request is under way."""
+        self.drives.close()
+        self.store.close()
+
+    # A new appliance.
+
+    def new_id(self) -> str:
+        """Return a new UUID, from the seed when there is one."""
+        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+
+    def _set_up(self) -> str:
+        instance = self.new_id()
+        beans, settings = self.beans, self.settings
+        now = self.clock.now()
+        with self.store.writing():
+            self.store.remember("instance", instance)
+            node = beans.add(
+                "Node", self.new_id(), {"Name": "sim", "SerialNumber": "5003048000000001", "DnsName": None}
+            )
+            beans.add("CacheFilesystem", self.new_id(), {"NodeId": node["Id"]})
+            beans.add("DataPathBackend", self.new_id(), {"Activated": True})
+            library = beans.add(
+                "TapeLibrary",
+                self.new_id(),
+                {"ManagementUrl": "", "Name": "Simulated library", "SerialNumber": "SIMLIB01"},
+            )
+            partition = beans.add(
+                "TapePartition",
+                self.new_id(),
+                {
+                    "DriveType": TAPE_TYPE,
+                    "LibraryId": library["Id"],
+                    "Name": "Partition 1",
+                    "SerialNumber": "SIMPART01",
+                },
+            )
+            policy = beans.add("DataPolicy", self.new_id(), self._default_policy(now))
+            for number in range(settings.copies):
+                self._add_domain(number, str(policy["Id"]), str(partition["Id"]))
+            user = {
+                "Name": _ADMINISTRATOR,
+                "AuthId": base64.b64encode(_ADMINISTRATOR.encode()).decode(),
+                "SecretKey": self.new_secret(),
+                "DefaultDataPolicyId": policy["Id"],
+                "MaxBuckets": 10_000,
+            }
+            beans.add("User", self.new_id(), user)
+        return instance
+
+    def _default_policy(self, now: float) -> Fields:
+        return {
+            "AlwaysForcePutJobCreation": False,
+            "AlwaysMinimizeSpanningAcrossMedia": False,
+            "BlobbingEnabled": True,
+            "ChecksumType": self.settings.checksum_type.value,
+            "CreationDate": now,
+            "DefaultBlobSize": None,
+            "DefaultGetJobPriority": "HIGH",
+            "DefaultPutJobPriority": "NORMAL",
+            "DefaultVerifyAfterWrite": False,
+            "DefaultVerifyJobPriority": "LOW",
+            "EndToEndCrcRequired": False,
+            "MaxVersionsToKeep": 1000,
+            "Name": "Single copy on tape" if self.settings.copies == 1 else "Two copies on tape",
+            "RebuildPriority": "LOW",
+            "Versioning": self.settings.versioning.value,
+        }
+
+    def _add_domain(self, number: int, policy: str, partition: str) -> None:
+        name = ("Tape first copy", "Tape second copy")[number]
+        domain = self.beans.add("StorageDomain", self.new_id(), {"Name": name, "MediaEjectionAllowed": True})
+        self.beans.add(
+            "StorageDomainMember",
+            self.new_id(),
+            {"StorageDomainId": domain["Id"], "TapePartitionId": partition, "TapeType": TAPE_TYPE},
+        )
+        self.beans.add(
+            "DataPersistenceRule",
+            self.new_id(),
+            {
+                "DataPolicyId": policy,
+                "IsolationLevel": "STANDARD",
+                "MinimumDaysToRetain": None,
+                "State": "NORMAL",
+                "StorageDomainId": domain["Id"],
+                "Type": "PERMANENT",
+            },
+        )
+
+    def new_secret(self) -> str:
+        """Return a made-up secret key."""
+        letters = string.ascii_letters + string.digits
+        if self.settings.seed is None:
+            return "".join(secrets.choice(letters) for _ in range(_SECRET_LENGTH))
+        return "".join(self._random.choice(letters) for _ in range(_SECRET_LENGTH))
+
+    def _adopt_keys(self) -> None:
+        changes: Fields = {}
+        if self.settings.access_key is not None:
+            changes["AuthId"] = self.settings.access_key
+        if self.settings.secret_key is not None:
+            changes["SecretKey"] = self.settings.secret_key
+        administrator = self.administrator
+        if any(administrator[name] != value for name, value in changes.items()):
+            self.beans.update("User", str(administrator["Id"]), changes)
+
+    @property
+    def administrator(self) -> Fields:
+        """The user that every appliance has."""
+        return self.beans.all("User")[0]
+
+    @property
+    def node(self) -> Fields:
+        """The one node."""
+        return self.beans.all("Node")[0]
+
+    def _add_tapes(self) -> None:
+        partition = str(self.beans.all("TapePartition")[0]["Id"])
+        with self.store.writing():
+            for number in range(len(self.library.tapes) + 1, self.settings.tapes + 1):
+                suffix = TAPE_TYPE[0] + TAPE_TYPE[-1]
+                bar_code = f"SIM{number:03d}{suffix}"
+                self.library.add(self.new_id(), bar_code, TAPE_TYPE, partition, self.settings.tape_capacity)
+        for number in range(len(self.beans.all("TapeDrive")) + 1, self.settings.drives + 1):
+            self._add_drive(partition, number)
+
+    def _add_drive(self, partition: str, number: int) -> None:
+        self.beans.add(
+            "TapeDrive",
+            self.new_id(),
+            {"PartitionId": partition, "SerialNumber": f"SIMDRIVE{number:03d}", "Type": TAPE_TYPE},
+        )
+
+    # Continuing.
+
+    def _recover(self) -> None:
+        with self.store.lock:
+            lost = self.cache.recover()
+            with self.store.writing() as db:
+                for blob in lost:  # what was acknowledged is gone with its file: it has to be sent again
+                    db.execute(
+                        "UPDATE objects SET created = NULL, etag = NULL "
+                        "WHERE n = (SELECT object FROM blobs WHERE n = ?)",
+                        (blob,),
+                    )
+                    db.execute("UPDATE blobs SET checksum = NULL WHERE n = ?", (blob,))
+            self.cache.used += self.jobs.recover()
+
+    def user(self, access_id: str) -> tuple[Fields, SecretKey] | None:
+        """Return the user with this access id and its key, ready to sign."""
+        with self.store.lock:
+            changes = self.beans.changes("User")
+            if self._users[0] != changes:
+                users = self.beans.all("User")
+                self._users = (changes, {each["AuthId"]: (each, SecretKey(each["SecretKey"])) for each in users})
+            return self._users[1].get(access_id)
+
+    def http_date(self, seconds: float) -> str:
+        """Return a date as HTTP headers have it; the last one asked for is remembered, since many ask for `now`."""
+        whole = int(seconds)
+        if self._dated[0] != whole:
+            self._dated = (whole, email.utils.formatdate(whole, usegmt=True))
+        return self._dated[1]
+
+    # Ending jobs by force.
+
+    def cancel(self, job: Job, *, timed_out: bool = False) -> None:
+        """Cancel a job, with the lock held: objects of a put that are not on every tape go with it."""
+        job.canceling, job.timed_out = True, timed_out
+        if job.type is JobType.PUT:
+            with self.store.writing() as db:
+                numbers = [
+                    number
+                    for (number,) in db.execute(
+                        "SELECT n FROM objects o WHERE job = ? AND (created IS NULL OR EXISTS "
+                        "(SELECT 1 FROM blobs b WHERE b.object = o.n AND b.persisted = 0))",
+                        (job.n,),
+                    ).fetchall()
+                ]
+                self.objects.remove(db, numbers)
+        if job.active:
+            self.jobs.end(job, JobStatus.CANCELED)
+
+    def truncate(self, job: Job) -> None:
+        """Give up what has not come, with the lock held; what is complete in the cache goes on to tape."""
+        job.truncated = True
+        self.jobs.save(job)
+        if job.type is not JobType.PUT:
+            self.jobs.end(job, JobStatus.CANCELED)
+            return
+        with self.store.writing() as db:
+            query = "SELECT n FROM objects WHERE job = ? AND created IS NULL"
+            self.objects.remove(db, [number for (number,) in db.execute(query, (job.n,)).fetchall()])
+
+    def _cancel_idle(self) -> None:
+        for job in self.jobs.idle():
+            job.error = "No client touched the job for 24 hours."
+            self.cancel(job, timed_out=True)

@@ -1,0 +1,73 @@
+"""What one embedded appliance is like: sizes, delays, tapes, keys; frozen before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ds3tool.errors import UsageError
+from ds3tool.protocol.model import ChecksumType, Versioning
+
+GIB = 1 << 30
+# A chunk is two hundredths of a tape, a tape of this type. Source: appliance facts, section 1.
+TAPE_TYPE = "LTO8"
+_TAPE_BYTES = 12_000_000_000_000
+_CHUNK_SHARE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ApplianceSettings:
+    """How to build or continue an appliance. Sizes count bytes, delays seconds of its clock.
+
+    `directory`: where its state lives; None makes a temporary one that goes with it. `port` 0 takes any free one.
+    `access_key`, `secret_key`: those of its administrator; kept over a restart, made up when never given.
+    `blob_size`: blobs of a put without `max_upload_size`; below 10 MiB it also admits such a `max_upload_size`.
+    `chunk_size`: most bytes of a chunk (one larger blob stands alone); None is 2 % of a tape.
+    `retry_after`: what replies say in Retry-After. `persist_delay`: from a chunk's last byte to its way to tape.
+    `hold`: how long a request waits for room or for a tape before its 307. `robot_delay`: an ejection, a return.
+    `checksum_type`, `versioning`, `copies` (1 or 2): of the data policy that a new appliance starts with.
+    `seed`: makes ids, keys and shuffles repeatable. `shuffle`: blobs of a chunk and the chunks of a reply come in
+    any order, against clients that rely on one.
+    """
+
+    directory: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 0
+    access_key: str | None = None
+    secret_key: str | None = field(default=None, repr=False)
+    blob_size: int = 64 * GIB
+    chunk_size: int | None = None
+    cache_size: int = 1024 * GIB
+    retry_after: int = 1
+    persist_delay: float = 1.0
+    tapes: int = 10
+    drives: int = 2
+    tape_capacity: int = _TAPE_BYTES
+    checksum_type: ChecksumType = ChecksumType.MD5
+    versioning: Versioning = Versioning.NONE
+    copies: int = 1
+    seed: int | None = None
+    shuffle: bool = False
+    hold: float = 1.0
+    robot_delay: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        sizes = {"blob size": self.blob_size, "cache size": self.cache_size, "tape capacity": self.tape_capacity}
+        for what, size in (*sizes.items(), ("chunk size", self.chunk_size or 1), ("number of drives", self.drives)):
+            if size < 1:
+                raise UsageError(f"the embedded appliance cannot have a {what} of {size}")
+        if min(self.retry_after, self.persist_delay, self.hold, self.robot_delay, self.tapes) < 0:
+            raise UsageError("the embedded appliance cannot have negative delays or tapes")
+        if self.copies not in (1, 2):
+            raise UsageError(f"the embedded appliance keeps 1 or 2 copies, not {self.copies}")
+
+    @property
+    def largest_allocation(self) -> int:
+        """Bytes that a chunk may have at most: what all jobs but urgent ones may use of the cache."""
+        return max(1, self.cache_size * 85 // 100)
+
+    @property
+    def effective_chunk_size(self) -> int:
+        """Bytes that a chunk is filled up to."""
+        wanted = self.chunk_size if self.chunk_size is not None else max(1, self.tape_capacity // _CHUNK_SHARE)
+        return min(wanted, self.largest_allocation)

@@ -1,0 +1,160 @@
+"""The appliance's state in one SQLite file: schema, transactions, numbers for new rows.
+
+One connection, one lock: whoever holds the lock may read; `writing` makes a transaction of what it encloses. What a
+transaction committed survives the death of the process at any moment, since it is in the kernel's hands by then;
+nothing is synced for each commit, so a power cut may lose the last seconds (but leaves the file whole).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+_SCHEMA_VERSION = 1
+# WAL is safe here whatever the release of SQLite: its reset bug needs a second connection, and the exclusive lock
+# that this one takes admits none.
+_PRAGMAS = ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=4000")
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE sequences (name TEXT PRIMARY KEY, next INTEGER NOT NULL) WITHOUT ROWID;
+-- Everything that is configured rather than moved: users, policies, domains, drives, failures. `fields` is JSON.
+CREATE TABLE beans (
+  n INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, fields TEXT NOT NULL, UNIQUE (kind, id)
+);
+CREATE TABLE buckets (
+  n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, data_policy_id TEXT NOT NULL,
+  user_id TEXT NOT NULL, created REAL NOT NULL, protected INTEGER NOT NULL DEFAULT 0, chunk_size INTEGER
+);
+-- `created` is null until the last blob is in; `job` is the put job that still owns it.
+CREATE TABLE objects (
+  n INTEGER PRIMARY KEY, bucket INTEGER NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL, created REAL,
+  latest INTEGER NOT NULL, etag TEXT, metadata TEXT, job INTEGER
+);
+CREATE INDEX objects_by_name ON objects (bucket, name, n);
+CREATE INDEX objects_by_job ON objects (job) WHERE job IS NOT NULL;
+-- `checksum` is null until received; `persisted` when every copy is on tape; then it may leave the cache.
+CREATE TABLE blobs (
+  n INTEGER PRIMARY KEY, object INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
+  checksum BLOB, checksum_type TEXT, cached INTEGER NOT NULL DEFAULT 0, persisted INTEGER NOT NULL DEFAULT 0,
+  used REAL NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX blobs_by_object ON blobs (object, offset);
+CREATE INDEX blobs_evictable ON blobs (used) WHERE cached = 1 AND persisted = 1;
+-- Where a copy lies: bytes from `position` of the tape's file. One copy a storage domain.
+CREATE TABLE copies (
+  blob INTEGER NOT NULL, domain TEXT NOT NULL, tape INTEGER NOT NULL, position INTEGER NOT NULL,
+  suspect INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (blob, domain)
+) WITHOUT ROWID;
+CREATE INDEX copies_by_tape ON copies (tape, position);
+CREATE TABLE tapes (
+  n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, bar_code TEXT NOT NULL UNIQUE, type TEXT NOT NULL,
+  serial TEXT NOT NULL, partition_id TEXT NOT NULL, capacity INTEGER NOT NULL, written INTEGER NOT NULL DEFAULT 0,
+  state TEXT NOT NULL, previous_state TEXT, full INTEGER NOT NULL DEFAULT 0, role TEXT NOT NULL DEFAULT 'NORMAL',
+  member_id TEXT, domain_id TEXT, bucket_id TEXT, eject_pending REAL, eject_date REAL, eject_label TEXT,
+  eject_location TEXT, accessed REAL, modified REAL, verified REAL
+);
+CREATE TABLE jobs (
+  n INTEGER PRIMARY KEY, bucket INTEGER NOT NULL, type TEXT NOT NULL, status TEXT NOT NULL, name TEXT NOT NULL,
+  priority TEXT NOT NULL, processing_order TEXT NOT NULL, user_id TEXT NOT NULL, created REAL NOT NULL, ended REAL,
+  original INTEGER NOT NULL, cached INTEGER NOT NULL DEFAULT 0, completed INTEGER NOT NULL DEFAULT 0,
+  aggregating INTEGER NOT NULL DEFAULT 0, naked INTEGER NOT NULL DEFAULT 0, truncated INTEGER NOT NULL DEFAULT 0,
+  timed_out INTEGER NOT NULL DEFAULT 0, implicit INTEGER NOT NULL DEFAULT 0, spanning INTEGER NOT NULL DEFAULT 0,
+  verify_write INTEGER NOT NULL DEFAULT 0, cleanup INTEGER NOT NULL DEFAULT 1, protected INTEGER NOT NULL DEFAULT 0,
+  error TEXT
+);
+CREATE INDEX jobs_by_status ON jobs (status, n);
+-- What of a chunk is still to be sent or fetched is counted anew when the appliance starts.
+CREATE TABLE chunks (
+  n INTEGER PRIMARY KEY, job INTEGER NOT NULL, number INTEGER NOT NULL, bytes INTEGER NOT NULL,
+  allocated INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX chunks_by_job ON chunks (job, number);
+-- A blob in a chunk. `done`: on every tape (put), read by the client (get), checked (verify). `failed`: why it
+-- cannot be loaded. `latest` is remembered so that a job's answers never differ.
+CREATE TABLE entries (
+  chunk INTEGER NOT NULL, place INTEGER NOT NULL, blob INTEGER NOT NULL, latest INTEGER NOT NULL DEFAULT 1,
+  done INTEGER NOT NULL DEFAULT 0, failed TEXT, PRIMARY KEY (chunk, place)
+) WITHOUT ROWID;
+CREATE INDEX entries_by_blob ON entries (blob, chunk);
+"""
+
+
+class Store:
+    """The database of one appliance. Every method is called with or without `lock`, which may be taken twice."""
+
+    def __init__(self, path: Path) -> None:
+        self.lock = threading.RLock()
+        self._depth = 0
+        self._after: list[Callable[[], None]] = []
+        self.db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=0.2)
+        try:
+            self._open()
+        except BaseException:
+            self.db.close()
+            raise
+        self._next: dict[str, int] = dict(self.db.execute("SELECT name, next FROM sequences"))
+
+    def _open(self) -> None:
+        for pragma in _PRAGMAS:
+            self.db.execute(f"PRAGMA {pragma}")
+        (version,) = self.db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            self.db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
+        elif version != _SCHEMA_VERSION:
+            raise sqlite3.DatabaseError(f"the appliance's state has version {version}, not {_SCHEMA_VERSION}")
+
+    def close(self) -> None:
+        """Close the database; once."""
+        with self.lock:
+            self.db.close()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Hold the lock and make one transaction of the block; inner ones join the outermost."""
+        with self.lock:
+            if self._depth:
+                yield self.db
+                return
+            self.db.execute("BEGIN IMMEDIATE")
+            self._depth = 1
+            try:
+                yield self.db
+            except BaseException:
+                self._after.clear()
+                self.db.execute("ROLLBACK")
+                raise
+            else:
+                self.db.execute("COMMIT")
+            finally:
+                self._depth = 0
+            after, self._after = self._after, []
+            for action in after:
+                action()
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Call `action` when the transaction around has been committed, holding the lock; never when it has not."""
+        assert self._depth, "after_commit belongs inside writing()"
+        self._after.append(action)
+
+    def numbers(self, sequence: str, count: int) -> int:
+        """Take `count` numbers that no row of `sequence` ever had, inside a transaction; return the first."""
+        assert self._depth, "numbers are taken inside writing()"
+        first = self._next.get(sequence, 1)
+        # A rollback leaves a gap in memory, which is harmless; the file never falls behind a committed row.
+        self._next[sequence] = first + count
+        self.db.execute("INSERT OR REPLACE INTO sequences VALUES (?, ?)", (sequence, first + count))
+        return first
+
+    def meta(self, name: str) -> str | None:
+        """Return a remembered text."""
+        with self.lock:
+            row = self.db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def remember(self, name: str, value: str) -> None:
+        """Remember a text."""
+        with self.writing() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))

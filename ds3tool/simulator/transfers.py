@@ -1,0 +1,514 @@
+"""Blobs on their way in and out: one PUT or GET of an object, in a job or without one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Self
+
+from ds3tool.protocol import names
+from ds3tool.protocol.model import ChecksumType, JobStatus, JobType, Versioning
+from ds3tool.simulator import checksums
+from ds3tool.simulator.buckets import Bucket, Buckets, Rules
+from ds3tool.simulator.cache import Cache
+from ds3tool.simulator.clock import Clock
+from ds3tool.simulator.jobs import Chunk, Job, JobBook, gone
+from ds3tool.simulator.messages import Body, FileSlices
+from ds3tool.simulator.objects import Objects, StoredObject, name_taken, no_object
+from ds3tool.simulator.plans import JobOptions, Planner
+from ds3tool.simulator.refusals import Refusal, bad_request, busy, later
+from ds3tool.simulator.settings import ApplianceSettings
+from ds3tool.simulator.store import Store
+from ds3tool.simulator.xmlin import WantedObject
+
+# Up to here a body is read into memory and digested there; above, it goes from socket to file by itself.
+_SMALL = 256 * 1024
+_PIECE = 1 << 20
+Digest = tuple[ChecksumType, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What a PUT object says: the client's own digest, metadata as the store keeps it, and the body."""
+
+    bucket: Bucket
+    name: str
+    digest: Digest | None
+    metadata: str | None
+    body: Body
+    user_id: str
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """One blob (or object) to send: an open file, where in the object it begins, and what to call when it is sent."""
+
+    version: StoredObject
+    slices: FileSlices
+    offset: int
+    digest: Digest | None
+    settle: Callable[[], None] | None
+    sent: Callable[[bool], None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A blob that is being put."""
+
+    job: Job
+    chunk: Chunk
+    blob: int
+    object: int
+    length: int
+    received: Digest | None
+
+
+class Transfers:
+    """Moves blobs. Methods are called without the store's lock."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        buckets: Buckets,
+        objects: Objects,
+        cache: Cache,
+        jobs: JobBook,
+        planner: Planner,
+        clock: Clock,
+        settings: ApplianceSettings,
+    ) -> None:
+        self._store = store
+        self._buckets = buckets
+        self._objects = objects
+        self._cache = cache
+        self._jobs = jobs
+        self._planner = planner
+        self._clock = clock
+        self._settings = settings
+
+    # In.
+
+    def put(self, upload: Upload, job_id: str | None, offset: int) -> Digest:
+        """Take a blob of a job, or a whole object without one; return its digest.
+
+        Raises the refusals of protocol 7.4, 7.5 and 9.9; 307 when a chunk gets no room in a while.
+        """
+        rules = self._buckets.rules(upload.bucket)
+        if upload.digest is not None and upload.digest[0] is not rules.checksum_type:
+            wanted = checksums.HEADERS[rules.checksum_type]
+            raise bad_request(f"The bucket's data policy asks for {wanted}, not {checksums.HEADERS[upload.digest[0]]}.")
+        if upload.digest is None and rules.digest_required:
+            raise bad_request(f"The bucket's data policy demands the header {checksums.HEADERS[rules.checksum_type]}.")
+        if job_id is None:
+            with self._store.lock:
+                implicit = self._implicit_job(upload)
+            if implicit is None:
+                return self._put_naked(upload, rules)
+            job_id = implicit
+        with self._store.lock:
+            place = self._find_place(upload, job_id, offset)
+            self._check_length(upload, place)
+            if place.received is None:
+                self._await_room(place)
+                path = self._cache.new_path(place.blob)
+        if place.received is not None:
+            return self._put_again(upload, place.received)
+        with _file(path) as descriptor:
+            digest = self._receive(upload, descriptor, rules.checksum_type)
+            self._commit(upload, place, rules, digest, path)
+        return digest
+
+    def _implicit_job(self, upload: Upload) -> str | None:
+        row = self._store.db.execute(
+            "SELECT job FROM objects WHERE bucket = ? AND name = ? AND created IS NULL ORDER BY n",
+            (upload.bucket.n, upload.name),
+        ).fetchone()
+        job = self._jobs.active.get(row[0]) if row is not None else None
+        return job.id if job is not None and job.implicit else None
+
+    def _find_place(self, upload: Upload, job_id: str, offset: int) -> _Place:
+        number = self._jobs.ids.number(job_id)
+        job = self._jobs.active.get(number) if number is not None else None
+        if job is None:
+            raise self._not_active(job_id)
+        if job.type is not JobType.PUT:
+            raise bad_request(f"The job {job_id} is a {job.type} job.")
+        if job.bucket != upload.bucket.n:
+            raise Refusal(
+                404, names.NOT_FOUND, f"NotFound[404]: The job {job_id} is not of bucket '{upload.bucket.name}'."
+            )
+        row = self._store.db.execute(
+            "SELECT b.n, o.n, b.length, b.checksum_type, b.checksum, e.chunk FROM objects o "
+            "JOIN blobs b ON b.object = o.n AND b.offset = ? JOIN entries e ON e.blob = b.n "
+            "JOIN chunks c ON c.n = e.chunk AND c.job = o.job WHERE o.bucket = ? AND o.name = ? AND o.job = ?",
+            (offset, upload.bucket.n, upload.name, job.n),
+        ).fetchone()
+        if row is None:
+            message = f"The job has no blob of '{upload.name}' that begins at {offset}."
+            raise Refusal(404, names.NOT_FOUND, f"NotFound[404]: {message}")
+        blob, object_number, length, kind, checksum, chunk_number = row
+        chunk = job.chunks.get(chunk_number) or job.storing.get(chunk_number)
+        received = None if checksum is None else (ChecksumType(kind), bytes(checksum))
+        if chunk is None:
+            chunk = Chunk(chunk_number, 0, 0, 0, allocated=True)
+        return _Place(job, chunk, blob, object_number, length, received)
+
+    def _not_active(self, job_id: str) -> Refusal:
+        with contextlib.suppress(Refusal):
+            self._jobs.find(job_id)
+            return gone(job_id)
+        return Refusal(404, names.NOT_FOUND, f"NotFound[404]: Job not found via identifier '{job_id}'.")
+
+    def _check_length(self, upload: Upload, place: _Place) -> None:
+        if upload.body.length != place.length:
+            raise bad_request(f"The blob has {place.length} bytes, the request {upload.body.length}.")
+
+    def _await_room(self, place: _Place) -> None:
+        deadline = self._clock.monotonic() + self._settings.hold
+        while not self._jobs.allocate(place.job, place.chunk):
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                raise later("There is no room in the cache for this chunk; send the request again.")
+            self._clock.wait(self._jobs.changed, left)
+            if not place.job.active:
+                raise gone(place.job.id)
+
+    def _put_again(self, upload: Upload, known: Digest) -> Digest:
+        """Take a blob that is there already: the same bytes are welcome, others are refused. Source: protocol, 9.9."""
+        digester = checksums.digester(known[0])
+        for piece in upload.body.pieces():
+            digester.update(piece)
+        self._verify(upload, (known[0], digester.digest()))
+        if digester.digest() != known[1]:
+            raise bad_request("The blob was received before, with other bytes.", names.BAD_DIGEST)
+        return known
+
+    def _verify(self, upload: Upload, actual: Digest) -> None:
+        if upload.digest is not None and upload.digest != actual:
+            header = checksums.HEADERS[actual[0]]
+            sent, computed = checksums.to_text(upload.digest[1]), checksums.to_text(actual[1])
+            message = f"BadDigest[400]: {header} is {sent}, but the bytes received have {computed}."
+            raise bad_request(message, names.BAD_DIGEST)
+
+    def _receive(self, upload: Upload, descriptor: int, kind: ChecksumType) -> Digest:
+        """Write the body to a file and return its digest; a 400 when the client's own differs."""
+        body = upload.body
+        digester = checksums.digester(kind)
+        if body.length <= _SMALL:
+            data = body.read(_SMALL)
+            digester.update(data)
+            if data:
+                os.write(descriptor, data)
+        elif kind in checksums.CHEAP:
+            for piece in body.pieces():
+                digester.update(piece)
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+        else:
+            with _Follower(descriptor, digester, body.length) as follower:
+                body.splice_to(descriptor, follower.arrived)
+        actual = (kind, digester.digest())
+        self._verify(upload, actual)
+        return actual
+
+    def _commit(self, upload: Upload, place: _Place, rules: Rules, digest: Digest, path: str) -> None:
+        job, chunk = place.job, place.chunk
+        with self._store.writing() as db:
+            if not job.active:
+                raise gone(job.id)
+            taken = db.execute(
+                "UPDATE blobs SET checksum = ?, checksum_type = ?, cached = 1, used = ? "
+                "WHERE n = ? AND checksum IS NULL",
+                (digest[1], digest[0], self._clock.now(), place.blob),
+            ).rowcount
+            if not taken:
+                self._lost_race(
+                    db.execute("SELECT checksum FROM blobs WHERE n = ?", (place.blob,)).fetchone(), digest, job
+                )
+                return
+            os.rename(path, self._cache.path(place.blob))
+            left = job.partial.get(place.object, 1) - 1
+            if not left:
+                self._objects.finish(db, place.object, rules, upload.metadata)
+            elif upload.metadata is not None:
+                db.execute("UPDATE objects SET metadata = ? WHERE n = ?", (upload.metadata, place.object))
+
+            def count() -> None:
+                if left:
+                    job.partial[place.object] = left
+                else:
+                    job.partial.pop(place.object, None)
+                self._jobs.blob_received(job, chunk, place.length)
+
+            self._store.after_commit(count)
+
+    def _lost_race(self, row: tuple[bytes] | None, digest: Digest, job: Job) -> None:
+        """Another PUT of the same blob was quicker: fine when it brought the same bytes."""
+        if row is None:
+            raise gone(job.id)
+        if bytes(row[0]) != digest[1]:
+            raise bad_request("The blob was received before, with other bytes.", names.BAD_DIGEST)
+
+    def _put_naked(self, upload: Upload, rules: Rules) -> Digest:
+        length = upload.body.length
+        with self._store.lock:
+            if rules.versioning is Versioning.NONE:
+                self._objects.refuse_existing(upload.bucket, upload.name)
+            if upload.name.endswith("/") and length:
+                raise bad_request(f"The folder '{upload.name}' cannot have a content of {length} bytes.")
+            if not self._cache.make_room(length, self._settings.largest_allocation):
+                raise busy("The cache has no room for the object.", self._settings.retry_after)
+            self._cache.used += length
+            path = self._cache.new_path(0)
+        kept = False
+        try:
+            with _file(path) as descriptor:
+                digest = self._receive(upload, descriptor, rules.checksum_type)
+                self._commit_naked(upload, rules, digest, path)
+                kept = True
+        finally:
+            if not kept:
+                with self._store.lock:
+                    self._cache.used -= length
+                    self._jobs.changed.notify_all()
+        return digest
+
+    def _commit_naked(self, upload: Upload, rules: Rules, digest: Digest, path: str) -> None:
+        length = upload.body.length
+        bucket = upload.bucket
+        with self._store.writing() as db:
+            self._buckets.named(bucket.name)
+            if rules.versioning is Versioning.NONE and self._objects.exists(bucket.n, upload.name):
+                raise name_taken(upload.name)
+            job, chunk = self._planner.record_naked(db, bucket, upload.user_id, upload.client, length)
+            number = self._store.numbers("objects", 1)
+            blob = self._store.numbers("blobs", 1)
+            db.execute(
+                "INSERT INTO objects (n, bucket, name, size, latest, job) VALUES (?,?,?,?,0,?)",
+                (number, bucket.n, upload.name, length, job.n),
+            )
+            db.execute(
+                "INSERT INTO blobs (n, object, offset, length, checksum, checksum_type, cached, used) "
+                "VALUES (?,?,0,?,?,?,1,?)",
+                (blob, number, length, digest[1], digest[0], self._clock.now()),
+            )
+            db.execute("INSERT INTO entries (chunk, place, blob) VALUES (?, 0, ?)", (chunk.n, blob))
+            os.rename(path, self._cache.path(blob))
+            self._objects.finish(db, number, rules, upload.metadata)
+            self._store.after_commit(lambda: self._jobs.begin_storing(job, chunk))
+
+    # Out.
+
+    def get(self, bucket: Bucket, name: str, version_id: str | None, *, user_id: str, cached_only: bool) -> Download:
+        """Open a whole object of one blob, loading it from tape when need be."""
+        with self._store.lock:
+            version = self._objects.complete(bucket.n, name, version_id)
+            blobs = self._blobs(version)
+            if len(blobs) != 1:
+                raise bad_request(f"'{name}' has {len(blobs)} blobs; a job is needed to get it.")
+            return self._open_loaded(bucket, version, blobs[0][1], user_id=user_id, cached_only=cached_only)
+
+    def get_blob(
+        self, bucket: Bucket, name: str, version_id: str | None, *, offset: int, user_id: str, cached_only: bool = False
+    ) -> Download:
+        """Open one blob of an object without a job."""
+        with self._store.lock:
+            version = self._objects.complete(bucket.n, name, version_id)
+            return self._open_loaded(bucket, version, offset, user_id=user_id, cached_only=cached_only)
+
+    def get_in_job(
+        self, bucket: Bucket, name: str, version_id: str | None, *, job_id: str, offset: int, user_id: str
+    ) -> Download:
+        """Open one blob of a get job; it counts as read when all of the reply was sent. Source: protocol, 9.4."""
+        with self._store.lock:
+            number = self._jobs.ids.number(job_id)
+            job = self._jobs.active.get(number) if number is not None else None
+            found = self._entry(job, bucket, name, version_id, offset) if job is not None else None
+            if job is None or found is None:
+                ended = self._jobs.find(job_id)
+                if ended.status is JobStatus.CANCELED:
+                    raise gone(job_id)
+                version = self._objects.complete(bucket.n, name, version_id)
+                return self._open_loaded(bucket, version, offset, user_id=user_id, cached_only=False)
+            if job.type is not JobType.GET:
+                raise bad_request(f"The job {job_id} is a {job.type} job.")
+            blob, chunk, version = found
+            job.active_at = self._clock.now()
+            self._await_chunk(job, chunk)
+            return self._open(version, blob, offset, job, chunk)
+
+    def _entry(
+        self, job: Job, bucket: Bucket, name: str, version_id: str | None, offset: int
+    ) -> tuple[int, Chunk, StoredObject] | None:
+        """Return blob, chunk and version of an entry of a job that the client has not read yet."""
+        wanted = self._objects.ids.number(version_id) if version_id else None
+        rows = self._store.db.execute(
+            "SELECT o.n, b.n, e.chunk, e.failed FROM objects o JOIN blobs b ON b.object = o.n AND b.offset = ? "
+            "JOIN entries e ON e.blob = b.n JOIN chunks c ON c.n = e.chunk "
+            "WHERE o.bucket = ? AND o.name = ? AND c.job = ? AND e.done = 0 ORDER BY o.n DESC",
+            (offset, bucket.n, name, job.n),
+        ).fetchall()
+        for number, blob, chunk_number, failed in rows:
+            chunk = job.chunks.get(chunk_number)
+            if chunk is None or (wanted is not None and number != wanted):
+                continue
+            if failed is not None:
+                raise bad_request(f"BadDigest[400]: {failed}", names.BAD_DIGEST)
+            return blob, chunk, next(self._objects.select("n = ?", (number,)))
+        return None
+
+    def _await_chunk(self, job: Job, chunk: Chunk) -> None:
+        deadline = self._clock.monotonic() + self._settings.hold
+        while not (self._jobs.allocate(job, chunk) and chunk.ready):
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                raise later("The blob is not in the cache yet; send the request again.")
+            self._clock.wait(self._jobs.changed, left)
+            if not job.active:
+                raise gone(job.id)
+
+    def _blobs(self, version: StoredObject) -> list[tuple[int, int]]:
+        return self._store.db.execute(
+            "SELECT n, offset FROM blobs WHERE object = ? ORDER BY offset", (version.n,)
+        ).fetchall()
+
+    def _open_loaded(
+        self, bucket: Bucket, version: StoredObject, offset: int, *, user_id: str, cached_only: bool
+    ) -> Download:
+        row = self._store.db.execute(
+            "SELECT n, cached FROM blobs WHERE object = ? AND offset = ?", (version.n, offset)
+        ).fetchone()
+        if row is None:
+            raise bad_request(f"'{version.name}' has no blob that begins at {offset}.")
+        blob, cached = row
+        if cached:
+            return self._open(version, blob, offset, None, None)
+        if cached_only:
+            raise Refusal(404, names.NOT_FOUND, f"NotFound[404]: '{version.name}' is not in the cache.")
+        job = self._naked_job(bucket, version, user_id)
+        found = self._entry(job, bucket, version.name, self._objects.ids.of(version.n), offset)
+        if found is None:
+            raise later("The blob is being loaded; send the request again.")
+        self._await_chunk(job, found[1])
+        return self._open(version, blob, offset, job, found[1])
+
+    def _naked_job(self, bucket: Bucket, version: StoredObject, user_id: str) -> Job:
+        """Return the job that loads an object for requests without one; an earlier request may have made it."""
+        name = f"GET of {self._objects.ids.of(version.n)}"
+        for job in self._jobs.readers.values():
+            if job.naked and job.name == name:
+                return job
+        options = JobOptions(name, user_id, processing_order="NONE", naked=True)
+        wanted = [WantedObject(version.name, None, None, self._objects.ids.of(version.n))]
+        return self._planner.create_read(bucket, wanted, options, JobType.GET)
+
+    def _open(self, version: StoredObject, blob: int, offset: int, job: Job | None, chunk: Chunk | None) -> Download:
+        row = self._store.db.execute(
+            "SELECT length, checksum_type, checksum FROM blobs WHERE n = ?", (blob,)
+        ).fetchone()
+        if row is None:
+            raise no_object(version.name)
+        length, kind, checksum = row
+        try:
+            descriptor = os.open(self._cache.path(blob), os.O_RDONLY)
+        except FileNotFoundError:
+            message = f"InternalError[500]: The cache has lost the blob of '{version.name}' at {offset}."
+            raise Refusal(500, names.INTERNAL_ERROR, message) from None
+        settle, sent = (None, None) if job is None or chunk is None else self._count_read(job, chunk, blob, length)
+        slices = FileSlices(descriptor, [(0, length)])
+        digest = None if checksum is None else (ChecksumType(kind), bytes(checksum))
+        return Download(version, slices, offset, digest, settle, sent)
+
+    def _count_read(
+        self, job: Job, chunk: Chunk, blob: int, length: int
+    ) -> tuple[Callable[[], None], Callable[[bool], None]]:
+        settling = False
+
+        def settle() -> None:
+            nonlocal settling
+            with self._store.lock:
+                settling = True
+                job.settling += 1
+
+        def sent(complete: bool) -> None:
+            with self._store.lock:
+                try:
+                    if complete and job.active:
+                        with self._store.writing() as db:
+                            self._jobs.blob_read(db, job, chunk, blob, length)
+                            db.execute("UPDATE blobs SET used = ? WHERE n = ?", (self._clock.now(), blob))
+                finally:
+                    if settling:
+                        job.settling -= 1
+                        self._jobs.changed.notify_all()
+
+        return settle, sent
+
+
+@contextlib.contextmanager
+def _file(path: str) -> Iterator[int]:
+    """Open a new file; whatever goes wrong inside, or is not renamed, does not stay."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+class _Follower:
+    """Digests a file in its own thread while another one writes it, never reading past what has arrived."""
+
+    def __init__(self, descriptor: int, digester: checksums.Digester, length: int) -> None:
+        self._descriptor = descriptor
+        self._digester = digester
+        self._length = length
+        self._condition = threading.Condition()
+        self._available = 0
+        self._given_up = False
+        self._thread = threading.Thread(target=self._run, name="ds3-digest", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            with self._condition:
+                self._given_up = True
+                self._condition.notify()
+        self._thread.join()
+
+    def arrived(self, count: int) -> None:
+        """Say that the first `count` bytes are in the file."""
+        with self._condition:
+            self._available = count
+            self._condition.notify()
+
+    def _run(self) -> None:
+        done = 0
+        while done < self._length:
+            with self._condition:
+                while self._available <= done and not self._given_up:
+                    self._condition.wait()
+                if self._given_up:
+                    return
+                available = self._available
+            for piece in self._pieces(done, available):
+                self._digester.update(piece)
+            done = available
+
+    def _pieces(self, start: int, end: int) -> Iterable[bytes]:
+        while start < end:
+            piece = os.pread(self._descriptor, min(_PIECE, end - start), start)
+            if not piece:  # the digest will be wrong, and the request refused
+                return
+            yield piece
+            start += len(piece)
