@@ -23,6 +23,8 @@ from ds3tool.simulator.store import Store
 PRIORITY_RANK = {"CRITICAL": 0, "URGENT": 1, "HIGH": 2, "NORMAL": 3, "LOW": 4, "BACKGROUND": 5}
 # A job that no client touches for this long is cancelled. Source: protocol, 9.3.
 IDLE_SECONDS = 24 * 3600.0
+# A request without a job that was told to come again, and did not, holds its place in the cache no longer than this.
+_NAKED_IDLE_SECONDS = 300.0
 # How long a question about a job waits for replies whose last byte is on its way.
 _SETTLE_SECONDS = 2.0
 _ROW = (
@@ -450,8 +452,20 @@ class JobBook:
 
     def idle(self) -> list[Job]:
         """Return the jobs that no client has touched for so long that they may be cancelled."""
-        oldest = self._clock.now() - IDLE_SECONDS
-        return [job for job in self.active.values() if job.cleanup and job.chunks and job.active_at <= oldest]
+        now = self._clock.now()
+        return [
+            job
+            for job in self.active.values()
+            if job.cleanup
+            and job.chunks
+            and job.active_at <= now - (_NAKED_IDLE_SECONDS if job.naked else IDLE_SECONDS)
+        ]
+
+    def discard(self, job: Job) -> None:
+        """End a job that could not begin, and leave no record of it."""
+        self.end(job, JobStatus.CANCELED)
+        with self._store.writing() as db:
+            db.execute("DELETE FROM jobs WHERE n = ?", (job.n,))
 
     def without_blob(self, job: Job, chunk: Chunk, *, length: int, received: bool, done: bool, waiting: bool) -> None:
         """Take one blob out of an active job, its object being deleted; its entry has gone already.

@@ -112,7 +112,6 @@ class Machine:
     def _set_up(self) -> str:
         instance = self.new_id()
         beans, settings = self.beans, self.settings
-        now = self.clock.now()
         with self.store.writing():
             self.store.remember("instance", instance)
             node = beans.add(
@@ -135,7 +134,7 @@ class Machine:
                     "SerialNumber": "SIMPART01",
                 },
             )
-            policy = beans.add("DataPolicy", self.new_id(), self._default_policy(now))
+            policy = beans.add("DataPolicy", self.new_id(), self.policy_defaults())
             for number in range(settings.copies):
                 self._add_domain(number, str(policy["Id"]), str(partition["Id"]))
             user = {
@@ -148,13 +147,14 @@ class Machine:
             beans.add("User", self.new_id(), user)
         return instance
 
-    def _default_policy(self, now: float) -> Fields:
+    def policy_defaults(self) -> Fields:
+        """Return the fields of a data policy as this appliance makes them."""
         return {
             "AlwaysForcePutJobCreation": False,
             "AlwaysMinimizeSpanningAcrossMedia": False,
             "BlobbingEnabled": True,
             "ChecksumType": self.settings.checksum_type.value,
-            "CreationDate": now,
+            "CreationDate": self.clock.now(),
             "DefaultBlobSize": None,
             "DefaultGetJobPriority": "HIGH",
             "DefaultPutJobPriority": "NORMAL",
@@ -295,5 +295,5 @@ class Machine:
 
     def _cancel_idle(self) -> None:
         for job in self.jobs.idle():
-            job.error = "No client touched the job for 24 hours."
+            job.error = "No client has touched the job for too long."
             self.cancel(job, timed_out=True)

@@ -281,7 +281,7 @@ class Planner:
     def _allocate_read(self, job: Job, chunks: list[Chunk], uncached: set[int]) -> None:
         if job.processing_order == "IN_ORDER" and uncached:
             if not all(self._jobs.allocate(job, chunk) for chunk in chunks):
-                self._jobs.end(job, JobStatus.CANCELED)
+                self._jobs.discard(job)
                 raise busy(_NOT_PREALLOCATED)
             return
         for chunk in chunks:

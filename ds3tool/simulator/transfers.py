@@ -382,30 +382,31 @@ class Transfers:
         self, bucket: Bucket, version: StoredObject, offset: int, *, user_id: str, cached_only: bool
     ) -> Download:
         row = self._store.db.execute(
-            "SELECT n, cached FROM blobs WHERE object = ? AND offset = ?", (version.n, offset)
+            "SELECT n, length, cached FROM blobs WHERE object = ? AND offset = ?", (version.n, offset)
         ).fetchone()
         if row is None:
             raise bad_request(f"'{version.name}' has no blob that begins at {offset}.")
-        blob, cached = row
+        blob, length, cached = row
         if cached:
             return self._open(version, blob, offset, None, None)
         if cached_only:
             raise Refusal(404, names.NOT_FOUND, f"NotFound[404]: '{version.name}' is not in the cache.")
-        job = self._naked_job(bucket, version, user_id)
+        job = self._naked_job(bucket, version, offset, length, user_id=user_id)
         found = self._entry(job, bucket, version.name, self._objects.ids.of(version.n), offset)
         if found is None:
             raise later("The blob is being loaded; send the request again.")
         self._await_chunk(job, found[1])
         return self._open(version, blob, offset, job, found[1])
 
-    def _naked_job(self, bucket: Bucket, version: StoredObject, user_id: str) -> Job:
-        """Return the job that loads an object for requests without one; an earlier request may have made it."""
-        name = f"GET of {self._objects.ids.of(version.n)}"
+    def _naked_job(self, bucket: Bucket, version: StoredObject, offset: int, length: int, *, user_id: str) -> Job:
+        """Return the job that loads a blob for requests without one; an earlier request may have made it."""
+        version_id = self._objects.ids.of(version.n)
+        name = f"GET of {version_id} at {offset}"
         for job in self._jobs.readers.values():
             if job.naked and job.name == name:
                 return job
         options = JobOptions(name, user_id, processing_order="NONE", naked=True)
-        wanted = [WantedObject(version.name, None, None, self._objects.ids.of(version.n))]
+        wanted = [WantedObject(version.name, offset, length, version_id)]
         return self._planner.create_read(bucket, wanted, options, JobType.GET)
 
     def _open(self, version: StoredObject, blob: int, offset: int, job: Job | None, chunk: Chunk | None) -> Download:

@@ -349,7 +349,7 @@ def _list(call: Call, status: str, tag: str) -> Reply:
 
 def _matches(call: Call, job: Job) -> bool:
     machine = call.machine
-    wanted_flags = {
+    flags = {
         "aggregating": job.aggregating,
         "truncated": job.truncated,
         "canceled_due_to_timeout": job.timed_out,
