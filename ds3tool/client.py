@@ -451,7 +451,7 @@ class Ds3Client:
         return self._send(requests.get_job(job_id), responses.job)
 
     def list_jobs(self, *, bucket: str | None = None) -> tuple[Job, ...]:
-        """Return all jobs that the appliance remembers, without their chunks."""
+        """Return the appliance's list of jobs, without their chunks. Ended ones may be missing: see the other lists."""
         return self._send(requests.list_jobs(bucket=bucket), responses.jobs)
 
     def modify_job(self, job_id: str, *, priority: Priority | None = None, name: str | None = None) -> JobDetails:

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ds3tool.errors import UsageError
-from ds3tool.protocol import names, requests
+from ds3tool.protocol import names, requests, xmlcodec
 from ds3tool.protocol.messages import Request
 from ds3tool.protocol.model import (
     ChecksumType,
@@ -296,6 +296,18 @@ def test_what_xml_cannot_carry_is_refused_by_name(build: Callable[[str], Request
     with pytest.raises(UsageError, match=f"U\\+{ord(bad):04X}") as caught:
         build(f"a{bad}b")
     assert ascii(f"a{bad}b") in caught.value.message
+
+
+@given(st.text(st.characters(), max_size=5))
+def test_what_fits_into_xml_is_what_is_not_refused(text: str) -> None:
+    """The question whether a key fits has the same answer as the attempt to send it."""
+    try:
+        escaped = xmlcodec.attribute(text)
+    except UsageError:
+        assert not xmlcodec.fits(text)
+    else:
+        assert xmlcodec.fits(text)
+        assert ET.fromstring(f'<a b="{escaped}"/>'.encode()).get("b") == text
 
 
 @pytest.mark.parametrize(
