@@ -1,0 +1,48 @@
+"""All that the appliance tells of one object or bucket."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from ds3tool.transport.bodies import BytesBody
+from tests.cli.archive import Archive
+
+
+def test_an_object_shows_size_digest_metadata_and_blobs(archive: Archive) -> None:
+    """The shape holds what scripts rely on, and the digest is the bytes' own."""
+    bucket = archive.bucket()
+    archive.client.put_object(bucket, "a b", BytesBody(b"hello"), metadata={"owner": "me"})
+    shown = archive.run("stat", "-o", "json", f"ds3://{bucket}/a b").expect().json
+    assert {"key", "size", "last_modified", "etag", "version_id", "type", "checksums", "metadata", "blobs"} <= set(
+        shown
+    )
+    digest = base64.b64encode(hashlib.md5(b"hello").digest()).decode()
+    assert shown["checksums"] == [{"offset": 0, "type": "MD5", "value": digest}]
+    assert shown["metadata"]["owner"] == "me"
+    assert [(blob["offset"], blob["length"]) for blob in shown["blobs"]] == [(0, 5)]
+
+
+def test_people_read_the_same_in_a_few_lines(archive: Archive) -> None:
+    """Each field is a line."""
+    bucket = archive.bucket("a")
+    lines = archive.run("stat", f"ds3://{bucket}/a").expect().stdout.splitlines()
+    assert lines[0].split() == ["Key", "a"]
+    assert any(line.startswith("Size") and line.endswith("1 bytes") for line in lines)
+
+
+def test_a_bucket_shows_its_rules(archive: Archive) -> None:
+    """Digest type, versioning and copies come from the data policy."""
+    bucket = archive.bucket("a", "bc")
+    shown = archive.run("stat", "-o", "json", f"ds3://{bucket}").expect().json
+    assert (shown["name"], shown["logical_used_bytes"]) == (bucket, 3)
+    assert (shown["checksum_type"], shown["versioning"], shown["copies"]) == ("MD5", "NONE", 1)
+
+
+def test_a_missing_object_points_to_what_lies_below(archive: Archive) -> None:
+    """Exit code 4; a prefix without its slash is recognised."""
+    bucket = archive.bucket("folder/a")
+    told = archive.run("stat", f"ds3://{bucket}/folder").expect(4)
+    assert f"ds3://{bucket}/folder/" in told.stderr
+    assert "no bucket" in archive.run("stat", "ds3://nobody/x").expect(4).stderr
+    archive.run("stat", "ds3://nobody").expect(4)
