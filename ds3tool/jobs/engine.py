@@ -1,8 +1,9 @@
 """The engine: asks for ready chunks and hands blobs to workers, without a barrier between chunks.
 
-It knows neither sources nor sinks: a `Mover` moves single blobs, `JobState` decides, threads act. In flight are at
-most `transfers` blobs of the careful workers and `lanes` small ones; a worker holds one buffer of 1 MiB, a lane one
-small blob, so memory is transfers x 1 MiB + lanes x (64 KiB + small limit), whatever the job's size.
+It knows neither sources nor sinks: a `Mover` moves single blobs, `JobState` decides, threads act. Taken at once are
+at most `transfers` blobs by the careful workers, and by the small-request loop `lanes` and a batch of 64 that come
+next. A worker holds one buffer of 1 MiB, a lane one small blob, so memory is
+transfers x 1 MiB + lanes x (64 KiB + small limit), whatever the job's size.
 """
 
 from __future__ import annotations
@@ -17,10 +18,19 @@ from typing import Protocol
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
-from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError, NotFoundError
+from ds3tool.errors import (
+    BusyError,
+    ChecksumError,
+    Ds3Error,
+    InterruptedRunError,
+    JobLostError,
+    NotFoundError,
+    RetryLaterError,
+    TransportError,
+)
 from ds3tool.jobs.recorder import Recorder
 from ds3tool.jobs.state import JobState
-from ds3tool.protocol.model import JobStatus
+from ds3tool.protocol.model import JobDetails, JobStatus
 from ds3tool.transport.burst import Burst
 from ds3tool.transport.pool import Transport
 from ds3tool.transport.replies import ReplyHead
@@ -73,20 +83,27 @@ class Mover(Protocol):
         ...
 
     def object_failed(self, owner: int) -> None:
-        """An object will not be finished."""
+        """An object will not be finished, and no blob of it is on its way any more."""
         ...
 
 
 class _Counter:
-    """Bytes on their way of one worker; read by the progress display, written by its thread alone."""
+    """Bytes on their way of one worker; read by the progress display, written by its thread alone.
 
-    __slots__ = ("count",)
+    `passed` counts every byte that went, those of repeated tries too; `count` never more than the blob has.
+    """
+
+    __slots__ = ("count", "most", "passed")
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.most = self.passed = 0
 
     def __call__(self, count: int) -> None:
-        self.count += count
+        self.passed += count
+        self.count = min(self.most, self.count + count)
+
+    def start(self, length: int) -> None:
+        self.count, self.most = 0, length
 
 
 class Engine:
@@ -134,6 +151,10 @@ class Engine:
         self._moved_checksums: list[str | None] = []
         self._ended_objects: list[int] = []
         self._failed: list[tuple[int, Ds3Error]] = []
+        # Blobs that the appliance says are not there: `run` asks whether the job is gone, once for all of them.
+        self._suspects: list[tuple[int, NotFoundError]] = []
+        self._damaged: dict[int, ChecksumError] = {}
+        self._enough = max(2 * settings.transfers, 2 * settings.lanes)
         self._burst: Burst | None = None
         self.next_ask_at: float | None = None
         self.waiting_since: float | None = None
@@ -143,55 +164,65 @@ class Engine:
     def run(self) -> None:
         """Move every blob, or tell why not; returns when each has come to its end.
 
-        Raises JobLostError when the job is gone under us, InterruptedRunError on KeyboardInterrupt, and whatever
-        the recorder raises. No thread is left running.
+        Raises JobLostError when the job is gone under us, InterruptedRunError on KeyboardInterrupt, TransportError
+        or BusyError when nothing moves any more, and whatever the recorder raises. No thread is left running.
         """
-        with self._workers():
-            try:
+        try:
+            with self._workers():
                 self._loop()
-            except KeyboardInterrupt:
-                raise InterruptedRunError("interrupted", hint="run the command again for the rest") from None
+            self._raise_what_ends_it()  # a worker may have met it in its very last step
+        except KeyboardInterrupt:
+            raise InterruptedRunError("interrupted", hint="run the command again for the rest") from None
 
     def _loop(self) -> None:
-        enough = max(2 * self._settings.transfers, 2 * self._settings.lanes)
         while True:
             with self._changed:
-                if self._crash is not None:
-                    raise self._crash
-                if self._lost is not None:
-                    raise self._lost
-                seconds = self.state.seconds_until_ask(self._clock.monotonic(), enough=enough)
+                self._raise_what_ends_it()
+                suspects, self._suspects = self._suspects, []
+                seconds = self.state.seconds_until_ask(self._clock.monotonic(), enough=self._enough)
                 settled = self.state.settled
                 moving = self.state.moving or self.state.ready
                 self.next_ask_at = None if seconds is None else self._clock.monotonic() + seconds
             self._tell()
-            if settled:
+            if suspects:
+                self._judge(suspects)
+            elif settled:
                 return
-            if seconds is None:
+            elif seconds is None:
                 with self._changed:
-                    if not self._ended_or_due(enough):
+                    if not self._something_due():
                         self._changed.wait(_TICK_SECONDS)
             elif seconds > 0:
-                self._wait(seconds, moving=bool(moving), enough=enough)
+                self._wait(seconds, moving=bool(moving))
             else:
                 self._ask()
 
-    def _ended_or_due(self, enough: int) -> bool:
+    def _raise_what_ends_it(self) -> None:
+        if self._crash is not None:
+            raise self._crash
+        if self._lost is not None:
+            raise self._lost
+
+    def _something_due(self) -> bool:
+        """Whether `run` has something to do before its next tick; asked under the lock."""
         return (
             self.state.settled
             or self._crash is not None
             or self._lost is not None
-            or self.state.seconds_until_ask(self._clock.monotonic(), enough=enough) == 0
+            or bool(self._suspects)
+            or self.state.seconds_until_ask(self._clock.monotonic(), enough=self._enough) == 0
         )
 
-    def _wait(self, seconds: float, *, moving: bool, enough: int) -> None:
+    def _wait(self, seconds: float, *, moving: bool) -> None:
         """Wait until it is time to ask, or something has changed; in short steps, so that the display moves."""
         with self._changed:
-            if self._ended_or_due(enough):
+            if self._something_due():
                 return
             self._clock.wait(self._changed, min(seconds, _TICK_SECONDS) if moving else min(seconds, 1.0))
 
     def _ask(self) -> None:
+        with self._lock:
+            self.state.asking()
         try:
             ready = self._client.get_ready_chunks(self._job_id)
         except NotFoundError as error:
@@ -207,38 +238,72 @@ class Engine:
                 self._small_work.notify_all()
         _log.debug("job %s: %d chunks ready, %d blobs new", self._job_id, len(ready.chunks), fresh)
 
+    # -- a job that is gone ------------------------------------------------------------------------------------
+
     def _no_more_chunks(self, error: NotFoundError) -> None:
         """The appliance has no chunks to give any more: find out why. Raises JobLostError when the job is gone.
 
-        A put's blobs may be there already (empty objects of older releases, another client's work); a get's
-        cannot, so a get is asked for again until the appliance says something else.
+        A put's blobs may be there already (another client works on the same job); a get's cannot, so a get is
+        asked for again until the appliance says something else.
         """
-        try:
-            details = self._client.get_job(self._job_id)
-            status = details.job.status
-        except NotFoundError:
-            raise self._job_lost() from error
-        if status == JobStatus.CANCELED:
-            raise self._job_lost() from error
-        if status == JobStatus.COMPLETED and self._mover.method == "GET" and not self.state.moving:
-            raise JobLostError(
-                f"job {self._job_id} is COMPLETED on the appliance, but blobs of it were never offered here",
-                job_id=self._job_id,
-                hint="another client may have read them; get what is missing again",
-            ) from error
+        details = self._look_up()
+        if details is None:
+            raise self._job_lost("was cancelled or has expired") from error
+        completed = details.job.status == JobStatus.COMPLETED
+        ended: list[int] = []
         with self._lock:
-            ended = []
             if self._mover.method == "PUT":
-                ended = self.state.accept_received(details.chunks, all_of_them=status == JobStatus.COMPLETED)
+                ended = self.state.accept_received(details.chunks)
+                self._ended_objects.extend(ended)
+                gone = self.state.given_up(details.chunks)
+            else:
+                gone = self.state.waiting if completed and not (self.state.moving or self.state.ready) else 0
             self.state.offer((), now=self._clock.monotonic(), retry_after_seconds=None)
         for owner in ended:
             self._mover.object_moved(owner)
+        if gone:
+            # A truncated put is COMPLETED too, as soon as what it has is on tape: that says nothing of the rest.
+            raise self._job_lost(
+                f"{'is COMPLETED' if completed else 'goes on'} on the appliance without {gone} blobs "
+                "that were not moved: somebody has truncated it, or another client works on it"
+            ) from error
 
-    def _job_lost(self) -> JobLostError:
+    def _judge(self, suspects: Sequence[tuple[int, NotFoundError]]) -> None:
+        """Decide about blobs that are not there: the whole job is gone, or only they are."""
+        try:
+            details = self._look_up()
+        except Ds3Error as unknown:
+            _log.warning("job %s: whether it goes on is not known: %s", self._job_id, unknown)
+        else:
+            self._raise_if_gone(details, suspects)
+        for number, error in suspects:
+            self._object_failed(number, error)
+
+    def _raise_if_gone(self, details: JobDetails | None, suspects: Sequence[tuple[int, NotFoundError]]) -> None:
+        if details is None:
+            raise self._job_lost("was cancelled or has expired") from suspects[0][1]
+        if self._mover.method != "PUT":
+            return
+        listed = {(blob.key, blob.offset) for chunk in details.chunks for blob in chunk.blobs}
+        blobs = self.state.blobs
+        if all((blobs.keys[number], blobs.offsets[number]) not in listed for number, _ in suspects):
+            raise self._job_lost("goes on without blobs that were not moved: somebody has truncated it") from (
+                suspects[0][1]
+            )
+
+    def _look_up(self) -> JobDetails | None:
+        """Return the job as the appliance has it, None when it is cancelled or forgotten."""
+        try:
+            details = self._client.get_job(self._job_id)
+        except NotFoundError:
+            return None
+        return None if details.job.status == JobStatus.CANCELED else details
+
+    def _job_lost(self, what: str) -> JobLostError:
         return JobLostError(
-            f"job {self._job_id} was cancelled or has expired",
+            f"job {self._job_id} {what}",
             job_id=self._job_id,
-            hint="do what is missing again; what was complete is kept",
+            hint="run the command again for what is missing; what was complete is kept",
         )
 
     def _tell(self) -> None:
@@ -276,25 +341,37 @@ class Engine:
             threads.append(
                 threading.Thread(target=self._small_worker, args=(self._burst,), name="ds3tool-small", daemon=True)
             )
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:
+                thread.start()
             yield
         finally:
-            with self._lock:
-                self._over = True
-                self._work.notify_all()
-                self._small_work.notify_all()
-            if self._burst is not None and not self.state.settled:
-                self._burst.stop()
-            for thread in threads:
-                thread.join(0 if not self.state.settled else None)
-                while thread.is_alive():  # one may have begun an exchange after the last call
-                    self._transport.stop_exchanges()
-                    thread.join(0.2)
-            if self._burst is not None:
-                self._burst.close()
-            self._tell()
+            self._end_workers([thread for thread in threads if thread.ident is not None])
+
+    def _end_workers(self, threads: Sequence[threading.Thread]) -> None:
+        """End every thread, and hand on what they have done; a KeyboardInterrupt meanwhile is raised afterwards."""
+        interrupted: KeyboardInterrupt | None = None
+        while True:
+            try:
+                with self._lock:
+                    self._over = True
+                    self._work.notify_all()
+                    self._small_work.notify_all()
+                if self._burst is not None and not self.state.settled:
+                    self._burst.stop()
+                for thread in threads:
+                    thread.join(0 if not self.state.settled else None)
+                    while thread.is_alive():  # one may have begun an exchange after the last call
+                        self._transport.stop_exchanges()
+                        thread.join(0.2)
+                break
+            except KeyboardInterrupt as again:
+                interrupted = again
+        if self._burst is not None:
+            self._burst.close()
+        self._tell()
+        if interrupted is not None:
+            raise interrupted
 
     def _careful_worker(self, counter: _Counter) -> None:
         try:
@@ -309,14 +386,23 @@ class Engine:
             self._crashed(error)
 
     def _move(self, number: int, counter: _Counter) -> None:
+        counter.start(self.state.blobs.lengths[number])
+        before = self._progress_beside(counter)
         try:
             checksum = self._mover.move(number, counter)
+        except (TransportError, BusyError, RetryLaterError) as error:
+            # Retries are spent. When nothing else has moved either, the others need not spend theirs one by one.
+            self._blob_failed(number, error, fatal=self._progress_beside(counter) == before)
         except Ds3Error as error:
             self._blob_failed(number, error)
         else:
             self._blob_moved(number, checksum)
         finally:
-            counter.count = 0
+            counter.start(0)
+
+    def _progress_beside(self, counter: _Counter) -> int:
+        """Return a number that grows whenever something moves that `counter` does not count."""
+        return self.state.done + sum(other.passed for other in self._counters if other is not counter)
 
     def _small_worker(self, burst: Burst) -> None:
         try:
@@ -348,42 +434,51 @@ class Engine:
             self._moved_checksums.append(checksum)
             if owner is not None:
                 self._ended_objects.append(owner)
-            self._changed.notify_all()
+            given_up = self.state.given_up_wholly(self.state.object_of[number])
+            if self._something_due():  # else the next tick is early enough, and what gathers is told in one go
+                self._changed.notify_all()
         if owner is not None:
             self._mover.object_moved(owner)
+        elif given_up:
+            self._mover.object_failed(self.state.object_of[number])
 
-    def _blob_failed(self, number: int, error: Ds3Error) -> None:
-        lost = None
+    def _blob_failed(self, number: int, error: Ds3Error, *, fatal: bool = False) -> None:
+        damaged = self._damaged.pop(number, None)
+        if damaged is not None and not isinstance(error, ChecksumError):
+            error = damaged  # what the second try met is a consequence, or less grave
         if isinstance(error, NotFoundError):
-            lost = self._lost_reason(error)
+            with self._lock:
+                self._suspects.append((number, error))
+                self._changed.notify_all()
+            return
+        if fatal:
+            with self._lock:
+                self._lost = self._lost or error
+        self._object_failed(number, error)
+
+    def _object_failed(self, number: int, error: Ds3Error) -> None:
         with self._lock:
             owner = self.state.object_of[number]
-            first = self.state.fail(number)
-            if lost is not None:
-                self._lost = self._lost or lost
-            elif first:
+            if self.state.fail(number):
                 self._failed.append((owner, error))
+            given_up = self.state.given_up_wholly(owner)
             self._changed.notify_all()
-        if first:
+        if given_up:
             self._mover.object_failed(owner)
 
-    def _lost_reason(self, error: NotFoundError) -> JobLostError | None:
-        """Return what to raise when a 404 or 410 of a blob means that its whole job is gone."""
-        try:
-            status = self._client.get_job(self._job_id).job.status
-        except Ds3Error as again:
-            status = JobStatus.CANCELED if isinstance(again, NotFoundError) else JobStatus.IN_PROGRESS
-        if status != JobStatus.CANCELED:
-            return None
-        lost = self._job_lost()
-        lost.__cause__ = error
-        return lost
-
-    def careful(self, number: int) -> None:
+    def careful(self, number: int, error: Ds3Error | None) -> None:
         """A small blob got no plain answer: let a careful worker try it."""
         with self._lock:
-            self.state.put_back(number)
-            self._work.notify()
+            owner = self.state.object_of[number]
+            if isinstance(error, ChecksumError):
+                self._damaged[number] = error
+            if self.state.put_back(number):
+                self._work.notify()
+                return
+            given_up = self.state.given_up_wholly(owner)
+            self._changed.notify_all()
+        if given_up:
+            self._mover.object_failed(owner)
 
     # -- the display -------------------------------------------------------------------------------------------
 
@@ -426,19 +521,19 @@ class _SmallBlobs:
             checksum = self._engine._mover.small_answer(token, head, body)
         except Ds3Error as error:
             _log.info("blob %d is tried again: %s", token, error)
-            self._engine.careful(token)
+            self._engine.careful(token, error)
         else:
             self._engine._blob_moved(token, checksum)
 
     def failed(self, token: int, error: Ds3Error | None, head: ReplyHead | None) -> None:
         """Let the careful path try it again."""
         _log.debug("blob %d is tried again: %s", token, error or (head.status if head else None))
-        self._engine.careful(token)
+        self._engine.careful(token, error)
 
     def give_back(self) -> None:
         """Let the careful path have what was taken and not sent."""
         for number in self._taken:
-            self._engine.careful(number)
+            self._engine.careful(number, None)
         self._taken = []
 
 

@@ -5,13 +5,15 @@ Each blob goes its way through these states; only the arrows drawn here exist.
     WAITING ──offer──> READY ──take──> MOVING ──finish──> DONE
        │                 │               ├──put_back──> READY (for the careful path)
        └────fail─────────┴───────────────┴──fail──> FAILED
+
+A WAITING blob that the appliance turns out to have goes to DONE at once.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 
 from ds3tool.protocol.model import BlobColumns, Chunk
@@ -37,8 +39,8 @@ class JobState:
     """All blobs of one job, and what to do next.
 
     `objects` are the keys asked for, in plan order. Blobs of other keys (an aggregating job is shared) are left
-    alone. Blobs up to `small_limit` bytes wait in a queue of their own. Memory: about 60 bytes a blob beside
-    its columns.
+    alone. Blobs up to `small_limit` bytes wait in a queue of their own. Memory: about 40 bytes a blob beside
+    its columns, and 200 more only once the appliance has cut the job into other chunks than it began with.
     """
 
     def __init__(self, chunks: Sequence[Chunk], objects: Sequence[str], *, small_limit: int, skip_cached: bool) -> None:
@@ -50,7 +52,9 @@ class JobState:
         self.listed = bytearray(len(objects))
         self.failed_objects = bytearray(len(objects))
         self._small_limit = small_limit
+        self._skip_cached = skip_cached
         self._chunks: dict[str, range] = {}
+        self._places: dict[tuple[str, int], int] | None = None
         self._left_in_chunk: dict[str, int] = {}
         self._chunk_of: list[str] = []
         for chunk in chunks:
@@ -69,11 +73,12 @@ class JobState:
             if len(self.blobs) > start:
                 self._chunks[chunk.id] = range(start, len(self.blobs))
                 self._left_in_chunk[chunk.id] = len(self.blobs) - start
+        self._link_blobs(len(objects))
         self._states = bytearray(len(self.blobs))
         self._small: deque[int] = deque()
         self._large: deque[int] = deque()
-        self._careful = set[int]()
         self.waiting = len(self.blobs)
+        self.ready = 0
         self.moving = 0
         self.done = 0
         self.failed = 0
@@ -87,11 +92,23 @@ class JobState:
                 if self.blobs.in_cache[number]:
                     self._settle(number, BlobState.DONE)
 
+    def _link_blobs(self, objects: int) -> None:
+        """Chain the blobs of each object, so that one object's can be found without a walk over all."""
+        self._first_of: array[int] = array("l", [-1]) * objects
+        self._next_of: array[int] = array("l", [-1]) * len(self.blobs)
+        for number in range(len(self.blobs) - 1, -1, -1):
+            owner = self.object_of[number]
+            self._next_of[number] = self._first_of[owner]
+            self._first_of[owner] = number
+
     # -- what the appliance offers -----------------------------------------------------------------------------
+
+    def asking(self) -> None:
+        """Ready chunks are about to be asked for; whatever ends from now on may not be in the answer yet."""
+        self._chunk_ended = False
 
     def offer(self, chunks: Sequence[Chunk], *, now: float, retry_after_seconds: float | None) -> int:
         """Take an answer of ready chunks; return how many blobs it made ready that were not before."""
-        self._chunk_ended = False
         fresh = 0
         for chunk in chunks:
             for number in self._numbers(chunk):
@@ -100,6 +117,7 @@ class JobState:
                     self._queue(number)
                     fresh += 1
         self.waiting -= fresh
+        self.ready += fresh
         if fresh:
             self._idle_asks = 0
             self._ask_at = now
@@ -111,21 +129,28 @@ class JobState:
             self._ask_at = now + max(retry_after_seconds, min(growing, _LONGEST_UNASKED_SECONDS))
         return fresh
 
-    def accept_received(self, chunks: Sequence[Chunk], *, all_of_them: bool) -> list[int]:
-        """Blobs that wait but are in cache (or `all_of_them`, for a job that is complete) are through.
+    def accept_received(self, chunks: Sequence[Chunk]) -> list[int]:
+        """Take a put job's own list: blobs that wait here but are in the appliance's cache are through.
 
         Returns the numbers of the objects that this has ended.
         """
         there = {(blob.key, blob.offset) for chunk in chunks for blob in chunk.blobs if blob.in_cache}
         ended = []
-        for number in range(len(self.blobs)):
-            if self._states[number] == BlobState.WAITING and (
-                all_of_them or (self.blobs.keys[number], self.blobs.offsets[number]) in there
-            ):
+        for number in self._waiting_numbers():
+            if (self.blobs.keys[number], self.blobs.offsets[number]) in there:
                 owner = self._settle(number, BlobState.DONE)
                 if owner is not None:
                     ended.append(owner)
         return ended
+
+    def given_up(self, chunks: Sequence[Chunk]) -> int:
+        """Return how many blobs that wait here a put job's own list does not name any more: it was truncated."""
+        listed = {(blob.key, blob.offset) for chunk in chunks for blob in chunk.blobs}
+        keys, offsets = self.blobs.keys, self.blobs.offsets
+        return sum((keys[number], offsets[number]) not in listed for number in self._waiting_numbers())
+
+    def _waiting_numbers(self) -> Iterator[int]:
+        return (number for number, state in enumerate(self._states) if state == BlobState.WAITING)
 
     def _numbers(self, chunk: Chunk) -> Sequence[int]:
         """Return the numbers of a chunk's blobs, found by place where the lists agree, else by key and offset."""
@@ -135,19 +160,22 @@ class JobState:
             for number, blob in zip(known, chunk.blobs, strict=True)
         ):
             return known
-        places = {(self.blobs.keys[number], self.blobs.offsets[number]): number for number in known}
-        if any((blob.key, blob.offset) not in places for blob in chunk.blobs):
-            # The appliance has cut the job into other chunks since; look everywhere.
-            keys = self.blobs.keys
-            places = {(keys[number], self.blobs.offsets[number]): number for number in range(len(self.blobs))}
-        found = (places.get((blob.key, blob.offset)) for blob in chunk.blobs)
+        if self._places is None:
+            places = {(self.blobs.keys[number], self.blobs.offsets[number]): number for number in known}
+            if all((blob.key, blob.offset) in places for blob in chunk.blobs):
+                return [places[blob.key, blob.offset] for blob in chunk.blobs]
+            # The job was cut into other chunks since, or shares this one with others: look everywhere from now on.
+            keys, offsets = self.blobs.keys, self.blobs.offsets
+            self._places = {(keys[number], offsets[number]): number for number in range(len(keys))}
+        found = (self._places.get((blob.key, blob.offset)) for blob in chunk.blobs)
         return [number for number in found if number is not None]
 
     def seconds_until_ask(self, now: float, *, enough: int) -> float | None:
         """Return how long until ready chunks should be asked for; None while that would serve nothing.
 
         Nobody asks while `enough` blobs or more are ready. An answer with nothing new says when to come back;
-        a chunk that has ended since changes the case, and one more question is then allowed at once.
+        a chunk that has ended since, or having nothing left to do, changes the case, and one more question is then
+        allowed at once.
         """
         if not self.waiting or self.ready >= enough:
             return None
@@ -157,17 +185,12 @@ class JobState:
 
     # -- what workers do ---------------------------------------------------------------------------------------
 
-    @property
-    def ready(self) -> int:
-        """Blobs that may be moved now."""
-        return len(self._small) + len(self._large)
-
     def take_small(self, limit: int) -> list[int]:
         """Return up to `limit` small blobs that may be moved now, and count them as moving."""
         return self._take(self._small, limit)
 
     def take_large(self) -> int | None:
-        """Return one blob for a careful worker, small ones only when there is nothing else to do."""
+        """Return one blob for a careful worker, and count it as moving; None when there is none now."""
         taken = self._take(self._large, 1)
         return taken[0] if taken else None
 
@@ -180,36 +203,46 @@ class JobState:
             self._states[number] = BlobState.MOVING
             taken.append(number)
         self.moving += len(taken)
+        self.ready -= len(taken)
         return taken
 
     def _queue(self, number: int) -> None:
-        small = self.blobs.lengths[number] <= self._small_limit and number not in self._careful
-        (self._small if small else self._large).append(number)
+        (self._small if self.blobs.lengths[number] <= self._small_limit else self._large).append(number)
 
-    def put_back(self, number: int) -> None:
-        """Give a moving blob to the careful path: its quick try did not come to a plain end."""
+    def put_back(self, number: int) -> bool:
+        """Give a moving blob to the careful path: its quick try did not come to a plain end.
+
+        Returns False, and ends the blob, when its object cannot be done any more.
+        """
         if self._states[number] != BlobState.MOVING:
-            return
-        self._careful.add(number)
+            return False
+        if self.failed_objects[self.object_of[number]]:
+            self._settle(number, BlobState.FAILED)
+            return False
         self._states[number] = BlobState.READY
         self.moving -= 1
+        self.ready += 1
         self._large.append(number)
+        return True
 
     def finish(self, number: int) -> int | None:
-        """A blob is through; return its object's number when that was the last of it, and none failed."""
-        if self._states[number] not in {BlobState.MOVING, BlobState.READY}:
+        """A moving blob is through; return its object's number when that was the last of it, and none failed."""
+        if self._states[number] != BlobState.MOVING:
             return None
-        if self._states[number] == BlobState.MOVING:
-            self.moving -= 1
         return self._settle(number, BlobState.DONE)
 
     def _settle(self, number: int, state: BlobState) -> int | None:
-        if self._states[number] == BlobState.WAITING:
+        before = self._states[number]
+        if before == BlobState.WAITING:
             self.waiting -= 1
+        elif before == BlobState.READY:
+            self.ready -= 1
+        else:
+            self.moving -= 1
         self._states[number] = state
         chunk_id = self._chunk_of[number]
         self._left_in_chunk[chunk_id] -= 1
-        if not self._left_in_chunk[chunk_id]:
+        if not self._left_in_chunk[chunk_id] or not (self.moving or self.ready):
             self._chunk_ended = True
         owner = self.object_of[number]
         self.blobs_left[owner] -= 1
@@ -223,16 +256,15 @@ class JobState:
         self.objects_done += 1
         return owner
 
-    def fail_object(self, owner: int, numbers: Sequence[int] | None = None) -> bool:
+    def fail_object(self, owner: int) -> bool:
         """An object cannot be done: none of its blobs is moved any more. Returns False when that was known.
 
-        A blob of it that is moving right now ends by its own `finish` or `fail`.
+        A blob of it that is moving right now ends by its own `finish`, `fail` or `put_back`.
         """
-        known = bool(self.failed_objects[owner])
-        self.failed_objects[owner] = 1
-        if known:
+        if self.failed_objects[owner]:
             return False
-        for number in numbers if numbers is not None else self.numbers_of(owner):
+        self.failed_objects[owner] = 1
+        for number in self.numbers_of(owner):
             if self._states[number] in {BlobState.WAITING, BlobState.READY}:
                 self._settle(number, BlobState.FAILED)
         return True
@@ -240,13 +272,29 @@ class JobState:
     def fail(self, number: int) -> bool:
         """A moving blob cannot be done, and so its object; returns False when that was known."""
         if self._states[number] == BlobState.MOVING:
-            self.moving -= 1
             self._settle(number, BlobState.FAILED)
         return self.fail_object(self.object_of[number])
 
-    def numbers_of(self, owner: int) -> list[int]:
-        """Return the numbers of an object's blobs; a walk over all, for failures only."""
-        return [number for number, of in enumerate(self.object_of) if of == owner]
+    def given_up_wholly(self, owner: int) -> bool:
+        """Whether an object has failed and no blob of it is on its way any more."""
+        return bool(self.failed_objects[owner]) and not self.blobs_left[owner]
+
+    def numbers_of(self, owner: int) -> Iterator[int]:
+        """Yield the numbers of an object's blobs."""
+        number = self._first_of[owner]
+        while number >= 0:
+            yield number
+            number = self._next_of[number]
+
+    def covers(self, owner: int, size: int) -> bool:
+        """Whether the job's blobs are the whole of an object of `size` bytes: no gap, no byte twice, none beyond."""
+        end = 0
+        ranges = sorted((self.blobs.offsets[number], self.blobs.lengths[number]) for number in self.numbers_of(owner))
+        for offset, length in ranges:
+            if offset != end or (not length and size):
+                return False
+            end += length
+        return end == size and (bool(ranges) or not size)
 
     @property
     def settled(self) -> bool:

@@ -1,0 +1,537 @@
+"""`JobState` alone: which blobs may move, when to ask again, and what has come to its end."""
+
+from __future__ import annotations
+
+import random
+from array import array
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ds3tool.jobs.state import BlobState, JobState
+from ds3tool.protocol.model import Blob, BlobColumns, Chunk
+
+
+def chunk(identifier: str, *blobs: Blob) -> Chunk:
+    return Chunk(identifier, 1, blobs)
+
+
+def blob(key: str, offset: int = 0, length: int = 10, *, in_cache: bool = False) -> Blob:
+    return Blob(key, offset, length, in_cache)
+
+
+def make(
+    chunks: Sequence[Chunk], objects: Sequence[str], *, small_limit: int = -1, skip_cached: bool = False
+) -> JobState:
+    return JobState(chunks, objects, small_limit=small_limit, skip_cached=skip_cached)
+
+
+def offer(state: JobState, *chunks: Chunk, now: float = 0.0, retry_after: float | None = 60.0) -> int:
+    return state.offer(chunks, now=now, retry_after_seconds=retry_after)
+
+
+def take_all(state: JobState) -> list[int]:
+    taken = state.take_small(1_000_000)
+    while (number := state.take_large()) is not None:
+        taken.append(number)
+    return taken
+
+
+# -- the model --------------------------------------------------------------------------------------------------------
+
+
+class Machine(RuleBasedStateMachine):
+    """Any order of answers, moves and failures; a plain dictionary of what should be stands beside it."""
+
+    @initialize(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        counts = data.draw(st.lists(st.integers(0, 4), min_size=1, max_size=6), label="blobs of each object")
+        self.keys = [f"object {number}" for number in range(len(counts))]
+        blobs = [
+            Blob(key, index * 10, data.draw(st.sampled_from([0, 5, 10])), data.draw(st.booleans()))
+            for key, count in zip(self.keys, counts, strict=True)
+            for index in range(count)
+        ]
+        foreign = [Blob("of another client", index * 10, 10) for index in range(data.draw(st.integers(0, 2)))]
+        everything = data.draw(st.permutations(blobs + foreign))
+        size = data.draw(st.integers(1, 5))
+        self.chunks = [
+            Chunk(f"chunk {start}", start, everything[start : start + size])
+            for start in range(0, len(everything), size)
+        ]
+        skip = data.draw(st.booleans())
+        self.state = JobState(self.chunks, self.keys, small_limit=5, skip_cached=skip)
+        self.blobs = [one for one in everything if one.key in set(self.keys)]
+        self.model = {
+            (one.key, one.offset): BlobState.DONE if skip and one.in_cache else BlobState.WAITING for one in self.blobs
+        }
+        self.failed: set[str] = set()
+        self.ended = {key for key in self.keys if counts[self.keys.index(key)] and self.is_done(key)}
+        self.now = 0.0
+
+    def place(self, number: int) -> tuple[str, int]:
+        return self.state.blobs.keys[number], self.state.blobs.offsets[number]
+
+    def is_done(self, key: str) -> bool:
+        states = {state for (of, _), state in self.model.items() if of == key}
+        return states == {BlobState.DONE}
+
+    def moving(self) -> list[int]:
+        return [n for n in range(len(self.state.blobs)) if self.model[self.place(n)] == BlobState.MOVING]
+
+    def ended_by(self, number: int, owner: int | None) -> None:
+        """An object is told to have ended exactly when its last blob is done and none has failed, and once."""
+        key = self.state.blobs.keys[number]
+        expected = self.is_done(key) and key not in self.failed
+        assert (owner is not None) == expected
+        if owner is not None:
+            assert self.keys[owner] == key
+            assert key not in self.ended
+            self.ended.add(key)
+
+    @rule(data=st.data(), fresh_ids=st.booleans(), retry_after=st.sampled_from([None, 0.0, 1.0, 60.0]))
+    def offer(self, data: st.DataObject, fresh_ids: bool, retry_after: float | None) -> None:
+        if fresh_ids:  # the appliance has cut the job anew
+            some = data.draw(st.lists(st.sampled_from(self.blobs), max_size=6)) if self.blobs else []
+            chunks = [Chunk("new", 99, [*some, Blob("of another client", 0, 1)])]
+        else:
+            chunks = data.draw(st.lists(st.sampled_from(self.chunks), max_size=4)) if self.chunks else []
+        waiting = {place for place, state in self.model.items() if state == BlobState.WAITING}
+        offered = {(one.key, one.offset) for each in chunks for one in each.blobs} & waiting
+        assert self.state.offer(chunks, now=self.now, retry_after_seconds=retry_after) == len(offered)
+        for place in offered:
+            self.model[place] = BlobState.READY
+
+    @rule(limit=st.integers(0, 3))
+    def take_small(self, limit: int) -> None:
+        taken = self.state.take_small(limit)
+        assert len(taken) <= limit
+        for number in taken:
+            assert self.state.blobs.lengths[number] <= 5
+            self.begin_moving(number)
+
+    @rule()
+    def take_large(self) -> None:
+        number = self.state.take_large()
+        if number is not None:
+            self.begin_moving(number)
+
+    def begin_moving(self, number: int) -> None:
+        assert self.model[self.place(number)] == BlobState.READY
+        assert self.state.blobs.keys[number] not in self.failed
+        self.model[self.place(number)] = BlobState.MOVING
+
+    @precondition(lambda self: self.moving())
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(self.moving()))
+        self.model[self.place(number)] = BlobState.DONE
+        self.ended_by(number, self.state.finish(number))
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def finish_what_does_not_move(self, data: st.DataObject) -> None:
+        number = data.draw(st.integers(0, len(self.state.blobs) - 1))
+        if self.model[self.place(number)] != BlobState.MOVING:
+            assert self.state.finish(number) is None
+
+    @precondition(lambda self: self.moving())
+    @rule(data=st.data())
+    def put_back(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(self.moving()))
+        hopeless = self.state.blobs.keys[number] in self.failed
+        assert self.state.put_back(number) is not hopeless
+        self.model[self.place(number)] = BlobState.FAILED if hopeless else BlobState.READY
+
+    @precondition(lambda self: self.moving())
+    @rule(data=st.data())
+    def fail(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(self.moving()))
+        key = self.state.blobs.keys[number]
+        assert self.state.fail(number) is (key not in self.failed)
+        self.model[self.place(number)] = BlobState.FAILED
+        self.object_failed(key)
+
+    @rule(data=st.data())
+    def fail_object(self, data: st.DataObject) -> None:
+        owner = data.draw(st.integers(0, len(self.keys) - 1))
+        key = self.keys[owner]
+        if key in self.ended:
+            return  # what is through cannot fail any more
+        assert self.state.fail_object(owner) is (key not in self.failed)
+        self.object_failed(key)
+
+    def object_failed(self, key: str) -> None:
+        self.failed.add(key)
+        for place, state in self.model.items():
+            if place[0] == key and state in {BlobState.WAITING, BlobState.READY}:
+                self.model[place] = BlobState.FAILED
+
+    @rule(seconds=st.sampled_from([0.0, 0.01, 1.0, 100.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def receive(self, data: st.DataObject) -> None:
+        """The appliance lists blobs as in its cache that were never sent from here."""
+        some = data.draw(st.sets(st.sampled_from(sorted(self.model)), max_size=3))
+        waiting = {place for place in some if self.model[place] == BlobState.WAITING}
+        listed = Chunk("any", 1, [Blob(key, offset, 1, in_cache=True) for key, offset in sorted(some)])
+        ended = self.state.accept_received([listed])
+        for place in waiting:
+            self.model[place] = BlobState.DONE
+        keys = {self.keys[owner] for owner in ended}
+        assert len(keys) == len(ended)
+        assert keys == {key for key, _ in waiting if self.is_done(key)} - self.failed
+        self.ended |= keys
+
+    @invariant()
+    def counts_add_up(self) -> None:
+        states = list(self.model.values())
+        state = self.state
+        assert len(state.blobs) == len(states)
+        assert state.waiting == states.count(BlobState.WAITING)
+        assert state.ready == states.count(BlobState.READY)
+        assert state.moving == states.count(BlobState.MOVING)
+        assert state.done == states.count(BlobState.DONE)
+        assert state.failed == states.count(BlobState.FAILED)
+        assert state.settled == all(one in {BlobState.DONE, BlobState.FAILED} for one in states)
+        assert state.objects_done == len(self.ended)
+        lengths = {(one.key, one.offset): one.length for one in self.blobs}
+        assert state.bytes_done == sum(lengths[at] for at, one in self.model.items() if one == BlobState.DONE)
+        for number in range(len(state.blobs)):
+            assert state.state_of(number) == self.model[self.place(number)]
+
+    @invariant()
+    def objects_are_known(self) -> None:
+        listed = {key for key, _ in self.model}
+        assert [self.keys[owner] for owner in self.state.unlisted_objects] == [k for k in self.keys if k not in listed]
+        for owner, key in enumerate(self.keys):
+            left = any(of == key and one < BlobState.DONE for (of, _), one in self.model.items())
+            assert self.state.given_up_wholly(owner) == (key in self.failed and not left)
+            places = {self.place(number) for number in self.state.numbers_of(owner)}
+            assert places == {place for place in self.model if place[0] == key}
+
+    @invariant()
+    def nobody_asks_in_vain(self) -> None:
+        for enough in (1, 3):
+            seconds = self.state.seconds_until_ask(self.now, enough=enough)
+            assert (seconds is None) == (self.state.waiting == 0 or self.state.ready >= enough)
+
+
+Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestAnyOrder = Machine.TestCase
+
+
+# -- single rules -----------------------------------------------------------------------------------------------------
+
+
+def test_chunk_offered_twice_is_moved_once() -> None:
+    """Offering a chunk again makes none of its blobs ready a second time, whatever became of them."""
+    one = chunk("1", blob("a"), blob("b"))
+    state = make([one], ["a", "b"])
+    assert offer(state, one) == 2
+    first = state.take_large()
+    assert offer(state, one) == 0
+    assert first is not None
+    state.finish(first)
+    assert offer(state, one) == 0
+    assert take_all(state) == [1]
+
+
+def test_blobs_in_cache_are_not_sent_again_by_a_put() -> None:
+    """A put counts blobs that the appliance has as done; a get fetches them like the others."""
+    one = chunk("1", blob("a", in_cache=True), blob("b"))
+    put = make([one], ["a", "b"], skip_cached=True)
+    get = make([one], ["a", "b"], skip_cached=False)
+    assert (put.done, put.objects_done, put.bytes_done) == (1, 1, 10)
+    assert offer(put, one) == 1
+    assert (get.done, offer(get, one)) == (0, 2)
+
+
+def test_job_without_blobs_is_settled_at_once() -> None:
+    """A job of empty objects that an older release lists no blob of has nothing to move, and nothing to ask."""
+    state = make([], ["empty", "folder/"])
+    assert state.settled
+    assert state.unlisted_objects == [0, 1]
+    assert state.seconds_until_ask(0.0, enough=8) is None
+
+
+def test_empty_object_is_a_blob_to_move_where_it_is_listed() -> None:
+    """A blob of length 0 is moved like any other, and ends its object."""
+    one = chunk("1", blob("empty", 0, 0))
+    state = make([one], ["empty"])
+    offer(state, one)
+    assert [state.finish(number) for number in take_all(state)] == [0]
+
+
+def test_blobs_of_other_clients_are_left_alone() -> None:
+    """A chunk of an aggregated job makes ready only what was asked for here."""
+    first = chunk("1", blob("a"), blob("theirs"))
+    state = make([first], ["a"])
+    assert len(state.blobs) == 1
+    assert offer(state, first, chunk("2", blob("theirs too"))) == 1
+
+
+def test_recut_chunks_are_found_by_key_and_offset() -> None:
+    """Chunks under new ids and of another cut make ready the blobs they name."""
+    state = make([chunk("1", blob("a", 0), blob("a", 10)), chunk("2", blob("b"))], ["a", "b"])
+    assert offer(state, chunk("x", blob("b"), blob("a", 10))) == 2
+    assert offer(state, chunk("y", blob("a", 0))) == 1
+    assert sorted(take_all(state)) == [0, 1, 2]
+
+
+def test_failed_object_takes_its_blobs_along_but_not_one_that_moves() -> None:
+    """Failing an object ends its waiting and ready blobs at once, and leaves a moving one to end by itself."""
+    one, two = chunk("1", blob("a", 0), blob("a", 10)), chunk("2", blob("a", 20), blob("b"))
+    state = make([one, two], ["a", "b"])
+    offer(state, one)
+    first = state.take_large()
+    second = state.take_large()
+    assert first is not None
+    assert second is not None
+    assert state.fail(first)
+    assert (state.failed, state.moving, state.waiting) == (2, 1, 1)
+    assert not state.given_up_wholly(0)
+    assert state.finish(second) is None
+    assert state.objects_done == 0
+    assert state.given_up_wholly(0)
+
+
+def test_blob_put_back_after_its_object_failed_is_not_moved_again() -> None:
+    """A blob that comes back from its quick try ends when its object has failed meanwhile."""
+    one = chunk("1", blob("a", 0), blob("a", 10))
+    state = make([one], ["a"], small_limit=100)
+    offer(state, one)
+    first, second = state.take_small(2)
+    state.fail(first)
+    assert not state.put_back(second)
+    assert state.settled
+    assert take_all(state) == []
+
+
+def test_blob_put_back_goes_the_careful_way() -> None:
+    """A small blob whose quick try failed is for the careful workers from then on."""
+    one = chunk("1", blob("a"))
+    state = make([one], ["a"], small_limit=100)
+    offer(state, one)
+    (number,) = state.take_small(5)
+    assert state.put_back(number)
+    assert state.take_small(5) == []
+    assert state.take_large() == number
+
+
+# -- when to ask ------------------------------------------------------------------------------------------------------
+
+
+def test_first_question_comes_at_once() -> None:
+    """A new job is asked about without a wait."""
+    assert make([chunk("1", blob("a"))], ["a"]).seconds_until_ask(1000.0, enough=4) == 0
+
+
+def test_retry_after_is_honoured() -> None:
+    """After an answer with nothing new, nobody asks before the time it states is over."""
+    state = make([chunk("1", blob("a"))], ["a"])
+    state.asking()
+    offer(state, now=100.0, retry_after=300.0)
+    assert state.seconds_until_ask(100.0, enough=4) == 300
+    assert state.seconds_until_ask(399.0, enough=4) == 1
+    assert state.seconds_until_ask(400.0, enough=4) == 0
+
+
+def test_missing_retry_after_means_a_minute() -> None:
+    """An answer with nothing new and without Retry-After is asked again after the appliance's default."""
+    state = make([chunk("1", blob("a"))], ["a"])
+    offer(state, now=0.0, retry_after=None)
+    assert state.seconds_until_ask(0.0, enough=4) == 60
+
+
+def test_retry_after_of_zero_does_not_spin() -> None:
+    """With Retry-After 0, an hour of empty answers is some 3,600 questions, not millions; the first comes soon."""
+    state = make([chunk("1", blob("a"))], ["a"])
+    now, asked = 0.0, 0
+    while now < 3600:
+        state.asking()
+        offer(state, now=now, retry_after=0.0)
+        asked += 1
+        wait = state.seconds_until_ask(now, enough=4)
+        assert wait is not None
+        assert 0.049 < wait < 1.001
+        now += wait
+    assert 3600 <= asked <= 3620
+
+
+def test_nobody_asks_while_enough_is_ready() -> None:
+    """With as many blobs ready as the workers can use soon, no question is due."""
+    one = chunk("1", *(blob(f"{number}") for number in range(5)))
+    state = make([one, chunk("2", blob("z"))], [*(f"{number}" for number in range(5)), "z"])
+    offer(state, one)
+    assert state.seconds_until_ask(0.0, enough=5) is None
+    assert state.seconds_until_ask(0.0, enough=6) == 0
+
+
+def test_ended_chunk_allows_one_more_question() -> None:
+    """When a chunk has ended since the last question, the next one does not wait; and it is only one."""
+    one, two = chunk("1", blob("a")), chunk("2", blob("b"))
+    state = make([one, two], ["a", "b"])
+    offer(state, one)
+    state.asking()
+    offer(state, one, retry_after=60.0)
+    assert state.seconds_until_ask(0.0, enough=4) == 60
+    for number in take_all(state):
+        state.finish(number)
+    assert state.seconds_until_ask(0.0, enough=4) == 0
+    state.asking()
+    offer(state, retry_after=60.0)
+    assert state.seconds_until_ask(0.0, enough=4) == 60
+
+
+def test_chunk_that_ends_while_the_answer_is_under_way_is_not_forgotten() -> None:
+    """A chunk that ends between question and answer still allows another question at once."""
+    one, two = chunk("1", blob("a")), chunk("2", blob("b"))
+    state = make([one, two], ["a", "b"])
+    offer(state, one)
+    numbers = take_all(state)
+    state.asking()
+    state.finish(numbers[0])
+    offer(state, one, retry_after=60.0)  # this answer was written before the chunk had ended
+    assert state.seconds_until_ask(0.0, enough=4) == 0
+
+
+def test_having_nothing_left_to_do_allows_one_more_question() -> None:
+    """Of re-cut chunks none may seem to end; having moved all there was allows a question all the same."""
+    state = make([chunk("1", blob("a"), blob("b"))], ["a", "b"])
+    offer(state, chunk("x", blob("a")))
+    state.asking()
+    offer(state, chunk("x", blob("a")), retry_after=60.0)
+    for number in take_all(state):
+        state.finish(number)
+    assert state.seconds_until_ask(0.0, enough=4) == 0
+
+
+# -- what the appliance has, or has not -------------------------------------------------------------------------------
+
+
+def test_given_up_counts_what_the_appliance_does_not_list_any_more() -> None:
+    """Of the blobs that wait, those missing in the job's own list are counted; moved ones are not."""
+    one = chunk("1", blob("a"), blob("b"), blob("c"))
+    state = make([one], ["a", "b", "c"])
+    offer(state, chunk("x", blob("a")))
+    assert state.given_up([one]) == 0
+    assert state.given_up([chunk("1", blob("b"))]) == 1
+    assert state.given_up([]) == 2
+
+
+@pytest.mark.parametrize(
+    ("ranges", "size", "whole"),
+    [
+        ([(0, 10), (10, 10)], 20, True),
+        ([(10, 10), (0, 10)], 20, True),
+        ([(0, 0)], 0, True),
+        ([], 0, True),
+        ([], 5, False),
+        ([(0, 10), (0, 10)], 20, False),  # the sum is right, the bytes are not
+        ([(0, 10), (15, 10)], 20, False),
+        ([(0, 10), (5, 15)], 20, False),
+        ([(0, 10)], 20, False),
+        ([(0, 30)], 20, False),
+        ([(10, 10)], 20, False),
+        ([(0, 0), (0, 20)], 20, False),
+    ],
+)
+def test_covers(ranges: list[tuple[int, int]], size: int, whole: bool) -> None:
+    """Blobs cover an object only when each byte is in exactly one of them."""
+    state = make([chunk("1", *(blob("a", offset, length) for offset, length in ranges))], ["a"])
+    assert state.covers(0, size) is whole
+
+
+# -- size -------------------------------------------------------------------------------------------------------------
+
+
+class CountingColumns(BlobColumns):
+    """A chunk's blobs that count how often one is looked at."""
+
+    looked = 0
+
+    def __getitem__(self, index: int) -> Blob:  # type: ignore[override]  # nobody slices them
+        type(self).looked += 1
+        return super().__getitem__(index)
+
+
+class CountingKeys(list[str]):
+    """A list that counts how often it is looked into."""
+
+    looked = 0
+
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]  # nobody slices it
+        type(self).looked += 1
+        return super().__getitem__(index)
+
+
+class Links(array):  # type: ignore[type-arg]  # at run time it takes no parameter
+    """The chain from blob to blob of one object, which counts its steps."""
+
+    looked = 0
+
+    def __getitem__(self, index: int) -> int:  # type: ignore[override]  # nobody slices it
+        type(self).looked += 1
+        return int(super().__getitem__(index))
+
+
+def large(objects: int, per_object: int, per_chunk: int) -> tuple[list[Chunk], list[str]]:
+    keys = [f"{number:09}" for number in range(objects)]
+    blobs = [(key, index) for key in keys for index in range(per_object)]
+    random.Random(4).shuffle(blobs)
+    chunks = []
+    for start in range(0, len(blobs), per_chunk):
+        columns = CountingColumns()
+        for key, index in blobs[start : start + per_chunk]:
+            columns.append(key, index * 10, 10, in_cache=False, version_id=None)
+        chunks.append(Chunk(f"chunk {start}", start, columns))
+    return chunks, keys
+
+
+def test_large_job_is_worked_off_with_a_few_looks_at_each_blob() -> None:
+    """200,000 blobs in any order, offered and moved, cost at most three looks at each, whatever their number."""
+    chunks, keys = large(50_000, 4, 1000)
+    CountingColumns.looked = 0
+    state = make(chunks, keys)
+    state.blobs.keys = CountingKeys(state.blobs.keys)
+    CountingKeys.looked = 0
+    ended = 0
+    for one in chunks:
+        offer(state, one)
+        while (number := state.take_large()) is not None:
+            ended += state.finish(number) is not None
+    assert state.settled
+    assert ended == 50_000
+    assert CountingColumns.looked <= 3 * 200_000
+    assert CountingKeys.looked <= 3 * 200_000
+
+
+def test_failing_every_object_of_a_large_job_is_not_quadratic() -> None:
+    """Failing 50,000 objects one by one touches each blob once."""
+    chunks, keys = large(50_000, 2, 1000)
+    state = make(chunks, keys)
+    Links.looked = 0
+    state._next_of = Links("l", state._next_of)
+    for owner in range(len(keys)):
+        assert state.fail_object(owner)
+    assert state.settled
+    assert state.failed == 100_000
+    assert Links.looked == 100_000
+
+
+def test_offers_of_a_recut_job_do_not_look_everywhere_each_time() -> None:
+    """After the appliance has cut the job anew, an offer costs what it names, not the whole job."""
+    chunks, keys = large(20_000, 1, 100)
+    state = make(chunks, keys)
+    state.blobs.keys = CountingKeys(state.blobs.keys)
+    CountingKeys.looked = 0
+    for key in keys:
+        assert offer(state, chunk(f"new {key}", blob(key))) == 1
+    assert CountingKeys.looked <= 3 * len(keys)
