@@ -17,7 +17,7 @@ READ_STEP = 1024 * 1024
 
 
 class Wire(Protocol):
-    """The sending half of a connection, as a body sees it. Raises OSError when the other side is gone."""
+    """The sending half of a connection, as a body sees it; what it raises goes through the body unchanged."""
 
     def send(self, data: bytes | memoryview) -> None:
         """Send all of `data`."""

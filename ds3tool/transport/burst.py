@@ -7,6 +7,8 @@ caller, whose careful path (`Transport.exchange`) tries it again with everything
 
 from __future__ import annotations
 
+import contextlib
+import os
 import select
 import socket
 import time
@@ -18,6 +20,8 @@ from ds3tool.transport.replies import ReplyHead, parse_head
 
 _BUFFER_BYTES = 64 * 1024
 _LOOK_EVERY_SECONDS = 1.0
+# After so many answers on one lane, one lane more is tried again where there were too many before.
+_ANSWERS_PER_NEW_LANE = 500
 _READ_AND_WRITE = select.EPOLLIN | select.EPOLLOUT
 
 
@@ -44,6 +48,7 @@ class _Lane:
     """One connection and the request on it."""
 
     __slots__ = (
+        "answers",
         "buffer",
         "descriptor",
         "filled",
@@ -62,61 +67,84 @@ class _Lane:
         self.socket = sock
         self.descriptor = sock.fileno()
         self.buffer = bytearray(_BUFFER_BYTES)
-        self.token = -1
+        self.token: int | None = None
         self.left = memoryview(b"")
         self.writing = False
         self.filled = 0
         self.head: ReplyHead | None = None
         self.start = self.need = 0
         self.moved_at = 0.0
+        self.answers = 0
 
 
 class Burst:
     """Connections for small requests of one method, kept over several runs; `run` is called from one thread.
 
-    Holds `lanes` connections of 64 KiB and one reply each.
+    Holds `lanes` connections of 64 KiB and one reply each. A reply's head and body together may have up to
+    `largest_reply` bytes; a larger one is no plain answer.
     """
 
     def __init__(self, transport: Transport, *, method: str, lanes: int, largest_reply: int) -> None:
         self._transport = transport
         self._method = method
-        self._most = lanes
+        self._wanted = self._most = lanes
         self._largest_reply = largest_reply
+        self._look_every = min(_LOOK_EVERY_SECONDS, transport.io_timeout_seconds / 4)
         self._lanes: dict[int, _Lane] = {}
         self._free: list[_Lane] = []
         self._epoll = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._wake, select.EPOLLIN)
         self._stopped = False
 
     @staticmethod
     def suits(transport: Transport) -> bool:
         """Whether this way of sending can be used: plain connections, and no limit on the rate."""
-        return transport.dialer.place.scheme == "http" and transport.limit is None and hasattr(select, "epoll")
+        return (
+            transport.dialer.place.scheme == "http"
+            and transport.limit is None
+            and hasattr(select, "epoll")
+            and hasattr(os, "eventfd")
+        )
 
     def run(self, work: SmallWork) -> None:
         """Send all that `work` gives and return when it gives no more and every answer is in.
 
-        Raises TransportError when no connection can be opened; what was taken has then been told as failed.
+        Raises TransportError when no connection can be opened; what was taken has then been told as failed. After
+        `stop` nothing is taken any more. Whatever `work` itself raises ends the run as well, with the requests on
+        their way told as failed.
         """
+        try:
+            self._run(work)
+        except BaseException:
+            self._fail_all(work, TransportError("the run was ended by another failure"))
+            raise
+
+    def _run(self, work: SmallWork) -> None:
         looked_at = time.monotonic()
+        self._poll(0, work)  # lanes that were closed while they were idle are of no use
         self._fill(work)
         while len(self._lanes) > len(self._free):
+            self._poll(self._look_every, work)
             if self._stopped:
                 self._fail_all(work, TransportError("stopped"))
                 return
-            for descriptor, events in self._epoll.poll(_LOOK_EVERY_SECONDS):
-                lane = self._lanes.get(descriptor)
-                if lane is None:
-                    continue
-                self._serve(lane, events, work)
             self._fill(work)
             now = time.monotonic()
-            if now - looked_at > _LOOK_EVERY_SECONDS:
+            if now - looked_at > self._look_every:
                 looked_at = now
                 self._give_up_stalled(now, work)
 
+    def _poll(self, seconds: float, work: SmallWork) -> None:
+        """Serve every lane that something has happened to; lanes are opened only between two calls."""
+        for descriptor, events in self._epoll.poll(seconds):
+            lane = self._lanes.get(descriptor)
+            if lane is not None:
+                self._serve(lane, events, work)
+
     def _fill(self, work: SmallWork) -> None:
         """Put requests on the lanes that are free, and on new ones while there may be more."""
-        while self._free or len(self._lanes) < self._most:
+        while not self._stopped and (self._free or len(self._lanes) < self._most):
             taken = work.take()
             if taken is None:
                 return
@@ -127,10 +155,11 @@ class Burst:
                 try:
                     lane = self._open_lane()
                 except Ds3Error as error:
+                    nowhere_to_go = not self._lanes
+                    self._most = max(1, len(self._lanes))  # the other side takes no more than it has
                     work.failed(token, error, None)
-                    if not self._lanes:
+                    if nowhere_to_go:
                         raise
-                    self._most = len(self._lanes)  # the other side takes no more than it has
                     return
             lane.token = token
             lane.left = memoryview(request)
@@ -140,18 +169,24 @@ class Burst:
             self._send(lane, work)
 
     def _open_lane(self) -> _Lane:
-        lane = _Lane(self._transport.dialer.dial())
+        sock = self._transport.open_socket()
+        try:
+            lane = _Lane(sock)
+            self._epoll.register(lane.descriptor, select.EPOLLIN)
+        except BaseException:
+            sock.close()
+            raise
         self._lanes[lane.descriptor] = lane
-        self._epoll.register(lane.descriptor, select.EPOLLIN)
         return lane
 
     def _serve(self, lane: _Lane, events: int, work: SmallWork) -> None:
+        if lane.token is None:
+            self._drop(lane)  # closed, or speaking out of turn, while idle
+            return
         if lane.left and events & select.EPOLLOUT:
             self._send(lane, work)
-        if lane.token >= 0 and events & ~select.EPOLLOUT:
+        if lane.token is not None and events & ~select.EPOLLOUT:
             self._receive(lane, work)
-        elif lane.token < 0 and events & ~select.EPOLLOUT:
-            self._drop(lane)  # closed, or speaking out of turn, while idle
 
     def _send(self, lane: _Lane, work: SmallWork) -> None:
         whole = len(lane.left)
@@ -160,7 +195,7 @@ class Burst:
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self._abandon(lane, work, error)
+            self._abandon(lane, work, self._broken(error))
             return
         lane.left = lane.left[sent:]
         if sent:
@@ -177,18 +212,17 @@ class Burst:
         except BlockingIOError:
             return
         except OSError as error:
-            self._abandon(lane, work, error)
+            self._abandon(lane, work, self._broken(error))
             return
         if count == 0:
-            self._abandon(lane, work, None)
+            self._abandon(lane, work, self._broken(None))
             return
         lane.filled += count
+        lane.moved_at = time.monotonic()
         try:
             whole = self._complete(lane)
         except ProtocolError as error:
-            token = lane.token
-            self._finish(lane, keep=False)
-            work.failed(token, error, None)
+            self._abandon(lane, work, error)
             return
         if whole:
             self._hand_over(lane, work)
@@ -205,46 +239,62 @@ class Burst:
             lane.start = end + 4
             if lane.head.length is None or lane.head.status < 200:
                 raise ProtocolError("the answer does not say how long it is")
-            if lane.head.length > self._largest_reply:
-                raise ProtocolError("the answer is larger than what was asked for")
             lane.need = lane.start + lane.head.length
+            if lane.need > self._largest_reply:
+                raise ProtocolError("the answer is larger than what was asked for")
         if lane.filled > lane.need:
             raise ProtocolError("the answer is longer than it said")
         return lane.filled == lane.need
 
     def _hand_over(self, lane: _Lane, work: SmallWork) -> None:
-        head, token = lane.head, lane.token
+        head, token, sent = lane.head, lane.token, not lane.left
         assert head is not None
-        keep = head.keep_alive and not lane.left
-        if 200 <= head.status < 300:
+        assert token is not None
+        lane.answers += 1
+        if lane.answers % _ANSWERS_PER_NEW_LANE == 0:
+            self._most = min(self._wanted, self._most + 1)
+        # Before its fate is told: whatever `work` does, this request is told of once, and its lane is in order.
+        self._finish(lane, keep=head.keep_alive and sent)
+        if not 200 <= head.status < 300:
+            work.failed(token, None, head)
+        elif not sent:
+            place = self._transport.dialer.place
+            work.failed(token, TransportError(f"{place} said {head.status} before it had the whole request"), None)
+        else:
             with memoryview(lane.buffer) as view, view[lane.start : lane.need] as body:
                 work.answered(token, head, body)
-        else:
-            work.failed(token, None, head)
-        self._finish(lane, keep=keep)
 
-    def _abandon(self, lane: _Lane, work: SmallWork, error: OSError | None) -> None:
-        token = lane.token
-        self._finish(lane, keep=False)
+    def _broken(self, error: OSError | None) -> TransportError:
         reason = (error.strerror or str(error)) if error is not None else "it was closed in the middle of an answer"
-        work.failed(token, TransportError(f"the connection to {self._transport.dialer.place} broke: {reason}"), None)
+        return TransportError(f"the connection to {self._transport.dialer.place} broke: {reason}")
+
+    def _abandon(self, lane: _Lane, work: SmallWork, error: Ds3Error) -> None:
+        """Drop a lane and tell of its request as failed."""
+        token = lane.token
+        assert token is not None
+        self._finish(lane, keep=False)
+        if not lane.answers and self._lanes and isinstance(error, TransportError):
+            # It never gave one answer: the other side serves fewer connections than were opened, and every
+            # request that a further one swallows would have to go the slow way.
+            self._most = min(self._most, len(self._lanes))
+        work.failed(token, error, None)
 
     def _give_up_stalled(self, now: float, work: SmallWork) -> None:
         for lane in list(self._lanes.values()):
-            if lane.token >= 0 and now - lane.moved_at > self._transport.io_timeout_seconds:
-                token = lane.token
-                self._finish(lane, keep=False)
-                work.failed(token, TransportError(f"{self._transport.dialer.place} stopped answering"), None)
+            if lane.token is not None and now - lane.moved_at > self._transport.io_timeout_seconds:
+                self._abandon(lane, work, TransportError(f"{self._transport.dialer.place} stopped answering"))
 
     def _fail_all(self, work: SmallWork, error: Ds3Error) -> None:
-        for lane in list(self._lanes.values()):
-            if lane.token >= 0:
-                token = lane.token
+        tokens = [(lane, lane.token) for lane in self._lanes.values()]
+        for lane, token in tokens:
+            if token is not None:
                 self._finish(lane, keep=False)
+        for _, token in tokens:
+            if token is not None:
                 work.failed(token, error, None)
 
     def _finish(self, lane: _Lane, *, keep: bool) -> None:
-        lane.token = -1
+        lane.token = None
         lane.left = memoryview(b"")
         if keep:
             self._free.append(lane)
@@ -254,16 +304,21 @@ class Burst:
     def _drop(self, lane: _Lane) -> None:
         if lane in self._free:
             self._free.remove(lane)
-        self._lanes.pop(lane.descriptor, None)
+        del self._lanes[lane.descriptor]
         self._epoll.unregister(lane.descriptor)
         lane.socket.close()
 
     def stop(self) -> None:
-        """End a run within a second, from any thread; what was on its way is told as failed."""
+        """End a run at once, from any thread; what was on its way is told as failed. Harmless after `close`."""
         self._stopped = True
+        with contextlib.suppress(OSError):
+            os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
         """Close every connection. Not while a run is going on."""
         for lane in list(self._lanes.values()):
             self._drop(lane)
-        self._epoll.close()
+        if not self._epoll.closed:
+            self._epoll.close()
+            os.close(self._wake)
+            self._wake = -1

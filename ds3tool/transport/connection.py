@@ -1,7 +1,8 @@
 """One kept-alive connection: send a request, read its reply, exactly as framed.
 
-The descriptor blocks, with SO_RCVTIMEO and SO_SNDTIMEO in the kernel: Python's own timeout would make it
-non-blocking, so that sendfile and splice give up at once, and adds a poll to every call.
+A plain descriptor blocks, with SO_RCVTIMEO and SO_SNDTIMEO in the kernel: Python's own timeout would make it
+non-blocking, so that sendfile and splice give up at once, and adds a poll to every call. A TLS socket has Python's
+timeout, since OpenSSL asks again for ever where the kernel's has run out.
 """
 
 from __future__ import annotations
@@ -10,27 +11,97 @@ import contextlib
 import errno
 import os
 import re
+import select
 import socket
 import ssl
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 
 from ds3tool.errors import ProtocolError, SinkError, SourceError, TransportError
 from ds3tool.transport.bodies import READ_STEP, OutgoingBody
 from ds3tool.transport.ratelimit import RateLimit
-from ds3tool.transport.replies import MAX_HEAD_BYTES, ReplyHead, parse_head
+from ds3tool.transport.replies import MAX_HEAD_BYTES, ReplyHead, parse_head, parse_header_line
 
 _BUFFER_BYTES = 128 * 1024
 _PIPE_BYTES = 1024 * 1024
 _F_SETPIPE_SZ = 1031  # Linux fcntl; Python 3.11 does not name it on every build
 _CHUNK_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 _MAX_LINE = 4096
 _MAX_TRAILERS = 64 * 1024
+# Interim replies (1xx) to one request; a server that sends more is not going to answer.
+_MOST_INTERIM = 100
 # Above this, a refusal must not cost the whole body: ask with Expect first.
 EXPECT_ABOVE_BYTES = 8 * 1024 * 1024
 # How long to wait for `100 Continue` from a server that does not know it, as curl does.
 _CONTINUE_WAIT_SECONDS = 1.0
+
+# What sockets fail with. Any other failure of sendfile is the file's.
+_SOCKET_ERRORS = {
+    errno.EPIPE,
+    errno.ECONNRESET,
+    errno.ECONNABORTED,
+    errno.ECONNREFUSED,
+    errno.ENOTCONN,
+    errno.ETIMEDOUT,
+    errno.EHOSTUNREACH,
+    errno.EHOSTDOWN,
+    errno.ENETUNREACH,
+    errno.ENETDOWN,
+    errno.ENETRESET,
+    errno.ENOBUFS,
+    errno.EPROTO,
+    errno.EPERM,  # a packet filter
+}
+# A file system or a kernel without sendfile or splice says one of these.
+_NOT_SUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+class _AnsweredError(Exception):
+    """The final reply came before the body was through."""
+
+    def __init__(self, head: ReplyHead) -> None:
+        super().__init__(head.status)
+        self.head = head
+
+
+class _CutError(Exception):
+    """The other side takes no more of the request; `failure` is what it means unless a reply says better."""
+
+    def __init__(self, failure: TransportError) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class _BodyWire:
+    """The connection while one body is sent: holds it to its length, and looks for a reply that comes too early."""
+
+    def __init__(self, connection: Connection, length: int) -> None:
+        self._connection = connection
+        self.left = length
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Send all of `data`."""
+        self._claim(len(data))
+        self._connection.send(data)
+
+    def send_file(self, descriptor: int, offset: int, length: int) -> int:
+        """Send up to `length` bytes of a file; return how many went, 0 at its end."""
+        self._claim(length)
+        sent = self._connection.send_file(descriptor, offset, length)
+        self.left += length - sent
+        return sent
+
+    def _claim(self, count: int) -> None:
+        if count > self.left:  # what is too much would be read as the next request
+            raise SourceError(
+                f"the source gives at least {count - self.left} bytes more than it said",
+                hint="it changed while it was read; put it again when it is at rest",
+            )
+        self._connection.look_for_answer()
+        self.left -= count
 
 
 class Connection:
@@ -41,21 +112,34 @@ class Connection:
     """
 
     def __init__(
-        self, sock: socket.socket, *, place: str, io_timeout_seconds: float, limit: RateLimit | None = None
+        self,
+        sock: socket.socket,
+        *,
+        place: str,
+        io_timeout_seconds: float,
+        limit: RateLimit | None = None,
+        continue_wait_seconds: float = _CONTINUE_WAIT_SECONDS,
     ) -> None:
         self.socket = sock
         self.place = place
-        self.used = False
-        self.idle_since = 0.0
         self._limit = limit
         self._buffer = bytearray(_BUFFER_BYTES)
         self._start = self._end = 0
+        self._interim = 0
+        self._method = "GET"
         self._pipe: tuple[int, int] | None = None
         self._plain = not isinstance(sock, ssl.SSLSocket)
+        self._can_splice = self._plain and hasattr(os, "splice")
         self._timeout = io_timeout_seconds
-        sock.setblocking(True)
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            sock.setsockopt(socket.SOL_SOCKET, option, _timeval(io_timeout_seconds))
+        self._continue_wait = continue_wait_seconds
+        self._closing = threading.Lock()
+        self._closed = False
+        if self._plain:
+            sock.setblocking(True)
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                sock.setsockopt(socket.SOL_SOCKET, option, _timeval(io_timeout_seconds))
+        else:
+            sock.settimeout(io_timeout_seconds)
 
     # -- sending -----------------------------------------------------------------------------------------------
 
@@ -71,25 +155,30 @@ class Connection:
             self._send_all(piece)
 
     def send_file(self, descriptor: int, offset: int, length: int) -> int:
-        """Send up to `length` bytes of a file; return how many went, 0 at its end."""
+        """Send up to `length` bytes of a file; return how many went, 0 at its end; SourceError when it fails."""
         if self._limit is not None:
             length = min(length, self._limit.step)
             self._limit.take(length)
         if not self._plain:  # TLS encrypts in user space, so the bytes have to come up here
+            return self._read_and_send(descriptor, offset, length)
+        try:
+            return os.sendfile(self.socket.fileno(), descriptor, offset, length)
+        except BlockingIOError as error:
+            raise _CutError(self._timed_out("taking the body")) from error
+        except OSError as error:
+            if error.errno in _SOCKET_ERRORS:
+                raise _CutError(self._broken("while the body was sent", error)) from error
+            if error.errno in _NOT_SUPPORTED:
+                return self._read_and_send(descriptor, offset, length)
+            raise _unreadable(offset, error) from error
+
+    def _read_and_send(self, descriptor: int, offset: int, length: int) -> int:
+        try:
             data = os.pread(descriptor, min(length, READ_STEP), offset)
-            self._send_all(data)
-            return len(data)
-        while True:
-            try:
-                return os.sendfile(self.socket.fileno(), descriptor, offset, length)
-            except InterruptedError:
-                continue
-            except BlockingIOError as error:
-                raise self._timed_out("taking the body") from error
-            except OSError as error:
-                if error.errno == errno.EIO:  # sockets do not fail so: it is the disk
-                    raise SourceError(f"the source cannot be read at byte {offset}: {error.strerror}") from error
-                raise
+        except OSError as error:
+            raise _unreadable(offset, error) from error
+        self._send_all(data)
+        return len(data)
 
     def _send_all(self, data: bytes | memoryview, flags: int = 0) -> None:
         try:
@@ -98,54 +187,89 @@ class Connection:
             else:
                 self.socket.sendall(data)
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError) as error:
-            raise self._timed_out("taking the request") from error
+            raise _CutError(self._timed_out("taking the request")) from error
+        except OSError as error:
+            if isinstance(error, TimeoutError) and error.errno is None:
+                raise _CutError(self._timed_out("taking the request")) from error
+            raise _CutError(self._broken("while the request was sent", error)) from error
 
     def send_request(self, head: bytes, body: OutgoingBody | None, *, expect: bool) -> ReplyHead | None:
         """Send head and body; return the reply's head when the other side answered before the body was through.
 
         With `expect`, the head asks for `100 Continue`, and a final status spares the body. A body that the
-        other side cut off is no error yet: the reply decides.
+        other side cut off, or stopped taking, is no error yet: the reply decides. Raises SourceError when the body
+        does not have the length it said, TransportError when the connection broke without a reply.
         """
-        self.used = True
+        self._interim = 0
+        self._method = head[: head.find(b" ")].decode("latin-1")
         length = body.length if body is not None else 0
-        if expect:
-            self._send_all(head)
-            early = self._await_continue()
-            if early is not None:
-                return early
-        else:
-            self._send_all(head, socket.MSG_MORE if length and self._plain else 0)
-        if body is None or not length:
-            return None
         try:
-            body.send_to(self)
-        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
-            # The refusal was sent before the connection closed, so read it before deciding.
-            try:
-                return self.read_head("PUT")
-            except (TransportError, ProtocolError):
-                raise self._broken("while the body was sent", error) from error
+            if expect:
+                self._send_all(head)
+                self._await_continue()
+            else:
+                self._send_all(head, socket.MSG_MORE if length and self._plain else 0)
+            if body is not None and length:
+                self._send_body(body, length)
+        except _AnsweredError as answered:
+            return answered.head
+        except _CutError as cut:
+            # A refusal is sent before the connection is closed, so read it before deciding.
+            with contextlib.suppress(TransportError, ProtocolError):
+                if self._answer_begins(0):
+                    return self.read_head(self._method)
+            raise cut.failure from cut
         return None
 
-    def _await_continue(self) -> ReplyHead | None:
-        deadline = time.monotonic() + _CONTINUE_WAIT_SECONDS
-        while True:
-            if self._start == self._end and not self._readable(deadline - time.monotonic()):
-                return None
-            head = self._next_head("PUT")
+    def _send_body(self, body: OutgoingBody, length: int) -> None:
+        wire = _BodyWire(self, length)
+        try:
+            body.send_to(wire)
+        except OSError as error:  # the wire's own failures are none
+            raise SourceError(f"the source cannot be read: {error.strerror or error}") from error
+        if wire.left:
+            raise SourceError(
+                f"the source gives {wire.left} bytes fewer than the {length} it said",
+                hint="it changed while it was read; put it again when it is at rest",
+            )
+
+    def _await_continue(self) -> None:
+        """Return when the body may be sent; raises _AnsweredError when the final reply is there already."""
+        deadline = time.monotonic() + self._continue_wait
+        while self._answer_begins(deadline - time.monotonic()):
+            head = self._next_head(self._method)
             if head.status >= 200:
-                return head
+                raise _AnsweredError(head)
             if head.status == 100:
-                return None
+                return
 
-    def _readable(self, seconds: float) -> bool:
-        import select
+    def look_for_answer(self) -> None:
+        """Raise _AnsweredError when the final reply has come already, while a body is still being sent."""
+        while self._answer_begins(0):
+            head = self._next_head(self._method)
+            if head.status >= 200:
+                raise _AnsweredError(head)
 
-        if isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
+    def _answer_begins(self, seconds: float) -> bool:
+        """Wait at most `seconds` for the next bytes of a reply; True also when the other side has closed or failed."""
+        if self._start < self._end:
             return True
-        poll = select.poll()
-        poll.register(self.socket.fileno(), select.POLLIN)
-        return bool(poll.poll(max(0.0, seconds) * 1000))
+        if self._plain:
+            poll = select.poll()
+            poll.register(self.socket.fileno(), select.POLLIN)
+            return bool(poll.poll(max(0.0, seconds) * 1000))
+        # What arrives on a TLS socket may be TLS's own (session tickets follow the handshake): only reading tells.
+        self._make_room()
+        self.socket.settimeout(max(0.0, seconds))
+        try:
+            self._end += self.socket.recv_into(memoryview(self._buffer)[self._end :])
+        except (BlockingIOError, TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        except OSError:
+            return True  # whoever reads next is told what is wrong
+        finally:
+            self.socket.settimeout(self._timeout)
+        return True
 
     # -- reading -----------------------------------------------------------------------------------------------
 
@@ -153,19 +277,29 @@ class Connection:
         """Return the head of the final reply to a request of `method`, past any 1xx."""
         while True:
             head = self._next_head(method)
-            if head.status == 101:
-                raise ProtocolError("the appliance switched to another protocol, which nobody asked for")
             if head.status >= 200:
                 return head
 
     def _next_head(self, method: str) -> ReplyHead:
+        head = parse_head(self._next_raw_head(), method=method)
+        if head.status == 101:
+            raise ProtocolError("the appliance switched to another protocol, which nobody asked for")
+        if head.status < 200:
+            self._interim += 1
+            if self._interim > _MOST_INTERIM:
+                raise ProtocolError(f"{self.place} sent more than {_MOST_INTERIM} interim answers and no final one")
+        return head
+
+    def _next_raw_head(self) -> bytes:
         searched = self._start
         while True:
             found = self._buffer.find(b"\r\n\r\n", max(self._start, searched - 3), self._end)
             if found >= 0:
                 raw = bytes(self._buffer[self._start : found])
                 self._start = found + 4
-                return parse_head(raw, method=method)
+                return raw
+            if self._start < self._end:
+                self._refuse_foreign_head(max(self._start, searched - 1))
             searched = self._end - self._start
             if searched > MAX_HEAD_BYTES:
                 raise ProtocolError(f"the answer's head is larger than {MAX_HEAD_BYTES} bytes")
@@ -177,17 +311,24 @@ class Connection:
                     raise TransportError(f"{self.place} closed the connection in the middle of its answer's head")
                 raise TransportError(f"{self.place} closed the connection without an answer")
             self._end += count
-            first = self._buffer[self._start : min(self._end, self._start + 5)]
-            if not b"HTTP/".startswith(first):
-                raise ProtocolError(
-                    f"{self.place} does not speak HTTP here: its answer begins {bytes(first)!r}",
-                    hint="is this the appliance's data port, and is it https?",
-                )
+
+    def _refuse_foreign_head(self, searched: int) -> None:
+        """Raise ProtocolError for a head that can only turn out wrong, instead of waiting for its end."""
+        first = self._buffer[self._start : min(self._end, self._start + 5)]
+        if not b"HTTP/".startswith(first):
+            raise ProtocolError(
+                f"{self.place} does not speak HTTP here: its answer begins {bytes(first)!r}",
+                hint="is this the appliance's data port, and is it https?",
+            )
+        if _BARE_LINE_FEED.search(self._buffer, searched, self._end):
+            raise ProtocolError("the answer's head has a line that ends in a bare line feed")
 
     def _make_room(self) -> None:
         """Have at least half a buffer free behind what was read."""
         if self._start == self._end:
             self._start = self._end = 0
+            if len(self._buffer) > _BUFFER_BYTES:  # one huge head is no reason to keep its room
+                self._buffer = bytearray(_BUFFER_BYTES)
         if len(self._buffer) - self._end >= _BUFFER_BYTES // 2:
             return
         held = self._buffer[self._start : self._end]
@@ -204,12 +345,8 @@ class Connection:
             view = view[: self._limit.step]
         try:
             count = self.socket.recv_into(view)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
-            raise self._timed_out("answering") from error
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            return 0
         except OSError as error:
-            raise self._broken("while its answer was read", error) from error
+            raise self._read_failure(error) from error
         if self._limit is not None:
             self._limit.take(count)
         return count
@@ -225,15 +362,21 @@ class Connection:
             length = min(length, self._limit.step)
         try:
             data = self.socket.recv(length)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
-            raise self._timed_out("answering") from error
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            return b""
         except OSError as error:
-            raise self._broken("while its answer was read", error) from error
+            raise self._read_failure(error) from error
         if self._limit is not None:
             self._limit.take(len(data))
         return data
+
+    def _read_failure(self, error: OSError) -> TransportError:
+        if isinstance(error, (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)) or (
+            isinstance(error, TimeoutError) and error.errno is None
+        ):
+            return self._timed_out("answering")
+        if isinstance(error, ssl.SSLEOFError):
+            # Without TLS's goodbye nobody can say that the answer's end is its end.
+            return TransportError(f"{self.place} cut the TLS connection off while its answer was read")
+        return self._broken("while its answer was read", error)
 
     def read_exactly(self, length: int) -> Iterator[bytes]:
         """Yield blocks of `length` bytes in all; TransportError when the other side ends early."""
@@ -265,6 +408,7 @@ class Connection:
                 raise ProtocolError("the answer's chunk is longer than it said")
         trailers = 0
         while line := self._read_line():
+            parse_header_line(line)
             trailers += len(line)
             if trailers > _MAX_TRAILERS:
                 raise ProtocolError("the answer's trailers are too large")
@@ -272,14 +416,21 @@ class Connection:
     def _read_line(self) -> bytes:
         line = bytearray()
         while True:
-            byte = self._receive(1)
-            if not byte:
-                raise TransportError(f"{self.place} closed the connection in the middle of its answer")
-            line += byte
-            if line.endswith(b"\r\n"):
-                return bytes(line[:-2])
+            if self._start == self._end:
+                self._make_room()
+                self._end += self._receive_into(memoryview(self._buffer)[self._end :])
+                if self._start == self._end:
+                    raise TransportError(f"{self.place} closed the connection in the middle of its answer")
+            found = self._buffer.find(b"\n", self._start, self._end)
+            stop = self._end if found < 0 else found + 1
+            line += self._buffer[self._start : stop]
+            self._start = stop
             if len(line) > _MAX_LINE:
                 raise ProtocolError("the answer has an endless line where a chunk's size should stand")
+            if found >= 0:
+                if not line.endswith(b"\r\n"):
+                    raise ProtocolError("the answer has a line that ends in a bare line feed")
+                return bytes(line[:-2])
 
     def read_into_file(
         self, length: int, descriptor: int, offset: int, *, moved: Callable[[int], None] | None = None
@@ -295,54 +446,78 @@ class Connection:
             done += len(block)
             if moved is not None:
                 moved(len(block))
-        if not self._plain or self._limit is not None or not hasattr(os, "splice"):
-            for block in self.read_exactly(length - done):
-                write_all(descriptor, block, offset + done)
-                done += len(block)
-                if moved is not None:
-                    moved(len(block))
-            return
-        if self._pipe is None and done < length:
-            self._pipe = _wide_pipe()
-        while done < length:
+        while done < length and self._can_splice and self._limit is None:
             count = self._splice(min(length - done, _PIPE_BYTES), descriptor, offset + done)
+            if count is None:
+                break
             if count == 0:
                 raise self._short(length, done)
             done += count
             if moved is not None:
                 moved(count)
+        while done < length:
+            block = self._receive(min(length - done, READ_STEP))
+            if not block:
+                raise self._short(length, done)
+            write_all(descriptor, block, offset + done)
+            done += len(block)
+            if moved is not None:
+                moved(len(block))
 
-    def _splice(self, length: int, descriptor: int, offset: int) -> int:
-        """Move up to `length` bytes through the pipe into the file; return how many, 0 when the other side closed."""
-        assert self._pipe is not None
+    def _splice(self, length: int, descriptor: int, offset: int) -> int | None:
+        """Move up to `length` bytes through the pipe into the file.
+
+        Returns how many, 0 when the other side closed, None when this kernel cannot do it and nothing was moved.
+        """
+        if self._pipe is None:
+            try:
+                self._pipe = _wide_pipe()
+            except OSError:  # out of descriptors; the bytes can go the other way
+                self._can_splice = False
+                return None
         readable, writable = self._pipe
         try:
             count = os.splice(self.socket.fileno(), writable, length, flags=os.SPLICE_F_MOVE)
-        except BlockingIOError as error:
-            raise self._timed_out("answering") from error
         except OSError as error:
-            raise self._broken("while its answer was read", error) from error
+            if error.errno in _NOT_SUPPORTED:
+                self._can_splice = False
+                return None
+            raise self._read_failure(error) from error
         written = 0
+        while written < count:
+            written += self._splice_out(readable, count - written, descriptor, offset + written)
+        return count
+
+    def _splice_out(self, readable: int, length: int, descriptor: int, offset: int) -> int:
         try:
-            while written < count:
-                written += os.splice(readable, descriptor, count - written, offset_dst=offset + written)
+            count = os.splice(readable, descriptor, length, offset_dst=offset)
         except OSError as error:
-            raise SinkError(f"the target cannot be written: {error.strerror}") from error
+            if error.errno not in _NOT_SUPPORTED:
+                raise SinkError(f"the target cannot be written: {error.strerror}") from error
+            self._can_splice = False  # its file system does not know how; what is in the pipe goes by hand
+            block = os.read(readable, length)
+            write_all(descriptor, block, offset)
+            return len(block)
+        if count == 0:
+            raise SinkError("the target takes no more bytes")
         return count
 
     # -- ending ------------------------------------------------------------------------------------------------
 
     def is_stale(self) -> bool:
         """Whether the other side has closed an idle connection, or says something nobody asked for."""
-        return self._start != self._end or self._readable(0)
+        return self._answer_begins(0)
 
     def abort(self) -> None:
         """Wake whoever is blocked on this connection, with an error; from any thread."""
-        with contextlib.suppress(OSError):  # it may be closed already, which is what is wanted
-            self.socket.shutdown(socket.SHUT_RDWR)
+        with self._closing:  # a closed descriptor's number may be another's by now
+            if not self._closed:
+                shut_down(self.socket)
 
     def close(self) -> None:
         """Give the descriptors back. Twice is harmless."""
+        with self._closing:
+            self._closed = True
         if self._pipe is not None:
             for end in self._pipe:
                 os.close(end)
@@ -359,6 +534,18 @@ class Connection:
         return TransportError(f"the connection to {self.place} broke {when}: {error.strerror or error}")
 
 
+def shut_down(sock: socket.socket) -> None:
+    """End both directions of a socket, so that a call blocked on it returns; from any thread."""
+    with contextlib.suppress(OSError):  # it may not be connected, or no longer, which is what is wanted
+        # Not by SSLSocket's own method: it lets go of TLS first, and another thread that reads at this moment
+        # would be given the bytes as they are on the wire, and one that sends would send in the clear.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+def _unreadable(offset: int, error: OSError) -> SourceError:
+    return SourceError(f"the source cannot be read at byte {offset}: {error.strerror or error}")
+
+
 def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
     """Write all of `data` into a file at `offset`; SinkError when it cannot be done."""
     view = memoryview(data)
@@ -367,12 +554,14 @@ def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
             count = os.pwrite(descriptor, view, offset)
         except OSError as error:
             raise SinkError(f"the target cannot be written: {error.strerror}") from error
+        if count == 0:
+            raise SinkError("the target takes no more bytes")
         view = view[count:]
         offset += count
 
 
 def _timeval(seconds: float) -> bytes:
-    return struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
+    return struct.pack("ll", int(seconds), max(1, int(seconds % 1 * 1_000_000)))  # nothing at all would mean for ever
 
 
 def _wide_pipe() -> tuple[int, int]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import re
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from ds3tool.errors import ConfigError, TransportError
+from ds3tool.errors import ConfigError, ProxyRefusedError, TransportError
 from ds3tool.transport.settings import ConnectionSettings
 from ds3tool.transport.tls import make_context, wrap
 
 _MAX_CONNECT_REPLY = 64 * 1024
+_HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
+_PROXY_STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: |\r)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class Place:
     @property
     def authority(self) -> str:
         """`host` or `host:port`, as the Host header and the request line want it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = f"[{self.host.partition('%')[0]}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
 
     def __str__(self) -> str:
@@ -41,22 +45,47 @@ class Place:
 def parse_place(text: str, *, what: str) -> Place:
     """Return the place that `http://host:port`, `https://host` or `host:port` names.
 
-    Raises ConfigError naming `what` (the setting) for anything else, a path or a query included.
+    Raises ConfigError naming `what` (the setting) for anything else, a path or a query included. What stands
+    before an `@` is in no error: it may be a password.
     """
     hint = "write it like https://blackpearl.example.org or http://10.0.0.5:8080"
+    secret = "@" in text
+    shown = repr(f"...@{text.rpartition('@')[2]}" if secret else text)
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         port = parts.port
     except ValueError as error:
-        raise ConfigError(f"{what} {text!r} is not an address: {error}", hint=hint) from error
+        reason = "" if secret else f": {error}"
+        raise ConfigError(f"{what} {shown} is not an address{reason}", hint=hint) from None
     if parts.scheme not in {"http", "https"}:
-        raise ConfigError(f"{what} {text!r} has a scheme that is neither http nor https", hint=hint)
+        raise ConfigError(f"{what} {shown} has a scheme that is neither http nor https", hint=hint)
     if not parts.hostname:
-        raise ConfigError(f"{what} {text!r} names no host", hint=hint)
+        raise ConfigError(f"{what} {shown} names no host", hint=hint)
     if parts.path.strip("/") or parts.query or parts.fragment:
-        raise ConfigError(f"{what} {text!r} goes on behind the host", hint=hint)
-    userinfo = ":".join(unquote(part) for part in (parts.username, parts.password) if part is not None)
-    return Place(parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80), userinfo)
+        raise ConfigError(f"{what} {shown} goes on behind the host", hint=hint)
+    if port == 0:
+        raise ConfigError(f"{what} {shown} has port 0, where nothing can listen", hint=hint)
+    host = _checked_host(parts.hostname)
+    if host is None:
+        raise ConfigError(f"{what} {shown} has a host that is neither a name nor a number", hint=hint)
+    userinfo = "" if parts.username is None else f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return Place(parts.scheme, host, port or (443 if parts.scheme == "https" else 80), userinfo)
+
+
+def _checked_host(host: str) -> str | None:
+    """Return the host as the wire wants it, international names in ASCII; None when it is none."""
+    if ":" in host:
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            return None
+        return host
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode("ascii").lower()
+        except UnicodeError:
+            return None
+    return host if _HOST_NAME.fullmatch(host) else None
 
 
 def is_loopback(host: str) -> bool:
@@ -78,6 +107,11 @@ class Dialer:
                 hint="give the keys as DS3_ACCESS_KEY and DS3_SECRET_KEY",
             )
         self.proxy = parse_place(settings.proxy, what="the proxy") if settings.proxy else None
+        if self.proxy is not None and self.proxy.scheme != "http":
+            raise ConfigError(
+                f"the proxy {self.proxy} is to be reached by TLS, which this program does not do",
+                hint="give the proxy's plain port: http://host:port; https to the appliance goes through it safely",
+            )
         self.tunnel = settings.tunnel or self.place.scheme == "https"
         self._timeout = settings.connect_timeout_seconds
         self._context: ssl.SSLContext | None = None
@@ -96,23 +130,26 @@ class Dialer:
             return None
         return "Basic " + base64.b64encode(self.proxy.userinfo.encode()).decode("ascii")
 
-    def dial(self) -> socket.socket:
-        """Return a socket on which requests can be sent. Raises TransportError or TlsError."""
-        sock = self._connect(self.proxy or self.place)
+    def dial(self, opened: Callable[[socket.socket], None] = lambda _: None) -> socket.socket:
+        """Return a socket on which requests can be sent. Raises TransportError or TlsError.
+
+        `opened` is told each socket before it blocks, for whoever may want to shut it down from another thread.
+        """
+        sock = self._connect(self.proxy or self.place, opened)
         try:
             if self.proxy is not None and self.tunnel:
                 self._open_tunnel(sock)
             if self._context is not None:
-                sock = wrap(sock, self._context, self.place.host)
+                sock = wrap(sock, self._context, self.place.host, opened)
         except BaseException:
             sock.close()
             raise
         return sock
 
-    def _connect(self, place: Place) -> socket.socket:
+    def _connect(self, place: Place, opened: Callable[[socket.socket], None]) -> socket.socket:
         name = "the proxy" if place is self.proxy else "the appliance"
         try:
-            sock = socket.create_connection((place.host, place.port), timeout=self._timeout)
+            return self._connect_to_any(place, opened)
         except socket.gaierror as error:
             raise TransportError(
                 f"the host name {place.host} cannot be resolved: {error.strerror}",
@@ -129,9 +166,32 @@ class Dialer:
                 hint="is it running, and is the port its data port?",
                 may_have_arrived=False,
             ) from error
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return sock
+
+    def _connect_to_any(self, place: Place, opened: Callable[[socket.socket], None]) -> socket.socket:
+        """Return a socket connected to the first address of `place` that answers; OSError of the last that did not."""
+        failure = OSError("no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            place.host.encode("ascii"), place.port, type=socket.SOCK_STREAM
+        ):
+            sock = None
+            try:
+                sock = socket.socket(family, kind, protocol)
+                opened(sock)
+                sock.settimeout(self._timeout)
+                sock.connect(address)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            except OSError as error:
+                failure = error
+                if sock is not None:
+                    sock.close()
+            except BaseException:
+                if sock is not None:
+                    sock.close()
+                raise
+            else:
+                return sock
+        raise failure
 
     def _open_tunnel(self, sock: socket.socket) -> None:
         host = f"[{self.place.host}]" if ":" in self.place.host else self.place.host
@@ -150,11 +210,16 @@ class Dialer:
             raise TransportError(
                 f"the proxy {self.proxy} does not answer: {error.strerror or error}", may_have_arrived=False
             ) from error
-        status_line = reply.split(b"\r\n", 1)[0].decode("latin-1")
-        words = status_line.split(" ", 2)
-        if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].startswith("2"):
-            raise TransportError(
-                f"the proxy {self.proxy} refuses to connect to {target}: {status_line[:80]!r}",
-                hint="is the proxy meant for this appliance? no_proxy names hosts to reach directly",
-                may_have_arrived=False,
-            )
+        status = _PROXY_STATUS.match(reply)
+        if status is not None and status[1].startswith(b"2"):
+            return
+        said = bytes(reply.split(b"\r\n", 1)[0])[:80].decode("latin-1")
+        # What a proxy says of its own state (5xx) passes; what it says of the request (4xx) stays.
+        refused = status is None or not status[1].startswith(b"5")
+        raise (ProxyRefusedError if refused else TransportError)(
+            f"the proxy {self.proxy} refuses to connect to {target}: {said!r}",
+            hint="put the proxy's name and password into its address: http://name:password@host:port"
+            if status is not None and status[1] == b"407"
+            else "is the proxy meant for this appliance? no_proxy names hosts to reach directly",
+            may_have_arrived=False,
+        )

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from ds3tool.clock import Clock, RealClock
-from ds3tool.errors import Ds3Error, TransportError, UsageError
+from ds3tool.errors import Ds3Error, ProtocolError, TransportError, UsageError
 from ds3tool.protocol import responses
 from ds3tool.protocol.messages import Request, Response
 from ds3tool.protocol.signing import Credentials, Signer, http_date
 from ds3tool.transport.bodies import BlocksBody, BytesBody, OutgoingBody
-from ds3tool.transport.connection import EXPECT_ABOVE_BYTES, Connection
+from ds3tool.transport.connection import EXPECT_ABOVE_BYTES, Connection, shut_down
 from ds3tool.transport.dial import Dialer
 from ds3tool.transport.ratelimit import RateLimit
 from ds3tool.transport.replies import ReplyHead
-from ds3tool.transport.retry import Retries, seconds_before_retry
+from ds3tool.transport.retry import Retries
 from ds3tool.transport.settings import ConnectionSettings
 from ds3tool.version import VERSION
 
@@ -30,39 +32,106 @@ _MAX_ERROR_BYTES = 1024 * 1024
 # Left-over body worth reading to keep a connection; above it, a new connection is cheaper.
 _MAX_DRAIN_BYTES = 1024 * 1024
 
+_METHOD = re.compile(r"[A-Z]{1,20}")
+_TARGET = re.compile(r"[\x21-\x7e]+")
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
 
 class IncomingBody:
-    """A reply's body while its connection is held: iterate it once, or move it into a file."""
+    """A reply's body while its connection is held: iterate it, or move it into a file.
+
+    Each byte is given once, however often it is iterated. `length` is None when only the body's end tells it;
+    `finished` says that it was read to its end. It cannot be read after its exchange has ended.
+    """
 
     def __init__(self, connection: Connection, head: ReplyHead) -> None:
         self.length = head.length if not head.chunked else None
         self.finished = self.length == 0
-        self._connection = connection
         self._head = head
+        self._connection: Connection | None = connection
+        self._blocks = self._read()
+        self._begun = False
+        self._moved_away = False
 
     def __iter__(self) -> Iterator[bytes]:
+        return self._blocks
+
+    def _read(self) -> Iterator[bytes]:
         if self.finished:
             return
-        if self._head.chunked:
-            yield from self._connection.read_chunked()
-        elif self.length is not None:
-            yield from self._connection.read_exactly(self.length)
-        else:
-            yield from self._connection.read_to_close()
+        if self._connection is None or self._moved_away:
+            raise _read_too_late()
+        self._begun = True
+        for block in self._framed(self._connection):
+            yield block
+            if self._connection is None:
+                raise _read_too_late()
         self.finished = True
 
+    def _framed(self, connection: Connection) -> Iterator[bytes]:
+        if self._head.chunked:
+            return connection.read_chunked()
+        if self.length is not None:
+            return connection.read_exactly(self.length)
+        return connection.read_to_close()
+
     def into_file(self, descriptor: int, offset: int, *, moved: Callable[[int], None] | None = None) -> None:
-        """Move a body of known length into a file at `offset`, by the cheapest way there is."""
-        assert self.length is not None
+        """Move a body of known length into a file at `offset`, by the cheapest way there is.
+
+        UsageError when its length is not known, some of it was read already, or its exchange has ended.
+        """
+        if self.finished:
+            return
+        if self.length is None or self._begun or self._moved_away or self._connection is None:
+            raise UsageError("only a whole body of known length can be moved into a file")
+        self._moved_away = True
         self._connection.read_into_file(self.length, descriptor, offset, moved=moved)
         self.finished = True
 
     def drain(self) -> bool:
         """Read what is left when that is little; return whether the connection can be used again."""
-        if not self.finished and self.length is not None and self.length <= _MAX_DRAIN_BYTES:
-            for _ in self:
-                pass
+        if self.finished or self._moved_away:
+            return self.finished
+        if self._head.chunked or (self.length is not None and self.length <= _MAX_DRAIN_BYTES):
+            drained = 0
+            for block in self._blocks:
+                drained += len(block)
+                if drained > _MAX_DRAIN_BYTES:
+                    break
         return self.finished
+
+    def detach(self) -> None:
+        """Let go of the connection, which is another exchange's from now on."""
+        self._connection = None
+
+
+def _read_too_late() -> UsageError:
+    return UsageError("the body of an answer was read after its exchange had ended, or twice")
+
+
+class _Dialing:
+    """A connection that is being opened; `abort` ends it from another thread."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        self._aborted = False
+
+    def opened(self, sock: socket.socket) -> None:
+        """Take the socket that is going to block; TransportError when nobody wants it any more."""
+        self._socket = sock
+        if self._aborted:
+            raise _stopped_error()
+
+    def abort(self) -> None:
+        """Wake the thread that opens the connection, with an error."""
+        self._aborted = True
+        if self._socket is not None:
+            shut_down(self._socket)
+
+
+def _stopped_error() -> TransportError:
+    return TransportError("stopped before the request was sent", may_have_arrived=False)
 
 
 class Transport:
@@ -85,6 +154,7 @@ class Transport:
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
+        self._dialing: set[_Dialing] = set()
         self._stopped = threading.Event()
         self._closed = False
         self._fixed_head = self._make_fixed_head()
@@ -134,48 +204,60 @@ class Transport:
             body = BytesBody(request.body) if isinstance(request.body, bytes) else BlocksBody(request.body)
 
         def attempt() -> T:
-            return self._attempt(request, parse, body)
+            return self._attempt(request, parse, body, stopped)
 
         try:
             return attempt()
         except Ds3Error as error:
-            if stopped.is_set() or seconds_before_retry(error, 1, idempotent=request.idempotent) is None:
-                raise
-            if not retry_busy and getattr(error, "status", None) in {307, 503}:
-                raise
-            return self._retries.go_on(
-                attempt, error, idempotent=request.idempotent, stopped=stopped, on_wait=self.on_wait
-            )
+            first = error
+        return self._retries.go_on(
+            attempt,
+            first,
+            idempotent=request.idempotent,
+            stopped=stopped,
+            retry_busy=retry_busy,
+            on_wait=self.on_wait,
+        )
 
-    def _attempt(self, request: Request, parse: Callable[[Response], T], body: OutgoingBody | None) -> T:
-        connection = self._take()
+    def _attempt(
+        self,
+        request: Request,
+        parse: Callable[[Response], T],
+        body: OutgoingBody | None,
+        stopped: threading.Event,
+        *,
+        may_expect: bool = True,
+    ) -> T:
+        connection = self._take(stopped)
+        incoming: IncomingBody | None = None
         reusable = False
         try:
-            expect = body is not None and body.length > EXPECT_ABOVE_BYTES
+            expect = may_expect and body is not None and body.length > EXPECT_ABOVE_BYTES
             head = self._head(request, body, expect=expect)
             early = connection.send_request(head, body, expect=expect)
             reply = early or connection.read_head(request.method)
             incoming = IncomingBody(connection, reply)
             _log.debug("%s %s: %d", request.method, request.target, reply.status)
-            if not 200 <= reply.status < 300:
+            if 200 <= reply.status < 300:
+                if early is not None:
+                    raise TransportError(f"{connection.place} said {reply.status} before it had the whole request")
+                result = parse(Response(reply.status, reply.headers, incoming, reply.reason))
+                reusable = incoming.drain() and reply.keep_alive
+                return result
+            if not (expect and reply.status == 417):
                 error = self._refusal(request, reply, incoming)
                 reusable = early is None and incoming.finished and reply.keep_alive
                 raise error
-            if early is not None and body is not None:
-                raise TransportError(f"{connection.place} said {reply.status} before it had the whole body")
-            result = parse(Response(reply.status, reply.headers, incoming, reply.reason))
-            reusable = incoming.drain() and reply.keep_alive
-        except OSError as error:
-            # Sockets speak OSError, sources and sinks do not: theirs are mapped where they arise.
-            raise TransportError(f"the connection to {connection.place} broke: {error.strerror or error}") from error
-        else:
-            return result
         finally:
+            if incoming is not None:
+                incoming.detach()
             self._give_back(connection, reusable=reusable)
+        # Something on the way does not know `Expect`: then the body is sent unasked.
+        return self._attempt(request, parse, body, stopped, may_expect=False)
 
     def _refusal(self, request: Request, reply: ReplyHead, incoming: IncomingBody) -> Ds3Error:
         document = bytearray()
-        with contextlib.suppress(TransportError):  # the status alone is an answer too
+        with contextlib.suppress(TransportError, ProtocolError):  # the status alone is an answer too
             for block in incoming:
                 document += block
                 if len(document) > _MAX_ERROR_BYTES:
@@ -186,13 +268,19 @@ class Transport:
     def _head(self, request: Request, body: OutgoingBody | None, *, expect: bool) -> bytes:
         date = http_date(self.clock.time())
         authorization = self.signer.sign(request, date)
+        if not (_METHOD.fullmatch(request.method) and _TARGET.fullmatch(request.target)):
+            raise UsageError(f"{request.method} {request.target[:300]!r} cannot stand in a request line")
+        if _HEADER_VALUE.fullmatch(authorization) is None:
+            raise UsageError("the access key holds a character that no header can carry", hint="check the access key")
         lines = [
             f"{request.method} {self.target_prefix}{request.target} HTTP/1.1\r\n",
             f"{self._fixed_head}Date: {date}\r\nAuthorization: {authorization}\r\n",
         ]
         for name, value in request.headers:
-            if "\r" in value or "\n" in value:
-                raise UsageError(f"the header {name} cannot hold a line break")
+            if _HEADER_NAME.fullmatch(name) is None:
+                raise UsageError(f"{name[:80]!r} is no name of a header")
+            if _HEADER_VALUE.fullmatch(value) is None:
+                raise UsageError(f"the header {name} has a character in its value that no header can carry")
             lines.append(f"{name}: {value}\r\n")
         if body is not None or request.method in {"PUT", "POST"}:
             lines.append(f"Content-Length: {body.length if body is not None else 0}\r\n")
@@ -203,31 +291,58 @@ class Transport:
 
     # -- connections -------------------------------------------------------------------------------------------
 
-    def _take(self) -> Connection:
+    def _take(self, stopped: threading.Event) -> Connection:
+        """Return a connection for one exchange; TransportError when `stopped` is set, also while it was opened."""
         while True:
             with self._lock:
                 if self._closed:
                     raise TransportError("this client is closed", may_have_arrived=False)
+                if stopped.is_set():
+                    raise _stopped_error()
                 connection = self._idle.pop() if self._idle else None
                 if connection is not None:
                     self._busy.add(connection)
             if connection is None:
                 connection = self.open_connection()
                 with self._lock:
-                    self._busy.add(connection)
-                return connection
+                    if not stopped.is_set():
+                        self._busy.add(connection)
+                        return connection
+                connection.close()
+                raise _stopped_error()
             if not connection.is_stale():
                 return connection
             self._give_back(connection, reusable=False)
 
+    def open_socket(self) -> socket.socket:
+        """Return a new connected socket that is the caller's own; `stop_exchanges` ends the opening of it."""
+        dialing = _Dialing()
+        with self._lock:
+            if self._closed:
+                raise TransportError("this client is closed", may_have_arrived=False)
+            self._dialing.add(dialing)
+        try:
+            return self.dialer.dial(dialing.opened)
+        finally:
+            with self._lock:
+                self._dialing.discard(dialing)
+
     def open_connection(self) -> Connection:
         """Return a new connection that is the caller's own."""
-        return Connection(
-            self.dialer.dial(),
-            place=str(self.dialer.place),
-            io_timeout_seconds=self._settings.io_timeout_seconds,
-            limit=self.limit,
-        )
+        sock = self.open_socket()
+        try:
+            return Connection(
+                sock,
+                place=str(self.dialer.place),
+                io_timeout_seconds=self._settings.io_timeout_seconds,
+                limit=self.limit,
+                continue_wait_seconds=self._settings.continue_wait_seconds,
+            )
+        except OSError as error:
+            sock.close()
+            raise TransportError(
+                f"the connection to {self.dialer.place} broke: {error.strerror or error}", may_have_arrived=False
+            ) from error
 
     def _give_back(self, connection: Connection, *, reusable: bool) -> None:
         with self._lock:
@@ -239,12 +354,14 @@ class Transport:
 
     def stop_exchanges(self) -> None:
         """Make every running exchange fail soon, without a retry; new ones are not touched. From any thread."""
-        with self._lock:
+        with self._lock:  # held to the end: a connection that is given back and taken anew belongs to a new exchange
             self._stopped.set()
-            self._stopped = threading.Event()
-            busy = list(self._busy)
-        for connection in busy:
-            connection.abort()
+            if not self._closed:
+                self._stopped = threading.Event()
+            for connection in self._busy:
+                connection.abort()
+            for dialing in self._dialing:
+                dialing.abort()
 
     def close(self) -> None:
         """Close every connection; running exchanges fail. Twice is harmless."""

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from ds3tool.errors import UsageError
+
 
 class RateLimit:
     """Lets `rate` bytes a second through, however many threads ask.
@@ -21,8 +23,11 @@ class RateLimit:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        if rate <= 0:
+            raise UsageError(f"a rate of {rate} bytes a second would never move anything")
         self.rate = rate
-        self.step = max(1024, min(256 * 1024, rate // 20))
+        # A twentieth of a second: a taker that sleeps cannot be woken, so its turn has to be short.
+        self.step = max(16, min(256 * 1024, rate // 20))
         self._monotonic = monotonic
         self._sleep = sleep
         self._lock = threading.Lock()

@@ -12,8 +12,12 @@ from ds3tool.protocol.messages import Headers
 MAX_HEAD_BYTES = 16 * 1024 * 1024
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
-_HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)[ \t]*")
+# The blanks around a value are stripped afterwards: a pattern that tells them apart takes quadratic time on a
+# line of blanks, and the line's length is the other side's choice.
+_HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)")
 _LENGTH = re.compile(r"[0-9]{1,19}")
+# One name, once more: their values are joined, each time anew.
+_MOST_REPEATED_NAMES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +49,28 @@ def parse_head(raw: bytes, *, method: str) -> ReplyHead:
             f"the answer does not begin like HTTP/1.1: {lines[0][:80]!r}",
             hint="is this the appliance's data port, and is it https?",
         )
-    pairs: list[tuple[str, str]] = []
-    for line in lines[1:]:
-        match = _HEADER.fullmatch(line)
-        if match is None:
-            raise ProtocolError(f"the answer has a malformed header line: {line[:80]!r}")
-        pairs.append((match[1].decode("ascii"), match[2].decode("latin-1")))
+    pairs = [parse_header_line(line) for line in lines[1:]]
+    if len(pairs) > _MOST_REPEATED_NAMES and (
+        len(pairs) - len({name.lower() for name, _ in pairs}) > _MOST_REPEATED_NAMES
+    ):
+        raise ProtocolError(f"the answer repeats headers more than {_MOST_REPEATED_NAMES} times")
     headers = Headers(pairs)
     status = int(status_line[2])
     length, chunked = _framing(headers, pairs, status=status, method=method)
     http_11 = status_line[1] == b"1"
     options = {option.strip().lower() for option in headers.get("connection", "").split(",")}
     keep_alive = (http_11 and "close" not in options) and (length is not None or chunked)
+    if status == 204 and ("transfer-encoding" in headers or headers.get("content-length", "").strip("0, ")):
+        keep_alive = False  # a 204 that announces a body may send it all the same, and it would be the next reply
     return ReplyHead(status, (status_line[3] or b"").decode("latin-1"), headers, length, chunked, keep_alive)
+
+
+def parse_header_line(line: bytes) -> tuple[str, str]:
+    """Return name and value of one header line, or trailer, without its end; ProtocolError when it is malformed."""
+    match = _HEADER.fullmatch(line)
+    if match is None:
+        raise ProtocolError(f"the answer has a malformed header line: {line[:80]!r}")
+    return match[1].decode("ascii"), match[2].strip(b" \t").decode("latin-1")
 
 
 def _framing(headers: Headers, pairs: list[tuple[str, str]], *, status: int, method: str) -> tuple[int | None, bool]:

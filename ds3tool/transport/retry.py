@@ -9,7 +9,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from ds3tool.clock import Clock
-from ds3tool.errors import ApplianceError, BusyError, Ds3Error, RetryLaterError, TlsError, TransportError
+from ds3tool.errors import (
+    ApplianceError,
+    BusyError,
+    Ds3Error,
+    ProxyRefusedError,
+    RetryLaterError,
+    TlsError,
+    TransportError,
+)
 
 if TYPE_CHECKING:
     import tenacity
@@ -29,12 +37,14 @@ def seconds_before_retry(error: Ds3Error, attempt: int, *, idempotent: bool) -> 
     repeating does no harm.
     """
     if isinstance(error, RetryLaterError):
+        if error.retry_after_seconds is not None:
+            return error.retry_after_seconds
         return min(_LONGEST_RETRY_LATER_SECONDS, 0.1 * 2.0 ** min(attempt - 1, 10))
     if isinstance(error, BusyError):
         if error.retry_after_seconds is not None:
             return error.retry_after_seconds
         return _backoff(attempt, first=1.0)
-    if isinstance(error, TlsError):
+    if isinstance(error, (TlsError, ProxyRefusedError)):
         return None
     if isinstance(error, TransportError):
         return _backoff(attempt, first=0.25) if idempotent or not error.may_have_arrived else None
@@ -73,12 +83,19 @@ class Retries:
         *,
         idempotent: bool,
         stopped: threading.Event,
+        retry_busy: bool = True,
         on_wait: Callable[[Ds3Error, float], None] | None = None,
     ) -> T:
-        """Return what `call` returns after its first try raised `first`; raises the last failure when time is up."""
+        """Return what `call` returns after its first try raised `first`; raises the last failure when time is up.
+
+        A failure that is not worth repeating is raised as it comes, `first` too.
+        """
+        if stopped.is_set() or not _worth_repeating(first, idempotent=idempotent, retry_busy=retry_busy):
+            raise first
         import tenacity
 
         pending: list[Ds3Error] = [first]
+        last = first
         started = self._clock.monotonic()
         excused = 0.0
 
@@ -91,7 +108,7 @@ class Retries:
             return (
                 isinstance(error, Ds3Error)
                 and not stopped.is_set()
-                and seconds_before_retry(error, 1, idempotent=idempotent) is not None
+                and _worth_repeating(error, idempotent=idempotent, retry_busy=retry_busy)
             )
 
         def wait(state: tenacity.RetryCallState) -> float:
@@ -104,8 +121,8 @@ class Retries:
             return self._clock.monotonic() - started - excused + waited > self._budget
 
         def before_sleep(state: tenacity.RetryCallState) -> None:
-            nonlocal excused
-            error = _failure(state)
+            nonlocal excused, last
+            error = last = _failure(state)
             if asked_for(error):
                 excused += state.upcoming_sleep
             _log.info("asking again in %.1f s (failure %d): %s", state.upcoming_sleep, state.attempt_number, error)
@@ -114,7 +131,7 @@ class Retries:
 
         def sleep(seconds: float) -> None:
             if self._clock.wait(stopped, seconds):
-                raise first
+                raise last
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(worth_repeating),
@@ -125,6 +142,12 @@ class Retries:
             reraise=True,
         )
         return retrying(attempt)
+
+
+def _worth_repeating(error: Ds3Error, *, idempotent: bool, retry_busy: bool) -> bool:
+    if not retry_busy and isinstance(error, (BusyError, RetryLaterError)):
+        return False
+    return seconds_before_retry(error, 1, idempotent=idempotent) is not None
 
 
 def _failure(state: tenacity.RetryCallState) -> Ds3Error:

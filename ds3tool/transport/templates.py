@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
+from ds3tool.errors import UsageError
 from ds3tool.protocol.checksums import header_name
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.protocol.requests import object_path
 from ds3tool.protocol.signing import http_date
 from ds3tool.transport.pool import Transport
 
+_JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,100}")
+
 
 class BlobHeads:
     """Makes signed heads of `PUT` or `GET /bucket/key?job=J&offset=N`, without metadata, in a few microseconds."""
 
     def __init__(self, transport: Transport, *, method: str, bucket: str, job_id: str) -> None:
+        if _JOB_ID.fullmatch(job_id) is None:  # it comes from the other side, and stands in the request line
+            raise UsageError(f"{job_id[:80]!r} is no job id")
         self._sign = transport.signer.for_blobs(method)
         self._time = transport.clock.time
         self._bucket = bucket

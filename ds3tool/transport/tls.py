@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
 
 from ds3tool.errors import ConfigError, TlsError, TransportError
+
+# OpenSSL's words for bytes that are no TLS record; they differ by release.
+_NOT_TLS = {
+    "WRONG_VERSION_NUMBER",
+    "UNKNOWN_PROTOCOL",
+    "HTTP_REQUEST",
+    "PACKET_LENGTH_TOO_LONG",
+    "RECORD_LAYER_FAILURE",
+}
 
 
 def make_context(*, ca_bundle: str | None, verify: bool) -> ssl.SSLContext:
@@ -34,20 +44,46 @@ def make_context(*, ca_bundle: str | None, verify: bool) -> ssl.SSLContext:
     return context
 
 
-def wrap(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
-    """Return `sock` after the handshake with `host`; TlsError says which check failed and the way out."""
+def wrap(
+    sock: socket.socket,
+    context: ssl.SSLContext,
+    host: str,
+    opened: Callable[[socket.socket], None] = lambda _: None,
+) -> ssl.SSLSocket:
+    """Return `sock` after the handshake with `host`; TlsError says which check failed and the way out.
+
+    `opened` is told the new socket before the handshake; the old one is no longer the connection.
+    """
+    # An end without TLS's own goodbye is told apart from a proper one: it may be a cut.
+    wrapped = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False)
     try:
-        return context.wrap_socket(sock, server_hostname=host)
+        opened(wrapped)
+        _shake_hands(wrapped, host)
+    except BaseException:
+        wrapped.close()
+        raise
+    return wrapped
+
+
+def _shake_hands(sock: ssl.SSLSocket, host: str) -> None:
+    try:
+        sock.do_handshake()
     except ssl.SSLCertVerificationError as error:
         raise TlsError(
             f"the certificate of {host} is not accepted: {error.verify_message}", hint=_verification_hint(error)
         ) from error
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+        raise TransportError(
+            f"{host} closed the connection in the TLS handshake",
+            hint="is this an https port?",
+            may_have_arrived=False,
+        ) from error
     except ssl.SSLError as error:
-        if error.reason in {"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST"}:
+        if error.reason in _NOT_TLS:
             raise TlsError(f"{host} does not speak TLS on this port", hint="try http:// instead of https://") from error
         raise TlsError(f"the TLS handshake with {host} failed: {error.reason or error}") from error
     except TimeoutError as error:
-        raise TransportError(f"{host} did not finish the TLS handshake in time") from error
+        raise TransportError(f"{host} did not finish the TLS handshake in time", may_have_arrived=False) from error
     except OSError as error:
         raise TransportError(
             f"{host} broke off the TLS handshake: {error.strerror or error}", may_have_arrived=False

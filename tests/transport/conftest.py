@@ -1,0 +1,116 @@
+"""Servers, transports and files that are closed again, whatever a test does with them."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from ds3tool.clock import Clock, ManualClock
+from ds3tool.transport.pool import Transport
+from ds3tool.transport.ratelimit import RateLimit
+from ds3tool.transport.settings import ConnectionSettings
+from tests.transport.scripted import Script, ScriptedServer
+
+ACCESS_KEY = "c3BlY3RyYQ=="
+SECRET_KEY = "a-secret-that-shows-nowhere"
+
+
+class Serve(Protocol):
+    """Starts scripted servers."""
+
+    def __call__(
+        self, script: Script, *, context: ssl.SSLContext | None = None, receive_buffer: int = 0
+    ) -> ScriptedServer: ...
+
+
+class Connect(Protocol):
+    """Makes transports to a server or an address."""
+
+    def __call__(
+        self,
+        to: ScriptedServer | str,
+        *,
+        clock: Clock | None = None,
+        limit: RateLimit | None = None,
+        **settings: Any,  # noqa: ANN401  # those of ConnectionSettings
+    ) -> Transport: ...
+
+
+def open_descriptors() -> int:
+    """Return how many descriptors this process has."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """No test leaves a descriptor or a thread."""
+    descriptors, threads = open_descriptors(), threading.active_count()
+    yield
+    assert threading.active_count() == threads
+    assert open_descriptors() == descriptors
+
+
+@pytest.fixture
+def serve(nothing_left: None) -> Iterator[Serve]:
+    """Return the function that starts a server."""
+    with ExitStack() as stack:
+
+        def start(
+            script: Script, *, context: ssl.SSLContext | None = None, receive_buffer: int = 0
+        ) -> ScriptedServer:
+            server = ScriptedServer(script, context=context, receive_buffer=receive_buffer)
+            stack.callback(server.close)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Return a clock on which waits take no time."""
+    return ManualClock()
+
+
+@pytest.fixture
+def connect(nothing_left: None, clock: ManualClock) -> Iterator[Connect]:
+    """Return the function that makes a transport."""
+    with ExitStack() as stack:
+
+        def make(
+            to: ScriptedServer | str,
+            *,
+            clock: Clock | None = clock,
+            limit: RateLimit | None = None,
+            **settings: Any,  # noqa: ANN401
+        ) -> Transport:
+            endpoint = to if isinstance(to, str) else to.url
+            values = {"io_timeout_seconds": 20.0, "connect_timeout_seconds": 20.0, **settings}
+            transport = Transport(
+                ConnectionSettings(endpoint, ACCESS_KEY, SECRET_KEY, **values), clock=clock, limit=limit
+            )
+            stack.callback(transport.close)
+            return transport
+
+        yield make
+
+
+@pytest.fixture
+def open_file(nothing_left: None, tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """Return the function that opens a file of the given content for reading and writing."""
+    with ExitStack() as stack:
+
+        def make(data: bytes = b"", name: str = "file") -> int:
+            path = tmp_path / name
+            path.write_bytes(data)
+            descriptor = os.open(path, os.O_RDWR)
+            stack.callback(os.close, descriptor)
+            return descriptor
+
+        yield make
