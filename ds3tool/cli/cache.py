@@ -41,5 +41,5 @@ def reclaim(*, settings: Settings) -> None:
     """Drop from the cache what is on tape and belongs to no job."""
     with connect(settings) as client:
         client.reclaim_cache()
-        messages.note("the cache drops what is on tape", quiet=settings.quiet)
+        messages.note("the cache was asked to drop what is on tape", quiet=settings.quiet)
         settings.results().records(client.get_cache_state(), FIELDS)

@@ -99,8 +99,11 @@ def _walk(settings: Settings, now: Callable[[], float]) -> Iterator[Step]:
         dialer = Dialer(connection)
     except Ds3Error as error:
         raise _failed("settings", error) from error
-    origins = ", ".join(f"{key} from {origin}" for key, origin in resolved.origins.items())
-    yield Step("settings", StepStatus.OK, f"{dialer.place}: {origins}")
+    keys: dict[str, list[str]] = {}
+    for key, origin in resolved.origins.items():
+        keys.setdefault(origin, []).append(key.replace("_", " "))
+    told = "; ".join(f"{', '.join(those)} from {origin}" for origin, those in keys.items())
+    yield Step("settings", StepStatus.OK, f"{dialer.place}: {told}")
     yield _name_step(dialer)
     yield _connect_step(dialer)
     yield _tls_step(dialer, connection)

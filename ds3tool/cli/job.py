@@ -92,7 +92,7 @@ LIST_FIELDS: list[Field[ListedJob]] = [
     Field("bucket", lambda job: job.bucket),
     Field("type", lambda job: job.type),
     Field("status", lambda job: job.status),
-    Field("priority", lambda job: job.priority),
+    Field("priority", lambda job: job.priority, tabled=False),
     _bytes("original_bytes", lambda job: job.original_bytes, "size"),
     _bytes("cached_bytes", lambda job: job.cached_bytes, "cached"),
     _bytes("completed_bytes", lambda job: job.completed_bytes, "completed"),

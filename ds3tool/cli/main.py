@@ -73,7 +73,7 @@ def _command(arguments: list[str], invocation: Invocation) -> int:
     import typer.main
 
     from ds3tool.cli.tree import app
-    from ds3tool.errors import UsageError
+    from ds3tool.errors import InterruptedRunError, UsageError
 
     # Usage errors are typer's own class, whose home differs between its releases.
     usage_error: Any = typer.BadParameter.__mro__[1]
@@ -91,6 +91,9 @@ def _command(arguments: list[str], invocation: Invocation) -> int:
         raise UsageError(
             "no answer was given, so nothing was done", hint="answer on a terminal, or add --yes"
         ) from error
+    if result == InterruptedRunError.exit_code:
+        # Typer's own answer to Ctrl-C, while it was still reading the command line.
+        raise InterruptedRunError("interrupted")
     return result if isinstance(result, int) else 0
 
 

@@ -15,6 +15,7 @@ import typer
 from ds3tool.cli import logs
 from ds3tool.cli.output import OutputFormat
 from ds3tool.cli.settings import LogFormat, ProgressMode, Settings
+from ds3tool.errors import InterruptedRunError
 
 PANEL = "Options every command takes (--log-file also as DS3TOOL_LOG_FILE, and so on)"
 
@@ -182,6 +183,8 @@ def with_shared_options(function: Command, *, only_remember: bool = False) -> Co
         )
         try:
             function(**values, **({"settings": settings} if "settings" in own.parameters else {}))
+        except KeyboardInterrupt as error:
+            raise InterruptedRunError("interrupted") from error
         except BrokenPipeError as error:
             # Typer would end the process in silence, as if it were always stdout's reader that had gone.
             raise BrokenConnectionError(str(error)) from error

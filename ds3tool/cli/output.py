@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 # A table's columns are fitted to this many rows at a time: a whole page of a listing, and never all of it.
 ROWS_FITTED_TOGETHER = 1000
+# The last column, which holds the name, may fold down to this many characters.
+_NARROWEST_LAST = 20
 # A JSON array is one document: nothing of it is shown before its end is known. Beyond this it waits on disk.
 _SPOOL_BYTES = 8 * 1024 * 1024
 
@@ -63,15 +65,17 @@ class Field(Generic[T]):
 
     @property
     def title(self) -> str:
-        """The word above the column."""
-        return (self.heading if self.heading is not None else self.name.replace("_", " ")).upper()
+        """The word before a value, or in capitals above a column."""
+        word = self.heading if self.heading is not None else self.name.replace("_", " ")
+        return word[:1].upper() + word[1:]
 
     def cell(self, record: T) -> str:
         """Return what a person reads, safe for a terminal."""
         value = self.get(record)
         if value is None:
             return "-"
-        return printable(self.text(value) if self.text is not None else _readable(value))
+        text = printable(self.text(value) if self.text is not None else _readable(value))
+        return text if text or isinstance(value, str) else "-"
 
     def csv(self, record: T) -> str:
         """Return what a spreadsheet reads: the true value, and lists as people read them."""
@@ -225,7 +229,7 @@ class Output:
             case OutputFormat.CSV:
                 self._write_csv([record], fields)
             case OutputFormat.TABLE:
-                rows = [(field.title.capitalize(), field.cell(record)) for field in fields if field.tabled]
+                rows = [(field.title, field.cell(record)) for field in fields if field.tabled]
                 width = max((len(title) for title, _ in rows), default=0)
                 for title, cell in rows:
                     self._write(f"{title:{width}}  {cell}\n")
@@ -258,7 +262,7 @@ class Output:
     def _write_tables(self, records: Iterator[T], fields: Sequence[Field[T]]) -> None:
         widths = [0] * len(fields)
         while batch := list(itertools.islice(records, ROWS_FITTED_TOGETHER)):
-            headings = [field.title for field in fields] if not any(widths) else None
+            headings = [field.title.upper() for field in fields] if not any(widths) else None
             cells = [[field.cell(record) for field in fields] for record in batch]
             # Later batches keep the earlier columns, so that a long listing stays one table.
             widths = [
@@ -266,11 +270,24 @@ class Output:
             ]
             if headings is not None:
                 widths = [max(width, len(heading)) for width, heading in zip(widths, headings, strict=True)]
-            if self._styled:
+            if self._styled and self._fits(widths):
                 self._write_rich(headings, cells, fields, widths)
             else:
                 self._write_columns(headings, cells, fields, widths)
             self.flush()
+
+    def _fits(self, widths: Sequence[int]) -> bool:
+        """Whether the terminal has room for all columns but the last, and for the beginning of that.
+
+        Where it has not, plain lines break at the terminal's edge; a drawn table would lose its last columns.
+        """
+        *firsts, last = widths
+        return sum(firsts) + 2 * len(firsts) + min(last, _NARROWEST_LAST) <= self._width()
+
+    def _width(self) -> int:
+        from rich.console import Console
+
+        return Console(file=self._stream).width
 
     def _write_columns(
         self, headings: list[str] | None, cells: list[list[str]], fields: Sequence[Field[T]], widths: list[int]
@@ -294,7 +311,7 @@ class Output:
             # All but the last column keep their width; the last, which holds the name, folds and is never cut.
             last = field is fields[-1]
             table.add_column(
-                Text(field.title),
+                Text(field.title.upper()),
                 justify="right" if field.right else "left",
                 overflow="fold",
                 no_wrap=not last,
@@ -303,9 +320,11 @@ class Output:
         for row in cells:
             table.add_row(*map(Text, row))
         # Drawn apart from the stream, since Rich ends the process by itself when the reader has gone.
-        width = Console(file=self._stream).width
         drawn = io.StringIO()
-        Console(file=drawn, width=width, force_terminal=True, highlight=False, markup=False, emoji=False).print(table)
+        console = Console(
+            file=drawn, width=self._width(), force_terminal=True, highlight=False, markup=False, emoji=False
+        )
+        console.print(table)
         self._write(drawn.getvalue())
 
 

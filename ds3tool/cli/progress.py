@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import os
 import threading
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from ds3tool.cli.escapes import json_text, printable
 from ds3tool.cli.output import OutputFormat
 from ds3tool.cli.settings import ProgressMode, Settings
-from ds3tool.jobs.progress import ProgressSnapshot
+from ds3tool.jobs.progress import Phase, ProgressSnapshot
 from ds3tool.sizes import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def state_text(snapshot: ProgressSnapshot) -> str:
         parts.append(f"waiting for {snapshot.waiting_for}")
         if snapshot.next_ask_seconds is not None:
             parts.append(f"asking again in {max(0, math.ceil(snapshot.next_ask_seconds))} s")
-    elif snapshot.phase not in ("moving", "waiting"):
+    elif snapshot.phase not in (Phase.MOVING, Phase.WAITING):
         parts.append(str(snapshot.phase))
     return printable(", ".join(parts))
 
@@ -281,4 +282,6 @@ def _watch(snapshot: Callable[[], ProgressSnapshot], display: _Display, ended: t
     except (OSError, ValueError):
         pass
     with contextlib.suppress(OSError, ValueError):
-        display.show(snapshot(), last=True)
+        # Nothing is waited for any more, however it ended.
+        over = dataclasses.replace(snapshot(), phase=Phase.MOVING, waiting_for=None, next_ask_seconds=None)
+        display.show(over, last=True)

@@ -89,7 +89,7 @@ OBJECT_FIELDS: list[Field[ObjectStatus]] = [
     Field("type", lambda _: "object", tabled=False),
     Field("size", lambda status: status.head.size, text=exact_size),
     Field("last_modified", lambda status: status.head.created),
-    Field("etag", lambda status: status.head.etag),
+    Field("etag", lambda status: status.head.etag, heading="ETag"),
     Field("version_id", lambda status: status.head.version_id, heading="version"),
     Field("checksums", _checksums, text=_checksums_text),
     Field("metadata", lambda status: dict(status.head.metadata)),

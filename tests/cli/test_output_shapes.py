@@ -143,6 +143,23 @@ def test_a_name_longer_than_the_terminal_is_folded_and_not_cut() -> None:
     assert stream.getvalue().count("k") == 300
 
 
+def test_a_table_wider_than_the_terminal_loses_no_column() -> None:
+    """Where the columns do not fit, plain lines break at the edge instead of being cropped."""
+    stream = io.StringIO()
+    wide: list[Field[Thing]] = [Field(f"column_{number}", lambda thing: thing.name * 30) for number in range(5)]
+    Output(OutputFormat.TABLE, stream, styled=True).records([Thing("x")], wide)
+    assert stream.getvalue().count("x") == 150
+    assert "COLUMN 4" in stream.getvalue()
+
+
+def test_an_empty_value_is_a_dash_for_people() -> None:
+    """No metadata is shown as such, not as a blank."""
+    stream = io.StringIO()
+    empty: list[Field[Thing]] = [Field("metadata", lambda _: {}), Field("etag", lambda _: "e", heading="ETag")]
+    Output(OutputFormat.TABLE, stream).record(Thing("a"), empty)
+    assert stream.getvalue() == "Metadata  -\nETag      e\n"
+
+
 class _ClosedPipe(io.StringIO):
     """Stdout after `head` has gone."""
 
