@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import logging
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
-from ds3tool.errors import (
-    Ds3Error,
-    InterruptedRunError,
-    JobError,
-    MediaOfflineError,
-    NotFoundError,
-    ProtocolError,
-    SinkError,
-)
+from ds3tool.errors import ApplianceError, ChecksumError, Ds3Error, JobError, NotFoundError, SinkError
 from ds3tool.jobs.ends import Sink, TargetObject
 from ds3tool.jobs.engine import SMALL_BLOB_BYTES, Engine
-from ds3tool.jobs.integrity import compare, digest_range, expected_checksum
+from ds3tool.jobs.integrity import check_length, compare, expected_checksum, has_digests
 from ds3tool.jobs.plan import PlannedJob, plan_get
 from ds3tool.jobs.recorder import Recorder
 from ds3tool.jobs.run import Run, RunResult, RunSettings
@@ -68,29 +59,24 @@ class GetRun(Run):
 
         Raises what makes the run impossible before a job exists: no such bucket, no permission, no room.
         """
-        try:
-            for plan in plan_get(self._targets(), self._bucket):
+        with self.stopping():
+            for doubtful in plan_get(self._targets(), self._bucket):
+                plan = self._without_doubles(doubtful)
                 self._check_room(plan)
                 self.planned(plan)
                 self._run_job(plan)
-        except (InterruptedRunError, JobError, MediaOfflineError) as error:
-            self.result.stopped = error
         return self.finished()
 
     # -- planning ----------------------------------------------------------------------------------------------
 
     def _targets(self) -> Iterator[TargetObject]:
         """Yield what is to be moved; what is there already is skipped or fails by name."""
-        taken: dict[str, str] = {}
         for listed in self._objects:
             item = TargetObject(listed.key, listed.size, self._name_of(listed.key))
             try:
                 if listed.last_modified is None:
                     raise JobError(f"{listed.key} is not complete: a job is still putting it")
                 self._sink.check_name(item.name)
-                other = taken.setdefault(item.name, item.key)
-                if other != item.key:
-                    raise SinkError(f"{item.key} and {other} would become one file")
                 if self._is_there(item):
                     self.result.skipped += 1
                     continue
@@ -115,19 +101,21 @@ class GetRun(Run):
 
     def _has_same_digests(self, item: TargetObject) -> bool:
         head = self.client.head_object(self._bucket, item.key)
-        if head.size != item.size or head.checksum_type is None or 0 not in head.checksums:
-            return False
-        offsets = sorted(head.checksums)
-        for offset, end in zip(offsets, [*offsets[1:], item.size], strict=True):
-            digest = digest_range(
-                lambda at, length: self._sink.read_existing(item.name, at, length),
-                offset,
-                end - offset,
-                head.checksum_type,
-            )
-            if digest != head.checksums[offset]:
-                return False
-        return True
+        return bool(has_digests(head, lambda at, length: self._sink.read_existing(item.name, at, length), item.size))
+
+    def _without_doubles(self, plan: PlannedJob) -> PlannedJob:
+        """Leave out keys that would become one file with another; across jobs the sink itself finds them."""
+        first: dict[str, int] = {}
+        kept = [number for number, name in enumerate(plan.target_names) if first.setdefault(name, number) == number]
+        if len(kept) == len(plan):
+            return plan
+        for number, name in enumerate(plan.target_names):
+            if first[name] != number:
+                other = plan.keys[first[name]]
+                self.fail(
+                    plan.keys[number], SinkError(f"{plan.keys[number]} and {other} would become one file"), job_id=None
+                )
+        return plan.keep(kept)
 
     def _check_room(self, plan: PlannedJob) -> None:
         free = self._sink.free_bytes()
@@ -189,7 +177,7 @@ class GetRun(Run):
         finally:
             self._take_settled(job_id, wait=True)
             self.count(objects=self._appeared, bytes_moved=state.bytes_done)
-            self.result.unverified += mover.unverified
+            self.result.unverified += sum(mover.unverified)
         if failed:
             self.give_up(job_id)
         else:
@@ -199,21 +187,19 @@ class GetRun(Run):
         self, plan: PlannedJob, state: JobState, on_failure: Callable[[int, Ds3Error], None]
     ) -> None:
         """Make sure that the job's blobs are the objects, whole and without a gap; older releases omit empty ones."""
-        covered = array("Q", bytes(8 * len(plan)))
-        for number, owner in enumerate(state.object_of):
-            covered[owner] += state.blobs.lengths[number]
         for owner in range(len(plan)):
-            if not state.listed[owner] and not plan.sizes[owner]:
-                self._sink.finish(plan.target_object(owner))
-            elif not state.listed[owner] or covered[owner] != plan.sizes[owner]:
+            if not state.covers(owner, plan.sizes[owner]):
+                offered = sum(state.blobs.lengths[number] for number in state.numbers_of(owner))
                 state.fail_object(owner)
                 on_failure(
                     owner,
                     JobError(
-                        f"{plan.keys[owner]}: the job offers {covered[owner]} of its {plan.sizes[owner]} bytes",
+                        f"{plan.keys[owner]}: the job's blobs are not its {plan.sizes[owner]} bytes, but {offered}",
                         hint="it was replaced since it was listed, or read by another client; get it again",
                     ),
                 )
+            elif not state.listed[owner]:
+                self._sink.finish(plan.target_object(owner))
 
     def _take_settled(self, job_id: str, *, wait: bool) -> None:
         """Count what has appeared at the target, and what could not."""
@@ -260,7 +246,8 @@ class _GetMover:
         self._owners = state.object_of
         self._job_id = job_id
         self._heads = BlobHeads(transport, method="GET", bucket=plan.bucket, job_id=job_id)
-        self.unverified = 0
+        # Blobs that came without a digest, a flag for each: several threads set them.
+        self.unverified = bytearray(len(state.blobs))
 
     def move(self, number: int, counter: Callable[[int], None]) -> str | None:
         """Fetch one blob and verify it."""
@@ -269,12 +256,22 @@ class _GetMover:
 
         def receive(response: Response) -> str | None:
             expected = expected_checksum(response.headers)
-            if expected is None:
-                self.unverified += 1
+            self.unverified[number] = expected is None
             if not length:
                 return None if expected is None else expected.value
             return self._sink.receive(item, offset, length, response, checksum=expected, counter=counter)
 
+        try:
+            return self._get(item, receive, offset)
+        except ChecksumError as damaged:
+            # Most damage is done on the way, and a second try mends it.
+            _log.warning("job %s: %s; fetched again", self._job_id, damaged)
+            try:
+                return self._get(item, receive, offset)
+            except ApplianceError as error:  # the job may have ended with the first try
+                raise damaged from error
+
+    def _get(self, item: TargetObject, receive: Callable[[Response], str | None], offset: int) -> str | None:
         return self._client.get_object(self._plan.bucket, item.key, receive, job_id=self._job_id, offset=offset)
 
     def small_request(self, number: int) -> bytes:
@@ -285,13 +282,11 @@ class _GetMover:
         """Verify a small blob and store it."""
         offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
         item = self._plan.target_object(self._owners[number])
-        if len(body) != length:
-            raise ProtocolError(f"{item.key}: the appliance sent {len(body)} bytes for a blob of {length}")
+        check_length(item.key, came=len(body), length=length)
         expected = expected_checksum(head.headers)
         actual = None
-        if expected is None:
-            self.unverified += 1
-        else:
+        self.unverified[number] = expected is None
+        if expected is not None:
             actual = to_base64(digest_of(expected.type, body))
             compare(item.key, offset, expected=expected.value, actual=actual)
         if length:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ds3tool.client import Ds3Client
-from ds3tool.errors import AccessDeniedError, ChecksumError, NotFoundError
+from ds3tool.errors import AccessDeniedError, ChecksumError, NotFoundError, ProtocolError
 from ds3tool.jobs.ends import ExpectedChecksum
 from ds3tool.protocol import checksums
-from ds3tool.protocol.model import ChecksumType, DataPolicy
+from ds3tool.protocol.model import ChecksumType, DataPolicy, ObjectHead, Versioning
 
 READ_BYTES = 1024 * 1024
 
@@ -16,13 +16,14 @@ READ_BYTES = 1024 * 1024
 def bucket_policy(client: Ds3Client, bucket: str) -> DataPolicy:
     """Return the data policy of `bucket`; NotFoundError when there is no such bucket.
 
-    A user who may not read the policy gets the appliance's defaults: MD5, no versions.
+    A user who may not read the policy gets the appliance's default of MD5, and as versioning the one that asks for
+    the most care with what is there.
     """
     details = client.get_bucket(bucket)
     try:
         return client.get_data_policy(details.data_policy_id)
     except (AccessDeniedError, NotFoundError):
-        return DataPolicy(details.data_policy_id, "unknown")
+        return DataPolicy(details.data_policy_id, "unknown", versioning=Versioning.KEEP_LATEST)
 
 
 def digest_range(read: Callable[[int, int], bytes], offset: int, length: int, type_: ChecksumType) -> str:
@@ -34,6 +35,23 @@ def digest_range(read: Callable[[int, int], bytes], offset: int, length: int, ty
         hasher.update(read(offset + done, step))
         done += step
     return checksums.to_base64(hasher.digest())
+
+
+def has_digests(head: ObjectHead, read: Callable[[int, int], bytes], size: int) -> bool | None:
+    """Whether `size` bytes that `read(offset, length)` gives have the digests of an object's blobs.
+
+    None when the appliance states no digests for the whole of it, so that nobody can tell.
+    """
+    if head.size != size:
+        return False
+    offsets = sorted(head.checksums)
+    if head.checksum_type is None or not offsets or offsets[0] or (size and offsets[-1] >= size):
+        return None
+    ends = [*offsets[1:], size]
+    return all(
+        digest_range(read, offset, end - offset, head.checksum_type) == head.checksums[offset]
+        for offset, end in zip(offsets, ends, strict=True)
+    )
 
 
 def hashed(blocks: Iterable[bytes], hasher: checksums.Hasher) -> Iterator[bytes]:
@@ -60,3 +78,22 @@ def compare(key: str, offset: int, *, expected: str, actual: str) -> None:
             actual=actual,
             hint="get it again; if it comes damaged again, the copy on the appliance is suspect",
         )
+
+
+def compare_sent(key: str, offset: int, *, expected: str, actual: str | None) -> None:
+    """Raise ChecksumError unless the appliance has received a blob with our digest; `actual` None: it does not say."""
+    if expected != actual:
+        raise ChecksumError(
+            f"{key}: the blob at {offset} arrived damaged: its digest is {actual or 'another'}, not {expected}",
+            key=key,
+            offset=offset,
+            expected=expected,
+            actual=actual or "",
+            hint="put it again; if it arrives damaged again, suspect the network or this host's memory",
+        )
+
+
+def check_length(key: str, *, came: int, length: int) -> None:
+    """Raise ProtocolError unless a blob's body is as long as the blob."""
+    if came != length:
+        raise ProtocolError(f"{key}: the appliance sent {came} bytes for a blob of {length}")

@@ -11,7 +11,20 @@ from dataclasses import dataclass, field, replace
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
-from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError, TransportError, UsageError, worst_exit_code
+from ds3tool.errors import (
+    ApplianceError,
+    BusyError,
+    Ds3Error,
+    InterruptedRunError,
+    JobError,
+    JobLostError,
+    MediaOfflineError,
+    NotFoundError,
+    RetryLaterError,
+    TransportError,
+    UsageError,
+    worst_exit_code,
+)
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.engine import Engine, EngineSettings
 from ds3tool.jobs.plan import PlannedJob
@@ -21,6 +34,9 @@ from ds3tool.protocol.model import Job, JobDetails, JobStatus, Priority
 from ds3tool.transport.pool import Transport
 
 _log = logging.getLogger(__name__)
+
+# With one of these the time for retries is spent: asking for anything else would spend it once more.
+UNREACHABLE = (TransportError, BusyError, RetryLaterError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,20 +157,33 @@ class Run(ABC):
         """
         try:
             details = create()
-        except TransportError as error:
-            found = self._find(plan)
-            if found is None:
-                raise
-            _log.warning("the reply to the creation of job %s was lost (%s); it is there and goes on", found, error)
-            details = self.client.get_job(found)
+        except (TransportError, ApplianceError) as error:
+            if isinstance(error, ApplianceError) and error.status not in {500, 502, 504}:
+                raise  # a plain refusal
+            details = self._adopt(plan, error)
         except KeyboardInterrupt:
+            self._give_up_unseen(plan)
+            raise InterruptedRunError("interrupted before anything was moved") from None
+        self.result.jobs.append(JobOutcome(details.job))
+        with self.given_up_unless_moved(details.job.id):
+            self.recorder.created(plan, details.job)
+        return details
+
+    def _adopt(self, plan: PlannedJob, error: Ds3Error) -> JobDetails:
+        """Return the job whose creation was answered by `error` only; raises that when there is no such job."""
+        found = self._find(plan)
+        if found is None:
+            raise error
+        _log.warning("the reply to the creation of job %s was lost (%s); it is there and goes on", found, error)
+        return self.client.get_job(found)
+
+    def _give_up_unseen(self, plan: PlannedJob) -> None:
+        try:
             found = self._find(plan)
             if found is not None:
                 self.give_up(found)
-            raise InterruptedRunError("interrupted before anything was moved") from None
-        self.recorder.created(plan, details.job)
-        self.result.jobs.append(JobOutcome(details.job))
-        return details
+        except Ds3Error as error:
+            self.result.notes.append(f"whether the job {plan.name!r} was created is not known: {error.message}")
 
     def _find(self, plan: PlannedJob) -> str | None:
         for job in self.client.list_jobs(bucket=plan.bucket):
@@ -164,11 +193,17 @@ class Run(ABC):
 
     @contextmanager
     def given_up_unless_moved(self, job_id: str) -> Iterator[None]:
-        """Whatever ends the block early gives the job up, unless the appliance has lost it itself."""
+        """Whatever ends the block early gives the job up, unless the appliance has lost it or cannot be reached."""
         try:
             yield
         except JobLostError:
-            self.note_job(job_id, status=JobStatus.CANCELED)
+            self.note_job(job_id)
+            raise
+        except UNREACHABLE as error:
+            self.result.notes.append(
+                f"job {job_id} is left open on the appliance; run the command again, or end it: ds3tool job ls"
+            )
+            _log.error("job %s is left open: %s", job_id, error)
             raise
         except KeyboardInterrupt:
             self.give_up(job_id)
@@ -176,6 +211,20 @@ class Run(ABC):
         except BaseException:
             self.give_up(job_id)
             raise
+
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        """What ends the block early becomes the result's `stopped`, once there is a job or somebody interrupted."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.result.stopped = InterruptedRunError("interrupted", hint="run the command again for the rest")
+        except (InterruptedRunError, JobError, MediaOfflineError) as error:
+            self.result.stopped = error
+        except Ds3Error as error:
+            if not self.result.jobs:
+                raise
+            self.result.stopped = error
 
     def move(self, engine: Engine) -> None:
         """Let the engine move what it holds, and keep the count whatever happens."""
@@ -216,17 +265,24 @@ class Run(ABC):
     def give_up(self, job_id: str) -> None:
         """End a job that will not be finished; each direction knows how."""
 
-    def note_job(self, job_id: str, *, status: JobStatus | None = None) -> None:
-        """Ask for a job's last state and keep it in the result; `status` when the appliance is not to be asked."""
-        outcome = next(outcome for outcome in self.result.jobs if outcome.job.id == job_id)
-        if status is not None:
-            outcome.job = replace(outcome.job, status=status)
+    def note_job(self, job_id: str) -> None:
+        """Ask for a job's last state, keep it in the result and record it."""
+        outcome = next((outcome for outcome in self.result.jobs if outcome.job.id == job_id), None)
+        job: Job | None
+        try:
+            job = self.client.get_job(job_id).job
+        except NotFoundError:
+            job = None if outcome is None else replace(outcome.job, status=JobStatus.CANCELED)
+        except Ds3Error as error:
+            _log.warning("the state of job %s is not known: %s", job_id, error)
+            job = None if outcome is None else outcome.job
+        if job is None:
+            return
+        if outcome is None:
+            self.result.jobs.append(JobOutcome(job))
         else:
-            try:
-                outcome.job = self.client.get_job(job_id).job
-            except Ds3Error as error:
-                _log.warning("the state of job %s is not known: %s", job_id, error)
-        self.recorder.ended(outcome.job)
+            outcome.job = job
+        self.recorder.ended(job)
 
     def finished(self) -> RunResult:
         """Return the result with its time."""
