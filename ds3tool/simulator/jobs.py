@@ -318,8 +318,9 @@ class JobBook:
 
     def blob_read(self, db: sqlite3.Connection, job: Job, chunk: Chunk, blob: int, length: int) -> None:
         """Count one blob of a get or verify job as done, inside a transaction; nothing when it was already."""
-        row = (chunk.n, blob)
-        marked = db.execute("UPDATE entries SET done = 1 WHERE chunk = ? AND blob = ? AND done = 0", row).rowcount
+        # The plus sign keeps the search on the index by blob; by chunk it would read all of the chunk's rows.
+        row = (blob, chunk.n)
+        marked = db.execute("UPDATE entries SET done = 1 WHERE blob = ? AND +chunk = ? AND done = 0", row).rowcount
 
         def count() -> None:
             job.active_at = self._clock.now()
@@ -353,7 +354,7 @@ class JobBook:
             else:
                 job.error = failure
                 self._store.db.execute(
-                    "UPDATE entries SET failed = ? WHERE chunk = ? AND blob = ?", (failure, chunk.n, blob)
+                    "UPDATE entries SET failed = ? WHERE blob = ? AND +chunk = ?", (failure, blob, chunk.n)
                 )
                 self._store.db.execute("UPDATE jobs SET error = ? WHERE n = ?", (failure, job.n))
         self.changed.notify_all()

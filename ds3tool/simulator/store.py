@@ -42,7 +42,7 @@ CREATE TABLE blobs (
   used REAL NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX blobs_by_object ON blobs (object, offset);
-CREATE INDEX blobs_evictable ON blobs (used) WHERE cached = 1 AND persisted = 1;
+CREATE INDEX blobs_evictable ON blobs (used, length) WHERE cached = 1 AND persisted = 1;
 -- Where a copy lies: bytes from `position` of the tape's file. One copy a storage domain.
 CREATE TABLE copies (
   blob INTEGER NOT NULL, domain TEXT NOT NULL, tape INTEGER NOT NULL, position INTEGER NOT NULL,

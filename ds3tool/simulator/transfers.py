@@ -143,9 +143,11 @@ class Transfers:
                 404, names.NOT_FOUND, f"NotFound[404]: The job {job_id} is not of bucket '{upload.bucket.name}'."
             )
         row = self._store.db.execute(
+            # The plus sign and CROSS JOIN hold the query planner to the one good way: by name, blob, entry.
             "SELECT b.n, o.n, b.length, b.checksum_type, b.checksum, e.chunk FROM objects o "
-            "JOIN blobs b ON b.object = o.n AND b.offset = ? JOIN entries e ON e.blob = b.n "
-            "JOIN chunks c ON c.n = e.chunk AND c.job = o.job WHERE o.bucket = ? AND o.name = ? AND o.job = ?",
+            "CROSS JOIN blobs b ON b.object = o.n AND b.offset = ? CROSS JOIN entries e ON e.blob = b.n "
+            "CROSS JOIN chunks c ON c.n = e.chunk AND c.job = o.job "
+            "WHERE o.bucket = ? AND o.name = ? AND +o.job = ?",
             (offset, upload.bucket.n, upload.name, job.n),
         ).fetchone()
         if row is None:
@@ -349,8 +351,8 @@ class Transfers:
         """Return blob, chunk and version of an entry of a job that the client has not read yet."""
         wanted = self._objects.ids.number(version_id) if version_id else None
         rows = self._store.db.execute(
-            "SELECT o.n, b.n, e.chunk, e.failed FROM objects o JOIN blobs b ON b.object = o.n AND b.offset = ? "
-            "JOIN entries e ON e.blob = b.n JOIN chunks c ON c.n = e.chunk "
+            "SELECT o.n, b.n, e.chunk, e.failed FROM objects o CROSS JOIN blobs b ON b.object = o.n AND b.offset = ? "
+            "CROSS JOIN entries e ON e.blob = b.n CROSS JOIN chunks c ON c.n = e.chunk "
             "WHERE o.bucket = ? AND o.name = ? AND c.job = ? AND e.done = 0 ORDER BY o.n DESC",
             (offset, bucket.n, name, job.n),
         ).fetchall()
