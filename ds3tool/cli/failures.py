@@ -54,4 +54,4 @@ def judged(failures: tuple[Failure, ...], *, done: int, what: str) -> Ds3Error |
         return NothingThereError(named if len(failures) == 1 else f"none of {len(failures)} is there; {named}")
     many = "" if len(failures) == 1 else f"; the first: {named}"
     one = named if len(failures) == 1 else f"{len(failures):,} {what}"
-    return SomeFailedError(one + many, hint=f"{done:,} went well" if done else None)
+    return SomeFailedError(one + many)

@@ -26,7 +26,7 @@ Entry = ListedObject | str
 
 BUCKET_FIELDS: list[Field[BucketSummary]] = [
     Field("created", lambda bucket: bucket.created),
-    Field("name", lambda bucket: bucket.name, heading="bucket"),
+    Field("name", lambda bucket: bucket.name, heading="bucket", leads=True),
 ]
 
 
@@ -48,7 +48,7 @@ def _entry_fields(*, versions: bool) -> list[Field[Entry]]:
             tabled=versions,
         ),
         Field("type", lambda entry: "prefix" if isinstance(entry, str) else "object", tabled=False),
-        Field("key", _key),
+        Field("key", _key, leads=True),
     ]
 
 

@@ -54,6 +54,7 @@ class Field(Generic[T]):
 
     `get` returns the true value (text, number, bool, None, datetime, or lists and mappings of these); `text` writes
     it for people. `heading` is the table's word, `name` that of JSON and CSV. Tables leave it out unless `tabled`.
+    A field that `leads` stands last in a table, where a long name may fold, and first in the other shapes.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Field(Generic[T]):
     text: Callable[[Any], str] | None = None
     right: bool = False
     tabled: bool = True
+    leads: bool = False
 
     @property
     def title(self) -> str:
@@ -104,7 +106,12 @@ def plain(value: object) -> object:
 
 def as_mapping(record: T, fields: Sequence[Field[T]]) -> dict[str, Any]:
     """Return the record as JSON holds it."""
-    return {field.name: plain(field.get(record)) for field in fields}
+    return {field.name: plain(field.get(record)) for field in led(fields)}
+
+
+def led(fields: Sequence[Field[T]]) -> list[Field[T]]:
+    """Return the fields in the order of JSON and CSV: those that lead first."""
+    return sorted(fields, key=lambda field: not field.leads)
 
 
 def error_mapping(error: Ds3Error, *, exit_code: int | None = None) -> dict[str, Any]:
@@ -249,6 +256,7 @@ class Output:
                 raise OutputClosedError from error
 
     def _write_csv(self, records: Iterable[T], fields: Sequence[Field[T]]) -> None:
+        fields = led(fields)
         line = io.StringIO()
         writer = csv.writer(line, lineterminator="\n")
         for row in itertools.chain(

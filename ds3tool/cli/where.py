@@ -90,7 +90,7 @@ FIELDS: list[Field[ObjectPlacement]] = [
         text=lambda pools: ", ".join(pool["name"] for pool in pools) or "-",
     ),
     Field("blobs", lambda placement: placement.blobs, right=True),
-    Field("key", lambda placement: placement.key),
+    Field("key", lambda placement: placement.key, leads=True),
 ]
 
 
