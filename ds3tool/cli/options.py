@@ -52,7 +52,11 @@ def _shared_options(
     profile: Annotated[
         str | None,
         typer.Option(
-            "--profile", "-P", metavar="NAME", envvar="DS3TOOL_PROFILE", help="Profile of the configuration file."
+            "--profile",
+            "-P",
+            metavar="NAME",
+            envvar="DS3TOOL_PROFILE",
+            help="Profile of the configuration file; named here, it wins over DS3_ENDPOINT and the keys beside it.",
         ),
     ] = None,
     endpoint: Annotated[

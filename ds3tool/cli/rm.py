@@ -5,20 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
 from ds3tool.cli import messages
-from ds3tool.cli.failures import FAILURE_FIELDS, Failure, failures_of, judged
+from ds3tool.cli.failures import FAILURE_FIELDS, Failure, NothingThereError, failures_of, judged
 from ds3tool.cli.options import command
 from ds3tool.cli.output import Field, Output, OutputFormat
 from ds3tool.cli.prompts import confirm
 from ds3tool.cli.selection import Selection, missing_key, parse_selection, refuse_ambiguous, selected_objects
 from ds3tool.cli.settings import Settings, connect
-from ds3tool.errors import NotFoundError, UsageError
+from ds3tool.errors import Ds3Error, NotFoundError, UsageError
 from ds3tool.protocol import names
 from ds3tool.protocol.model import DeleteFailure
 from ds3tool.sizes import format_size
@@ -33,10 +33,11 @@ _MISSING_CODES = frozenset({names.NO_SUCH_KEY, names.OBJECT_NOT_FOUND, names.NOT
 
 @dataclass
 class Removal:
-    """What one run removed, and what it could not."""
+    """What one run removed, and what it could not; `stopped` when it ended before it had tried everything."""
 
     removed: int = 0
     failures: list[Failure] = field(default_factory=list)
+    stopped: Ds3Error | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +140,10 @@ def _remove_selected(client: Ds3Client, selections: list[Selection], settings: S
         if selection.pattern is not None:
             refuse_ambiguous(client, selection, selection.text.partition("://")[2].partition("/")[2])
     if settings.assume_yes:
-        found = (
-            (selection.bucket, item.key) for selection in selections for item in selected_objects(client, selection)
-        )
-        return _remove_batches(client, found, output)
+        nowhere: list[Failure] = []
+        removal = _remove_batches(client, _found(client, selections, nowhere), output)
+        removal.failures += nowhere
+        return removal
     # What is removed is what was counted and agreed to: the keys wait in a temporary file, not in memory.
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass") as kept:
         objects, total = _keep_keys(client, selections, kept)
@@ -151,6 +152,16 @@ def _remove_selected(client: Ds3Client, selections: list[Selection], settings: S
             confirm(f"Remove {objects:,} objects ({format_size(total)}) of {where}?", settings)
         kept.seek(0)
         return _remove_batches(client, ((bucket, key) for bucket, key in map(json.loads, kept)), output)
+
+
+def _found(client: Ds3Client, selections: list[Selection], nowhere: list[Failure]) -> Iterator[tuple[str, str]]:
+    """Yield bucket and key of all that is selected; an address that names nothing joins `nowhere`."""
+    for selection in selections:
+        try:
+            for item in selected_objects(client, selection):
+                yield selection.bucket, item.key
+        except NothingThereError as error:
+            nowhere.append(Failure(str(selection), error.message, missing=True))
 
 
 def _keep_keys(client: Ds3Client, selections: list[Selection], kept: IO[str]) -> tuple[int, int]:
@@ -165,12 +176,16 @@ def _keep_keys(client: Ds3Client, selections: list[Selection], kept: IO[str]) ->
 
 def _remove_batches(client: Ds3Client, keys: Iterable[tuple[str, str]], output: Output) -> Removal:
     removal = Removal()
-    for bucket, group in itertools.groupby(keys, key=lambda pair: pair[0]):
-        for result in client.delete_objects(bucket, (key for _, key in group)):
-            removal.removed += len(result.deleted)
-            for key in result.deleted:
-                output.event(RemovedObject(bucket, key), REMOVED_FIELDS)
-            removal.failures += map(_failure, result.failures)
+    try:
+        for bucket, group in itertools.groupby(keys, key=lambda pair: pair[0]):
+            for result in client.delete_objects(bucket, (key for _, key in group)):
+                removal.removed += len(result.deleted)
+                for key in result.deleted:
+                    output.event(RemovedObject(bucket, key), REMOVED_FIELDS)
+                removal.failures += map(_failure, result.failures)
+    except Ds3Error as error:
+        # What is gone is gone, and has to be told.
+        removal.stopped = error
     return removal
 
 
@@ -179,7 +194,8 @@ def _failure(failure: DeleteFailure) -> Failure:
 
 
 def _show(removal: Removal, output: Output, settings: Settings) -> None:
-    error = judged(tuple(removal.failures), done=removal.removed, what="objects could not be removed")
+    failed = judged(tuple(removal.failures), done=removal.removed, what="objects could not be removed")
+    error = removal.stopped or failed
     if output.shape is OutputFormat.JSON:
         output.finish(removal, REMOVAL_FIELDS, error)
         return

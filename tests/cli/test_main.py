@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -160,6 +161,15 @@ def walk() -> list[tuple[str, ...]]:
     return found
 
 
+def leaf(words: tuple[str, ...]) -> Any:  # noqa: ANN401 - the classes of commands are typer's private matter
+    """The command that these words call."""
+    command: Any = typer.main.get_command(tree.app)
+    context = command.make_context("ds3tool", [], resilient_parsing=True)
+    for word in words:
+        command = command.get_command(context, word)
+    return command
+
+
 EVERY = walk()
 GROUPS = {words[:1] for words in EVERY if len(words) > 1} | {()}
 
@@ -179,18 +189,12 @@ def test_every_command_has_help_with_an_example_that_calls_it(words: tuple[str, 
 @pytest.mark.parametrize("words", [words for words in EVERY if words not in GROUPS], ids=" ".join)
 def test_every_example_is_understood(words: tuple[str, ...]) -> None:
     """Each example of a help page parses: its options exist and its arguments are enough."""
-    command = typer.main.get_command(tree.app)
-    examples = run(*words, "--help").stdout.partition("Examples:")[2].partition("Exit codes:")[0]
+    examples = run(*words, "--help").expect().stdout.partition("Examples:")[2].partition("Exit codes:")[0]
     for line in filter(None, map(str.strip, examples.splitlines())):
-        parsed = _words_of(line)
-        context = command.make_context("ds3tool", list(parsed), resilient_parsing=False)
-        while context._protected_args or context.args:
-            group: object = context.command
-            remaining = [*context._protected_args, *context.args]
-            name, child, rest = group.resolve_command(context, remaining)  # type: ignore[attr-defined]
-            context = child.make_context(name, rest, parent=context)
-            if not hasattr(child, "resolve_command"):
-                break
+        typed = _words_of(line)
+        assert tuple(typed[: len(words)]) == words, line
+        command = leaf(words)
+        assert command.make_context(command.name, typed[len(words) :]), line
 
 
 def _words_of(line: str) -> list[str]:

@@ -100,6 +100,24 @@ def test_what_could_not_be_removed_is_listed_and_the_rest_is_gone(archive: Archi
             assert told.json["error"]["exit_code"] == 3
 
 
+def test_an_address_that_names_nothing_does_not_keep_the_others(archive: Archive) -> None:
+    """Of several prefixes the one that is empty is named, the rest is removed, and the exit code says so."""
+    bucket = archive.bucket("a/1", "c/2")
+    addresses = [f"ds3://{bucket}/{prefix}/" for prefix in ("a", "b", "c")]
+    told = archive.run("rm", "-r", "-y", "-o", "json", *addresses).expect(3).json
+    assert told["objects"] == 2
+    assert [failure["key"] for failure in told["failed"]] == [addresses[1]]
+    assert archive.keys(bucket) == []
+
+
+def test_a_run_that_breaks_off_tells_what_is_gone(archive: Archive) -> None:
+    """What was removed before a failure stands in the result beside the error."""
+    bucket = archive.bucket("a")
+    told = archive.run("rm", "-o", "json", f"ds3://{bucket}/a", "ds3://nobody/x").expect(4).json
+    assert told["objects"] == 1
+    assert told["error"]["exit_code"] == 4
+
+
 def test_each_removed_object_is_a_line(archive: Archive) -> None:
     """ndjson tells every key as it goes."""
     bucket = archive.bucket(*TREE)

@@ -128,6 +128,14 @@ def test_an_error_is_one_line_in_ndjson() -> None:
     assert [line["error"]["code"] for line in told.lines] == ["Config"]
 
 
+def test_certificates_that_are_not_checked_are_warned_of_at_every_run(environ: dict[str, str]) -> None:
+    """--no-verify-ssl is never silent, not even with --quiet."""
+    told = run(
+        "ls", "-q", "--no-verify-ssl", "--endpoint", "https://127.0.0.1:1", "--max-retry-time", "0", environ=environ
+    )
+    assert "certificates are not checked" in told.expect(7).stderr
+
+
 def test_a_wrong_duration_is_a_usage_error() -> None:
     """--max-retry-time wants a duration."""
     assert "not a duration" in run("config", "path", "--max-retry-time", "soon").expect(2).stderr
