@@ -1,7 +1,8 @@
-"""What Python does not offer of Linux: fallocate that does not write, and one sync for many files."""
+"""What Python does not offer of Linux: fallocate that does not write, one sync for many files, names given once."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import functools
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 
 # One syncfs serves a group better than a sync a file from about here on.
 _SYNCFS_FROM = 8
+_RENAME_NOREPLACE = 1  # linux/fs.h
 
 
 @functools.cache
@@ -44,8 +46,9 @@ def sync_all(descriptors: Sequence[int]) -> list[OSError | None]:
     A larger group is first written out by one syncfs; the fsync of each that follows finds nothing left to write
     and reports what failed, which syncfs alone does only since Linux 5.8.
     """
-    if len(descriptors) >= _SYNCFS_FROM:
-        _libc().syncfs(descriptors[0])
+    syncfs = getattr(_libc(), "syncfs", None)
+    if syncfs is not None and len(descriptors) >= _SYNCFS_FROM:
+        syncfs(descriptors[0])
     errors: list[OSError | None] = []
     for descriptor in descriptors:
         try:
@@ -55,3 +58,49 @@ def sync_all(descriptors: Sequence[int]) -> list[OSError | None]:
         else:
             errors.append(None)
     return errors
+
+
+def sync_folder(descriptor: int) -> None:
+    """Make the names in a folder safe on the disk. Raises OSError."""
+    os.fsync(descriptor)
+
+
+def give_name(temporary: str, name: str, folder: int) -> None:
+    """Give a file of `folder` (a descriptor) the name `name` there in place of `temporary`, never over another file.
+
+    Raises FileExistsError when something has that name already, OSError when it cannot be done.
+    """
+    try:
+        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}:
+            raise
+    else:
+        with contextlib.suppress(OSError):  # a second, hidden name is no harm to the file
+            os.unlink(temporary, dir_fd=folder)
+        return
+    if not rename_if_free(temporary, name, folder):
+        rename_over_own(temporary, name, folder)
+
+
+def rename_if_free(temporary: str, name: str, folder: int) -> bool:
+    """Do what `give_name` does on a file system without links, in one step; False where the kernel cannot."""
+    rename = getattr(_libc(), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(folder, os.fsencode(temporary), folder, os.fsencode(name), _RENAME_NOREPLACE) == 0:
+        return True
+    error = ctypes.get_errno()
+    if error in {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
+        return False
+    raise OSError(error, os.strerror(error), name)
+
+
+def rename_over_own(temporary: str, name: str, folder: int) -> None:
+    """Do what `give_name` does where nothing better is offered: take the name with an empty file, then replace that."""
+    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, dir_fd=folder))
+    try:
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError:
+        os.unlink(name, dir_fd=folder)
+        raise

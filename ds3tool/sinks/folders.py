@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ds3tool.errors import SinkError
+from ds3tool.sinks.durability import sync_folder
 
 _KEPT = 128
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -30,12 +31,13 @@ class Folders:
 
     def __init__(self, root: str) -> None:
         try:
-            os.makedirs(root, exist_ok=True)
+            _make_root(root)
             self.root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise SinkError(f"the target folder {root} cannot be used: {error.strerror}") from error
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Folder] = OrderedDict()
+        self._made_in: set[str] = set()
 
     @contextlib.contextmanager
     def opened(self, path: str, *, make: bool = True) -> Iterator[int]:
@@ -54,21 +56,65 @@ class Folders:
             self._give_back(folder)
 
     def _take(self, path: str, *, make: bool) -> _Folder:
+        """Return the folder, in use; opens what is not kept of it step by step, from the top down."""
+        parts = path.split("/")
+        known, depth = self._deepest_kept(parts)
+        for end in range(depth + 1, len(parts) + 1):
+            below = "/".join(parts[:end])
+            try:
+                descriptor = self._open(parts[end - 1], known.descriptor if known else self.root, below, make=make)
+            finally:
+                if known is not None:
+                    self._give_back(known)
+            known = self._keep(below, descriptor)
+        assert known is not None
+        return known
+
+    def _deepest_kept(self, parts: list[str]) -> tuple[_Folder | None, int]:
+        """Return the deepest folder on the way that is open already, in use, and how many parts lead to it."""
         with self._lock:
-            known = self._kept.get(path)
-            if known is not None:
-                known.users += 1
-                self._kept.move_to_end(path)
-                return known
-        above, _, last = path.rpartition("/")
-        with self.opened(above, make=make) as parent:
-            descriptor = _open_folder(last, parent, path, make=make)
+            for end in range(len(parts), 0, -1):
+                path = "/".join(parts[:end])
+                known = self._kept.get(path)
+                if known is not None:
+                    known.users += 1
+                    self._kept.move_to_end(path)
+                    return known, end
+        return None, 0
+
+    def _keep(self, path: str, descriptor: int) -> _Folder:
         with self._lock:
             kept = self._kept.setdefault(path, _Folder(descriptor, 0))
             kept.users += 1
         if kept.descriptor != descriptor:
             os.close(descriptor)  # another thread was quicker
         return kept
+
+    def _open(self, name: str, parent: int, path: str, *, make: bool) -> int:
+        if name in {"", ".", ".."}:  # whoever checks names has seen to it; nothing may depend on that alone
+            raise SinkError(f"{path} leads out of the target folder, or nowhere")
+        try:
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=parent)
+                    with self._lock:
+                        self._made_in.add(path.rpartition("/")[0])
+            return os.open(name, _FLAGS, dir_fd=parent)
+        except OSError as error:
+            if error.errno in {errno.ELOOP, errno.ENOTDIR}:
+                raise SinkError(
+                    f"{path} should be a folder, but a file or a link is there",
+                    hint="links below the target are not followed, so that nothing is written outside of it",
+                ) from error
+            if not make and error.errno == errno.ENOENT:
+                raise
+            raise SinkError(f"the folder {path} cannot be made: {error.strerror}") from error
+
+    def take_made(self) -> list[str]:
+        """Return the folders in which others were made since the last call: their names are not safe yet."""
+        with self._lock:
+            made, self._made_in = sorted(self._made_in), set()
+        return made
 
     def _give_back(self, folder: _Folder) -> None:
         with self._lock:
@@ -90,18 +136,19 @@ class Folders:
                 self.root = -1
 
 
-def _open_folder(name: str, parent: int, path: str, *, make: bool) -> int:
-    try:
-        if make:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(name, dir_fd=parent)
-        return os.open(name, _FLAGS, dir_fd=parent)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        if error.errno in {errno.ELOOP, errno.ENOTDIR}:
-            raise SinkError(
-                f"{path} should be a folder, but a file or a link is there",
-                hint="links below the target are not followed, so that nothing is written outside of it",
-            ) from error
-        raise SinkError(f"the folder {path} cannot be made: {error.strerror}") from error
+def _make_root(root: str) -> None:
+    """Make the folder and those above it, each safe on the disk before anything is put into it."""
+    missing = []
+    path = os.path.abspath(root)
+    while not os.path.lexists(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for path in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path)
+        with contextlib.suppress(PermissionError):  # one may be allowed to make folders where one may not look
+            above = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                sync_folder(above)
+            finally:
+                os.close(above)

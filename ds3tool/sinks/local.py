@@ -7,7 +7,6 @@ neither a key nor a link swapped in by somebody can lead outside of it.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 import stat
@@ -21,7 +20,7 @@ from ds3tool.jobs.ends import ExpectedChecksum, TargetObject
 from ds3tool.jobs.integrity import compare, hashed
 from ds3tool.protocol.checksums import new_hasher, to_base64
 from ds3tool.protocol.messages import Response
-from ds3tool.sinks.durability import preallocate, sync_all
+from ds3tool.sinks.durability import give_name, preallocate, sync_all, sync_folder
 from ds3tool.sinks.folders import Folders
 from ds3tool.transport.bodies import read_range
 from ds3tool.transport.connection import write_all
@@ -35,11 +34,15 @@ _GROUP_SECONDS = 0.5
 
 @dataclass(slots=True)
 class _Part:
-    """The temporary file of one object. `descriptor` is -1 while it is closed; `users` are writing into it."""
+    """The temporary file of one object. `descriptor` is -1 while it is closed; `users` are writing into it.
+
+    `identity` is the device and inode of the file that was made, None before: nothing else may stand in for it.
+    """
 
     temporary: str
     descriptor: int = -1
     users: int = 0
+    identity: tuple[int, int] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -58,9 +61,11 @@ class LocalSink:
         self._parts: dict[str, _Part] = {}
         self._open_parts: OrderedDict[str, None] = OrderedDict()
         self._count = 0
-        self._due: list[tuple[TargetObject, _Part]] = []
+        # Whole objects that wait to appear, folders without a part.
+        self._due: list[tuple[TargetObject, _Part | None]] = []
         self._settled: list[tuple[TargetObject, Ds3Error | None]] = []
         self._unsettled = 0
+        self._hurried = False
         self._changed = threading.Condition(self._lock)
         self._closed = False
         self._finisher = threading.Thread(target=self._finish_groups, name="ds3tool-finisher", daemon=True)
@@ -180,6 +185,7 @@ class LocalSink:
         with self._lock:
             part = self._parts.get(item.name)
             if part is None:
+                self.check_name(item.name)
                 self._count += 1
                 part = self._parts[item.name] = _Part(f".ds3tool-{self._token}-{self._count}.part")
             part.users += 1
@@ -188,27 +194,38 @@ class LocalSink:
         try:
             with part.lock:
                 if part.descriptor < 0:
-                    part.descriptor = self._open_temporary(item, part.temporary)
+                    self._open_temporary(item, part)
         except BaseException:
             self._leave(part)
             raise
         return part
 
-    def _open_temporary(self, item: TargetObject, temporary: str) -> int:
+    def _open_temporary(self, item: TargetObject, part: _Part) -> None:
+        """Make the object's temporary file, or open it again; SinkError when it is not the same file any more.
+
+        A new file in place of one that vanished would have holes where blobs were stored before.
+        """
         folder, _, _ = item.name.rpartition("/")
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        if part.identity is None:
+            flags |= os.O_CREAT | os.O_EXCL
         try:
             with self._folders.opened(folder) as parent:
-                descriptor = os.open(temporary, flags, 0o666, dir_fd=parent)
+                descriptor = os.open(part.temporary, flags, 0o666, dir_fd=parent)
             try:
-                if item.size and os.fstat(descriptor).st_size != item.size:
+                state = os.fstat(descriptor)
+                identity = (state.st_dev, state.st_ino)
+                if part.identity not in {None, identity}:
+                    raise SinkError(f"{item.name} cannot be written: somebody has replaced its temporary file")
+                part.identity = identity
+                if item.size and state.st_size != item.size:
                     preallocate(descriptor, item.size)
             except BaseException:
                 os.close(descriptor)
                 raise
         except OSError as error:
             raise SinkError(f"{item.name} cannot be written: {error.strerror}") from error
-        return descriptor
+        part.descriptor = descriptor
 
     def _leave(self, part: _Part) -> None:
         """Note that a writer is through; close what was used longest ago when too many are open."""
@@ -232,26 +249,22 @@ class LocalSink:
 
     def finish(self, item: TargetObject) -> None:
         """Let a whole object appear under its name, once its bytes are safe on the disk."""
-        if item.name.endswith("/"):
-            error: Ds3Error | None = None
+        part = None
+        if not item.name.endswith("/"):
             try:
-                with self._folders.opened(item.name.removesuffix("/")):
-                    pass
+                if self._closed:
+                    raise SinkError(f"{item.name} cannot be written: the target is closed")
+                part = self._use(item)  # an empty object has no bytes that would have made its file
             except Ds3Error as failed:
-                error = failed
-            with self._changed:
-                self._settled.append((item, error))
-            return
-        try:
-            part = self._use(item)  # an empty object has no bytes that would have made its file
-        except Ds3Error as failed:
-            with self._changed:
-                self._settled.append((item, failed))
-            return
+                self.abandon(item)
+                with self._changed:
+                    self._settled.append((item, failed))
+                return
         with self._changed:
-            part.users -= 1
-            self._parts.pop(item.name, None)
-            self._open_parts.pop(item.name, None)
+            if part is not None:
+                part.users -= 1
+                self._parts.pop(item.name, None)
+                self._open_parts.pop(item.name, None)
             self._due.append((item, part))
             self._unsettled += 1
             if len(self._due) >= _GROUP_FILES:
@@ -262,11 +275,20 @@ class LocalSink:
     def _finish_groups(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or len(self._due) >= _GROUP_FILES, _GROUP_SECONDS)
+                self._changed.wait_for(
+                    lambda: self._closed or len(self._due) >= _GROUP_FILES or (self._hurried and bool(self._due)),
+                    _GROUP_SECONDS,
+                )
                 group, self._due = self._due, []
                 closed = self._closed
             if group:
-                outcome = self._publish(group)
+                try:
+                    outcome = self._publish(group)
+                except Exception as error:  # noqa: BLE001  # whoever waits for the group must hear of it
+                    outcome = [(item, _unwritable(item, error)) for item, _ in group]
+                    for _, part in group:
+                        if part is not None:
+                            _close_part(part)
                 with self._changed:
                     self._settled.extend(outcome)
                     self._unsettled -= len(group)
@@ -274,53 +296,67 @@ class LocalSink:
             elif closed:
                 return
 
-    def _publish(self, group: list[tuple[TargetObject, _Part]]) -> list[tuple[TargetObject, Ds3Error | None]]:
+    def _publish(self, group: list[tuple[TargetObject, _Part | None]]) -> list[tuple[TargetObject, Ds3Error | None]]:
         """Make the group's bytes safe, give the files their names, make the names safe."""
-        synced = sync_all([part.descriptor for _, part in group])
+        parts = [part for _, part in group if part is not None]
+        synced = dict(
+            zip((part.temporary for part in parts), sync_all([part.descriptor for part in parts]), strict=True)
+        )
         outcome: list[tuple[TargetObject, Ds3Error | None]] = []
         appeared: dict[str, list[TargetObject]] = {}
-        for (item, part), sync_error in zip(group, synced, strict=True):
-            folder, _, last = item.name.rpartition("/")
+        for item, part in group:
             try:
-                with self._folders.opened(folder) as parent:
-                    if sync_error is not None:
-                        _unlink(part.temporary, parent)
-                        raise sync_error
-                    self._appear(part.temporary, last, parent, item.name)
+                if part is None:
+                    folder = item.name.removesuffix("/")
+                    with self._folders.opened(folder):
+                        pass
+                else:
+                    folder = item.name.rpartition("/")[0]
+                    self._appear(item, part, synced[part.temporary])
             except Ds3Error as error:
                 outcome.append((item, error))
             except OSError as error:
-                outcome.append((item, SinkError(f"{item.name} cannot be written: {error.strerror}")))
+                outcome.append((item, _unwritable(item, error)))
             else:
                 appeared.setdefault(folder, []).append(item)
-            _close_part(part)
+            finally:
+                if part is not None:
+                    _close_part(part)
+        made = {folder: self._sync_folder(folder) for folder in self._folders.take_made()}
+        above = next((error for error in made.values() if error is not None), None)
         for folder, items in appeared.items():
-            failed: SinkError | None = None
-            try:
-                with self._folders.opened(folder) as parent:
-                    os.fsync(parent)
-            except (OSError, SinkError) as error:
-                failed = SinkError(f"the folder {folder} could not be made safe on the disk: {error}")
-            outcome.extend((item, failed) for item in items)
+            failed = made[folder] if folder in made else self._sync_folder(folder)
+            outcome.extend((item, failed or above) for item in items)
         return outcome
 
-    def _appear(self, temporary: str, last: str, parent: int, name: str) -> None:
-        """Give a temporary file its name, never over a file that has come there meanwhile."""
+    def _sync_folder(self, folder: str) -> SinkError | None:
         try:
-            os.link(temporary, last, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
-        except FileExistsError as error:
-            _unlink(temporary, parent)
-            raise SinkError(
-                f"{name} is there already",
-                hint="two keys can mean one file name here, or somebody wrote it meanwhile; it was left as it is",
-            ) from error
-        except OSError as error:
-            if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
-                _unlink(temporary, parent)
+            with self._folders.opened(folder) as descriptor:
+                sync_folder(descriptor)
+        except (OSError, SinkError) as error:
+            return SinkError(f"the folder {folder or self.root} could not be made safe on the disk: {error}")
+        return None
+
+    def _appear(self, item: TargetObject, part: _Part, sync_error: OSError | None) -> None:
+        """Give a temporary file its name, never over a file that has come there meanwhile."""
+        folder, _, last = item.name.rpartition("/")
+        with self._folders.opened(folder, make=False) as parent:
+            try:
+                if sync_error is not None:
+                    raise sync_error
+                state = os.stat(part.temporary, dir_fd=parent, follow_symlinks=False)
+                if (state.st_dev, state.st_ino) != part.identity:
+                    raise SinkError(f"{item.name} cannot be written: somebody has replaced its temporary file")
+                give_name(part.temporary, last, parent)
+            except FileExistsError as error:
+                _unlink(part.temporary, parent)
+                raise SinkError(
+                    f"{item.name} is there already",
+                    hint="two keys can mean one file name here, or somebody wrote it meanwhile; it was left as it is",
+                ) from error
+            except BaseException:
+                _unlink(part.temporary, parent)
                 raise
-            os.rename(temporary, last, src_dir_fd=parent, dst_dir_fd=parent)  # a file system without links
-            return
-        _unlink(temporary, parent)
 
     def abandon(self, item: TargetObject) -> None:
         """Drop what was stored of an object; what a writer still holds goes when the sink is closed."""
@@ -344,7 +380,10 @@ class LocalSink:
         """Return what has appeared or failed to since the last call; with `wait`, of all that `finish` was told."""
         with self._changed:
             if wait:
+                self._hurried = True
+                self._changed.notify_all()
                 self._changed.wait_for(lambda: not self._unsettled)
+                self._hurried = False
             settled, self._settled = self._settled, []
         return settled
 
@@ -360,6 +399,12 @@ class LocalSink:
             self._drop(name, part)
         self._parts.clear()
         self._folders.close()
+
+
+def _unwritable(item: TargetObject, error: Exception) -> SinkError:
+    failed = SinkError(f"{item.name} cannot be written: {getattr(error, 'strerror', None) or error}")
+    failed.__cause__ = error
+    return failed
 
 
 def _close_part(part: _Part) -> None:
