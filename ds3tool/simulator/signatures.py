@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import email.utils
+import functools
 import hmac
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -107,6 +108,7 @@ def check_clock(headers: dict[str, str], now: float) -> None:
         )
 
 
+@functools.lru_cache(maxsize=256)
 def _parse_date(text: str) -> float | None:
     try:
         parsed = email.utils.parsedate_tz(text)

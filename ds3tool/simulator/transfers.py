@@ -389,26 +389,32 @@ class Transfers:
         if row is None:
             raise bad_request(f"'{version.name}' has no blob that begins at {offset}.")
         blob, length, cached = row
-        if cached:
-            return self._open(version, blob, offset, None, None)
-        if cached_only:
+        if cached_only and not cached:
             raise Refusal(404, names.NOT_FOUND, f"NotFound[404]: '{version.name}' is not in the cache.")
-        job = self._naked_job(bucket, version, offset, length, user_id=user_id)
+        job = self._naked_job(version, offset)
+        if cached and job is None:
+            return self._open(version, blob, offset, None, None)
+        if job is None:
+            job = self._load_naked(bucket, version, offset, length, user_id=user_id)
         found = self._entry(job, bucket, version.name, self._objects.ids.of(version.n), offset)
         if found is None:
             raise later("The blob is being loaded; send the request again.")
         self._await_chunk(job, found[1])
         return self._open(version, blob, offset, job, found[1])
 
-    def _naked_job(self, bucket: Bucket, version: StoredObject, offset: int, length: int, *, user_id: str) -> Job:
-        """Return the job that loads a blob for requests without one; an earlier request may have made it."""
-        version_id = self._objects.ids.of(version.n)
-        name = f"GET of {version_id} at {offset}"
+    def _naked_name(self, version: StoredObject, offset: int) -> str:
+        return f"GET of {self._objects.ids.of(version.n)} at {offset}"
+
+    def _naked_job(self, version: StoredObject, offset: int) -> Job | None:
+        """Return the job that an earlier request without one made to load a blob, if it is still to be read."""
         for job in self._jobs.readers.values():
-            if job.naked and job.name == name:
+            if job.naked and job.name == self._naked_name(version, offset):
                 return job
-        options = JobOptions(name, user_id, processing_order="NONE", naked=True)
-        wanted = [WantedObject(version.name, offset, length, version_id)]
+        return None
+
+    def _load_naked(self, bucket: Bucket, version: StoredObject, offset: int, length: int, *, user_id: str) -> Job:
+        options = JobOptions(self._naked_name(version, offset), user_id, processing_order="NONE", naked=True)
+        wanted = [WantedObject(version.name, offset, length, self._objects.ids.of(version.n))]
         return self._planner.create_read(bucket, wanted, options, JobType.GET)
 
     def _open(self, version: StoredObject, blob: int, offset: int, job: Job | None, chunk: Chunk | None) -> Download:
