@@ -25,8 +25,8 @@ _KINDS = {
 class LocalSource:
     """A file, or everything below a folder; keys are `prefix` and the path below the folder.
 
-    For a single file `prefix` is its whole key. Empty folders become folder objects; links, FIFOs, sockets and
-    devices are skipped and named in `skipped`; what cannot be listed or named stands in `failures`.
+    For a single file `prefix` is its whole key. Folders that hold nothing to put become folder objects; links,
+    FIFOs, sockets and devices are skipped and named in `skipped`; what cannot be listed or named is in `failures`.
     Raises PathNotFoundError when the path is not there.
     """
 
@@ -52,7 +52,11 @@ class LocalSource:
         self.failures.clear()
         self.skipped.clear()
         if not self.is_folder:
-            state = os.stat(self._root)
+            try:
+                state = os.stat(self._root)
+            except OSError as error:
+                self._fail(b"", f"cannot be examined: {error.strerror}")
+                return
             yield SourceObject(self._prefix, state.st_size, state.st_mtime_ns, b"")
             return
         yield from self._walk(b"")
@@ -67,14 +71,14 @@ class LocalSource:
             except OSError as error:
                 self._fail(folder, f"cannot be listed: {error.strerror}")
                 continue
-            if not entries:
-                yield from self._folder_object(folder)
             folders = []
+            empty = True
             for entry in entries:
                 name = os.path.join(folder, entry.name)
                 try:
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(name)
+                        empty = False
                         continue
                     state = entry.stat(follow_symlinks=False)
                 except OSError as error:
@@ -84,14 +88,17 @@ class LocalSource:
                     kind = _KINDS.get(stat.S_IFMT(state.st_mode), "no regular file")
                     self.skipped.append(f"{self._shown(name)} is {kind}")
                     continue
+                empty = False
                 key = self._key(name)
                 if key is not None:
                     yield SourceObject(key, state.st_size, state.st_mtime_ns, name)
+            if empty:
+                yield from self._folder_object(folder)
             pending.extend(reversed(folders))
 
     def _folder_object(self, folder: bytes) -> Iterator[SourceObject]:
         key = self._key(folder + b"/") if folder else self._prefix
-        if key:
+        if key is not None and key.endswith("/"):
             yield SourceObject(key, 0, 0, folder + b"/")
 
     def _key(self, name: bytes) -> str | None:
