@@ -91,9 +91,9 @@ def _shake_hands(sock: ssl.SSLSocket, host: str) -> None:
 
 
 def _verification_hint(error: ssl.SSLCertVerificationError) -> str:
-    # Numbers of OpenSSL's X509_V_ERR_*: 10 expired, 18 and 19 self-signed, 62 host name.
+    # Numbers of OpenSSL's X509_V_ERR_*: 10 expired, 18 and 19 self-signed, 62 host name, 64 address.
     if error.verify_code == 10:
         return "it has expired: renew it on the appliance"
-    if error.verify_code == 62:
-        return "use the host name that stands in the certificate"
+    if error.verify_code in {62, 64}:
+        return "use the host name that stands in the certificate as the endpoint"
     return "appliances come with a self-signed one: give it with --ca-bundle FILE, or trust blindly: --no-verify-ssl"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+import trustme
 
 from ds3tool.clock import Clock, ManualClock
 from ds3tool.transport.pool import Transport
@@ -26,7 +27,7 @@ class Serve(Protocol):
     """Starts scripted servers."""
 
     def __call__(
-        self, script: Script, *, context: ssl.SSLContext | None = None, receive_buffer: int = 0
+        self, script: Script, *, context: ssl.SSLContext | None = None, receive_buffer: int = 0, port: int = 0
     ) -> ScriptedServer: ...
 
 
@@ -63,9 +64,9 @@ def serve(nothing_left: None) -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(
-            script: Script, *, context: ssl.SSLContext | None = None, receive_buffer: int = 0
+            script: Script, *, context: ssl.SSLContext | None = None, receive_buffer: int = 0, port: int = 0
         ) -> ScriptedServer:
-            server = ScriptedServer(script, context=context, receive_buffer=receive_buffer)
+            server = ScriptedServer(script, context=context, receive_buffer=receive_buffer, port=port)
             stack.callback(server.close)
             return server
 
@@ -114,3 +115,25 @@ def open_file(nothing_left: None, tmp_path: Path) -> Iterator[Callable[..., int]
             return descriptor
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """Return a certificate authority that nobody knows."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def server_context(authority: trustme.CA) -> ssl.SSLContext:
+    """Return what a server on 127.0.0.1 proves itself with."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture(scope="session")
+def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the path of the authority's certificate."""
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)

@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -136,7 +137,9 @@ Script = Callable[[Peer], None]
 class ScriptedServer:
     """Listens on a free port of this machine and runs `script` for each connection."""
 
-    def __init__(self, script: Script, *, context: ssl.SSLContext | None = None, receive_buffer: int = 0) -> None:
+    def __init__(
+        self, script: Script, *, context: ssl.SSLContext | None = None, receive_buffer: int = 0, port: int = 0
+    ) -> None:
         self._script = script
         self._context = context
         self._lock = threading.Lock()
@@ -151,7 +154,8 @@ class ScriptedServer:
         self._listener = socket.socket()
         if receive_buffer:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self._listener.bind(("127.0.0.1", 0))
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(("127.0.0.1", port))
         self._listener.listen(128)
         self.port: int = self._listener.getsockname()[1]
         self._start(self._accept)
@@ -168,9 +172,12 @@ class ScriptedServer:
             self._changed.notify_all()
 
     def wait_for(self, happened: Callable[[], bool]) -> None:
-        """Wait until something is true of what was recorded."""
+        """Wait until something is true: of what was recorded, or of what a script has noted for itself."""
+        deadline = time.monotonic() + WAIT_SECONDS
         with self._changed:
-            assert self._changed.wait_for(happened, WAIT_SECONDS), "the server waited in vain"
+            while not happened():
+                assert time.monotonic() < deadline, "waited in vain"
+                self._changed.wait(0.01)
 
     def _start(self, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name="scripted-server", daemon=True)
