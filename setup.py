@@ -27,7 +27,7 @@ setup(
         "rich>=13.7",
         "tenacity>=9.0",
         "tomlkit>=0.13",
-        "typer>=0.15",
+        "typer>=0.26",
     ],
     extras_require={
         "dev": [

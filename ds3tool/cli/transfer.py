@@ -17,8 +17,8 @@ from ds3tool.cli import messages
 from ds3tool.cli.failures import SomeFailedError
 from ds3tool.cli.job_wait import wait_for_job
 from ds3tool.cli.output import Field, OutputFormat
-from ds3tool.cli.progress import shown
-from ds3tool.cli.settings import ProgressMode, Settings
+from ds3tool.cli.progress import chosen_mode, shown
+from ds3tool.cli.settings import Settings
 from ds3tool.client import Ds3Client
 from ds3tool.errors import Ds3Error, UsageError
 from ds3tool.jobs.engine import EngineSettings
@@ -122,9 +122,7 @@ def carry_out(run: Run, settings: Settings, *, label: str) -> RunResult:
         run.on_object = lambda key, size, error: results.event(
             ObjectLine(key, size, None if error is None else error.message), OBJECT_FIELDS
         )
-    mode = settings.progress
-    if settings.quiet and mode is ProgressMode.AUTO:
-        mode = ProgressMode.NONE
+    mode = chosen_mode(settings, sys.stderr, sys.stdout)
     with _terminable(), shown(run.progress, mode=mode, label=label, stream=sys.stderr):
         return run.run()
 
