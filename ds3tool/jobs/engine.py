@@ -43,6 +43,8 @@ DEFAULT_TRANSFERS = 4
 DEFAULT_LANES = 16
 _SMALL_BATCH = 64
 _TICK_SECONDS = 0.1
+# What a blob's exchange raises when its retries are spent, or when it is stopped.
+_SPENT = (TransportError, BusyError, RetryLaterError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,11 @@ class Engine:
             raise self._crash
         if self._lost is not None:
             raise self._lost
+
+    @property
+    def _ending(self) -> bool:
+        """Whether nothing new is to be begun."""
+        return self._over or self._crash is not None or self._lost is not None
 
     def _something_due(self) -> bool:
         """Whether `run` has something to do before its next tick; asked under the lock."""
@@ -377,8 +384,8 @@ class Engine:
         try:
             while True:
                 with self._work:
-                    while (number := None if self._over else self.state.take_large()) is None:
-                        if self._over:
+                    while (number := None if self._ending else self.state.take_large()) is None:
+                        if self._ending:
                             return
                         self._work.wait()
                 self._move(number, counter)
@@ -390,7 +397,7 @@ class Engine:
         before = self._progress_beside(counter)
         try:
             checksum = self._mover.move(number, counter)
-        except (TransportError, BusyError, RetryLaterError) as error:
+        except _SPENT as error:
             # Retries are spent. When nothing else has moved either, the others need not spend theirs one by one.
             self._blob_failed(number, error, fatal=self._progress_beside(counter) == before)
         except Ds3Error as error:
@@ -409,9 +416,9 @@ class Engine:
             work = _SmallBlobs(self)
             while True:
                 with self._small_work:
-                    while not self._over and not work.refill(self.state):
+                    while not self._ending and not work.refill(self.state):
                         self._small_work.wait()
-                    if self._over:
+                    if self._ending:
                         break
                 try:
                     burst.run(work)
@@ -443,6 +450,8 @@ class Engine:
             self._mover.object_failed(self.state.object_of[number])
 
     def _blob_failed(self, number: int, error: Ds3Error, *, fatal: bool = False) -> None:
+        if self._over and isinstance(error, _SPENT):
+            return  # it was stopped, which is no failure of its object
         damaged = self._damaged.pop(number, None)
         if damaged is not None and not isinstance(error, ChecksumError):
             error = damaged  # what the second try met is a consequence, or less grave
@@ -507,7 +516,7 @@ class _SmallBlobs:
         while True:
             if not self._taken:
                 with engine._lock:
-                    if engine._over or not self.refill(engine.state):
+                    if engine._ending or not self.refill(engine.state):
                         return None
             number = self._taken.pop()
             try:
