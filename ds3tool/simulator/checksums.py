@@ -105,12 +105,9 @@ def from_headers(headers: Mapping[str, str]) -> tuple[ChecksumType, bytes] | Non
     return kind, digest
 
 
-def checksum_text(headers: Mapping[str, str]) -> str | None:
-    """Return the raw text of the first checksum header among `headers` (names in lower case), for the signature."""
-    for name in _BY_HEADER:
-        if name in headers:
-            return headers[name]
-    return None
+def checksum_texts(headers: Mapping[str, str]) -> list[str]:
+    """Return the raw text of every checksum header among `headers` (names in lower case), for the signature."""
+    return [headers[name] for name in _BY_HEADER if name in headers]
 
 
 def etag(digests: list[bytes]) -> str:

@@ -163,6 +163,11 @@ class JobBook:
             raise not_found("Job", identifier)
         return job
 
+    def await_settled(self) -> None:
+        """Wait a little for every reply whose last byte is on its way, before jobs are listed."""
+        for job in [job for job in self.readers.values() if job.settling]:
+            self._await_settled(job)
+
     def _await_settled(self, job: Job) -> None:
         deadline = self._clock.monotonic() + _SETTLE_SECONDS
         while job.settling and (left := deadline - self._clock.monotonic()) > 0:

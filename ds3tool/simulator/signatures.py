@@ -122,9 +122,8 @@ def _parse_date(text: str) -> float | None:
 def strings_to_sign(request: SignedRequest) -> Iterator[str]:
     """Yield every string that a client may have signed for `request`; the usual ones come first, none comes twice."""
     headers = request.headers
-    digest = checksums.checksum_text(headers)
     kinds = _unique([headers.get("content-type", ""), ""])
-    digests = _unique([digest or "", "", headers.get("range", "")])
+    digests = _unique([*checksums.checksum_texts(headers), "", headers.get("range", "")])
     dates = [headers.get("date", "")]
     if "x-amz-date" in headers:
         dates = _unique(["", headers.get("date", ""), headers["x-amz-date"]])

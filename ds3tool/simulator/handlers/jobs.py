@@ -331,6 +331,7 @@ def get_jobs(call: Call) -> Reply:
     machine = call.machine
     bucket = machine.buckets.find(call.needed("bucket_id")).n if call.has("bucket_id") else None
     with machine.store.lock:
+        machine.jobs.await_settled()
         found = [job for job in machine.jobs.active.values() if bucket is None or job.bucket == bucket]
         return xml_reply(job_list(machine, found))
 
@@ -338,6 +339,7 @@ def get_jobs(call: Call) -> Reply:
 def _list(call: Call, status: str, tag: str) -> Reply:
     machine = call.machine
     with machine.store.lock:
+        machine.jobs.await_settled()
         found = [
             job
             for job in machine.jobs.select("status = ? ORDER BY created DESC, n DESC", (status,))
