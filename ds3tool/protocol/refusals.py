@@ -56,13 +56,13 @@ def error(request: Request, response: Response, *, now: float | None = None) -> 
     status = response.status
     code = document.code or _status_word(status)
     message = _PREFIX.sub("", document.message or "", count=1)[:_MAX_MESSAGE_CHARACTERS]
-    doing = f"{request.method} {request.target[:_MAX_TARGET_CHARACTERS]}"
+    doing = f"{request.method} {_told(request)}"
     bar_codes = _bar_codes(request, status, message)
     if bar_codes:
         return MediaOfflineError(
-            f"{doing}: tapes must be online first: {', '.join(bar_codes)}",
+            f"tapes must be loaded first: {', '.join(bar_codes)}",
             bar_codes=bar_codes,
-            hint="load these tapes into the library and bring them online, then try again",
+            hint="put them into the library, then: ds3tool tape online BAR_CODE, and run the command again",
         )
     kind = _CLASSES.get(status, ApplianceError)
     if response.headers.get(names.MANAGEMENT_PATH) is not None:
@@ -78,6 +78,12 @@ def error(request: Request, response: Response, *, now: float | None = None) -> 
         retry_after_seconds=retry_after_seconds(response.headers, now=now),
         hint=_hint(response, code, message, now),
     )
+
+
+def _told(request: Request) -> str:
+    """Return what a request was about, for people: the path, and of the query only the operation."""
+    operation = dict(request.query).get("operation")
+    return request.path[:_MAX_TARGET_CHARACTERS] + (f"?operation={operation}" if operation else "")
 
 
 def parse_error_document(body: Iterable[bytes]) -> ErrorDocument:

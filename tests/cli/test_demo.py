@@ -18,5 +18,5 @@ def test_the_demo_archives_ejects_restores_and_verifies(tmp_path: Path) -> None:
     assert story["bytes"] > 200_000_000
     assert story["blobs_in_largest"] > 10
     assert story["tapes"] >= 3
-    assert f"tapes must be online first: {story['missing_tape']}" in result.stderr
+    assert f"tapes must be loaded first: {story['missing_tape']}" in result.stderr
     assert "waiting for" in result.stderr
