@@ -311,7 +311,7 @@ class Burst:
     def stop(self) -> None:
         """End a run at once, from any thread; what was on its way is told as failed. Harmless after `close`."""
         self._stopped = True
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # it may be closed by now
             os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:

@@ -28,7 +28,9 @@ def status(response: Response) -> int:
     return response.status
 
 
-def into_file(descriptor: int, offset: int = 0, moved: Callable[[int], None] | None = None) -> Callable[[Response], int]:
+def into_file(
+    descriptor: int, offset: int = 0, moved: Callable[[int], None] | None = None
+) -> Callable[[Response], int]:
     """Return a parser that moves the body into a file, and returns its length."""
 
     def parse(response: Response) -> int:

@@ -153,7 +153,7 @@ def test_a_body_begun_cannot_be_moved_into_a_file(
 def test_a_body_cannot_be_read_after_its_exchange(
     serve: Serve,
     connect: Connect,
-    begun: bool,  # noqa: FBT001
+    begun: bool,
 ) -> None:
     """A body that a parser lets escape raises, rather than read what belongs to the next exchange."""
     server = serve(replies(reply(200, pattern(5_000_000)), reply(200, pattern(1000))))
@@ -268,9 +268,7 @@ def test_awkward_servers_do_not_mix_up_answers(serve: Serve, connect: Connect) -
         assert sum(pool.map(work, range(8))) == 0
 
 
-def test_close_gives_every_descriptor_back(
-    serve: Serve, connect: Connect, open_file: Callable[..., int]
-) -> None:
+def test_close_gives_every_descriptor_back(serve: Serve, connect: Connect, open_file: Callable[..., int]) -> None:
     """After `close`, sockets and splice pipes are gone, and asking again fails at once."""
     descriptors = [open_file(name=str(number)) for number in range(4)]
     before = open_descriptors()

@@ -44,7 +44,9 @@ def test_307_sends_the_same_again_signed_anew(
     """A 307 repeats the whole body to the same place with a new date and signature; its Location is not followed."""
     elsewhere = serve(replies(reply(200, b"wrong place")))
     away = (*after(5), ("Location", f"{elsewhere.url}/other"))
-    server = serve(replies(refusal(307, "Temporary", headers=away), refusal(307, "Temporary", headers=away), reply(200)))
+    server = serve(
+        replies(refusal(307, "Temporary", headers=away), refusal(307, "Temporary", headers=away), reply(200))
+    )
     data = pattern(300_000)
     request = Request("PUT", "/b/k", query=(("job", "j"), ("offset", "0")), headers=(("x-amz-meta-a", "b"),))
     assert connect(server).exchange(request, status, body=FileRangeBody(open_file(data), 7, 290_000, "f")) == 200
@@ -69,7 +71,9 @@ def test_307_without_a_wish_is_asked_again_ever_later(serve: Serve, connect: Con
 
 def test_503_waits_exactly_as_long_as_the_appliance_says(serve: Serve, connect: Connect, clock: ManualClock) -> None:
     """Retry-After is kept to the second, neither shortened nor stretched."""
-    server = serve(replies(refusal(503, "SlowDown", headers=after(7)), refusal(503, "X", headers=after(60)), reply(200)))
+    server = serve(
+        replies(refusal(503, "SlowDown", headers=after(7)), refusal(503, "X", headers=after(60)), reply(200))
+    )
     connect(server).exchange(GET, status)
     assert clock.waits == [7.0, 60.0]
 
@@ -82,9 +86,7 @@ def test_503_without_a_wish_backs_off(serve: Serve, connect: Connect, clock: Man
     assert all(bound / 2 <= wait <= bound for wait, bound in zip(clock.waits, bounds, strict=True))
 
 
-def test_waits_that_the_appliance_asked_for_are_not_charged(
-    serve: Serve, connect: Connect, clock: ManualClock
-) -> None:
+def test_waits_that_the_appliance_asked_for_are_not_charged(serve: Serve, connect: Connect, clock: ManualClock) -> None:
     """Hours of Retry-After do not use up a budget of ten seconds."""
     server = serve(replies(*[refusal(503, "SlowDown", headers=after(3600))] * 5, reply(200)))
     connect(server, max_retry_seconds=10.0).exchange(GET, status)

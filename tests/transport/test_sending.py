@@ -58,7 +58,7 @@ def test_a_file_range_arrives_as_it_is(
     open_file: Callable[..., int],
     offset: int,
     length: int,
-    limited: bool,  # noqa: FBT001
+    limited: bool,
 ) -> None:
     """Exactly the range's bytes arrive, with their length ahead, and each is counted once."""
     server = serve(replies(reply(200)))
@@ -132,9 +132,7 @@ def test_a_source_that_fails_in_its_own_words_is_a_source_error(
 
 
 @pytest.mark.parametrize("blocks", [[b"abc"], [b"abc", b"d"], []], ids=["one", "two", "none"])
-def test_a_document_shorter_than_it_said_is_a_source_error(
-    serve: Serve, connect: Connect, blocks: list[bytes]
-) -> None:
+def test_a_document_shorter_than_it_said_is_a_source_error(serve: Serve, connect: Connect, blocks: list[bytes]) -> None:
     """A body that gives fewer bytes than announced fails at once instead of waiting for an answer."""
     server = serve(replies(reply(200)))
     with pytest.raises(SourceError, match="fewer than the 5"):
@@ -221,9 +219,7 @@ def test_other_interim_replies_do_not_start_the_body(
         connect(serve(script), continue_wait_seconds=20).exchange(PUT, status, body=body)
 
 
-def test_a_417_lets_the_body_be_sent_unasked(
-    serve: Serve, connect: Connect, open_file: Callable[..., int]
-) -> None:
+def test_a_417_lets_the_body_be_sent_unasked(serve: Serve, connect: Connect, open_file: Callable[..., int]) -> None:
     """A proxy that does not know `Expect` refuses it with 417; the same put without it succeeds."""
 
     def unwilling(peer: Peer) -> None:
@@ -259,7 +255,7 @@ def test_a_refusal_in_the_middle_of_a_body_is_reported_as_that_refusal(
     connect: Connect,
     open_file: Callable[..., int],
     ending: str,
-    asked: bool,  # noqa: FBT001
+    asked: bool,
 ) -> None:
     """A 400 that comes while the body is sent is the failure, not the broken pipe behind it, and sending stops."""
     swallowed: list[int] = []
@@ -338,7 +334,7 @@ def test_a_connection_that_breaks_under_a_body_without_an_answer_is_a_transport_
     serve: Serve,
     connect: Connect,
     open_file: Callable[..., int],
-    reset: bool,  # noqa: FBT001
+    reset: bool,
 ) -> None:
     """Without any reply, a broken connection stays a broken connection."""
 

@@ -52,12 +52,12 @@ def test_a_server_that_stops_answering_is_named(
     server_context: ssl.SSLContext,
     ca_file: str,
     data: bytes,
-    secure: bool,  # noqa: FBT001
+    secure: bool,
 ) -> None:
     """Whether in the head or in the body, a stalled answer ends in an error that names the server and the time."""
     server = serve(stall(data), context=server_context if secure else None)
     transport = connect(server, io_timeout_seconds=0.2, ca_bundle=ca_file)
-    with pytest.raises(TransportError, match="stopped answering: no byte for 0.2 s") as raised:
+    with pytest.raises(TransportError, match=r"stopped answering: no byte for 0\.2 s") as raised:
         transport.exchange(GET_ONCE, content)
     assert f"127.0.0.1:{server.port}" in raised.value.message
 
@@ -69,7 +69,7 @@ def test_a_stalled_body_on_its_way_into_a_file_is_named(
     server_context: ssl.SSLContext,
     ca_file: str,
     open_file: Callable[..., int],
-    secure: bool,  # noqa: FBT001
+    secure: bool,
 ) -> None:
     """Also where the kernel moves the bytes, a stall ends."""
     server = serve(stall(reply(200, pattern(500_000), length=1_000_000)), context=server_context if secure else None)
@@ -85,8 +85,8 @@ def test_a_server_that_stops_taking_the_body_is_named(
     server_context: ssl.SSLContext,
     ca_file: str,
     open_file: Callable[..., int],
-    secure: bool,  # noqa: FBT001
-    expect: bool,  # noqa: FBT001
+    secure: bool,
+    expect: bool,
 ) -> None:
     """A server that does not read ends the put with an error that says so."""
     server = serve(
@@ -94,10 +94,8 @@ def test_a_server_that_stops_taking_the_body_is_named(
     )
     descriptor = open_file()
     os.truncate(descriptor, 64 * 1024 * 1024)
-    transport = connect(
-        server, io_timeout_seconds=0.2, continue_wait_seconds=20 if expect else 0.01, ca_bundle=ca_file
-    )
-    with pytest.raises(TransportError, match="stopped taking the (body|request): no byte for 0.2 s"):
+    transport = connect(server, io_timeout_seconds=0.2, continue_wait_seconds=20 if expect else 0.01, ca_bundle=ca_file)
+    with pytest.raises(TransportError, match=r"stopped taking the (body|request): no byte for 0\.2 s"):
         transport.exchange(PUT_ONCE, status, body=FileRangeBody(descriptor, 0, 64 * 1024 * 1024, "file"))
 
 

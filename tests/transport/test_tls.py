@@ -81,9 +81,7 @@ def test_a_port_without_tls_is_named(serve: Serve, connect: Connect, clock: Manu
     assert clock.waits == []
 
 
-def test_a_handshake_that_is_cut_off_may_be_tried_again(
-    serve: Serve, connect: Connect, clock: ManualClock
-) -> None:
+def test_a_handshake_that_is_cut_off_may_be_tried_again(serve: Serve, connect: Connect, clock: ManualClock) -> None:
     """A server that closes in the handshake (it restarts) is no refusal: it is asked again, within the budget."""
 
     def script(peer: Peer) -> None:
