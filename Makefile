@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types dist clean
+.PHONY: help demo test test-more lint types dist clean
 
 help:
-	@echo "make demo   archive, persist, eject, restore and verify on the embedded appliance"
-	@echo "make test   tests, types, lint, import arrows, README"
-	@echo "make dist   sdist and wheel"
-	@echo "make clean  remove what the others made"
+	@echo "make demo        archive, persist, eject, restore and verify on the embedded appliance"
+	@echo "make test        tests, types, lint, import arrows, README"
+	@echo "make test-more   what needs minutes, or tens of gigabytes of disk"
+	@echo "make dist        sdist and wheel"
+	@echo "make clean       remove what the others made"
 
 $(VENV)/demo.stamp: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +28,9 @@ demo: $(VENV)/demo.stamp
 
 test: $(VENV)/test.stamp lint types
 	$(BIN)/python -m pytest -n 2 -q
+
+test-more: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -q -m more
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check
