@@ -169,6 +169,8 @@ def _lines(values: dict[str, str]) -> str:
 
 def _resources(path: str, query: str) -> Iterator[str]:
     yield from _with_sub_resources(path, query)
+    if path.count("/") == 1 and len(path) > 1:
+        yield from _with_sub_resources(path + "/", query)  # what boto3 signs for a bucket, whatever it sends
     upper = _ESCAPE.sub(lambda match: match[0].upper(), path)
     if upper != path:
         yield from _with_sub_resources(upper, query)
