@@ -83,7 +83,7 @@ class PutRun(Run):
     # -- planning ----------------------------------------------------------------------------------------------
 
     def _plans(self, policy: DataPolicy) -> Iterator[PlannedJob]:
-        for plan in plan_put(self._source.objects(), self._bucket):
+        for plan in plan_put(self._source.objects(), self._bucket, most=self.settings.objects_per_job):
             kept = self._without_existing(plan, policy)
             if len(kept):
                 yield kept

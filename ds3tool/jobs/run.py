@@ -31,6 +31,7 @@ from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.progress import Phase, ProgressSnapshot
 from ds3tool.jobs.recorder import NoRecorder, Recorder
 from ds3tool.protocol.model import Job, JobDetails, JobStatus, Priority
+from ds3tool.protocol.names import MAX_OBJECTS_PER_JOB
 from ds3tool.transport.pool import Transport
 
 _log = logging.getLogger(__name__)
@@ -41,11 +42,16 @@ UNREACHABLE = (TransportError, BusyError, RetryLaterError)
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """How a put or a get goes about it. `blob_size` caps the blobs of a put, None leaves it to the data policy."""
+    """How a put or a get goes about it.
+
+    `blob_size` caps the blobs of a put in bytes, None leaves it to the data policy. `objects_per_job`: a run of more
+    is several jobs, one after the other.
+    """
 
     engine: EngineSettings = field(default_factory=EngineSettings)
     priority: Priority | None = None
     blob_size: int | None = None
+    objects_per_job: int = MAX_OBJECTS_PER_JOB
 
 
 @dataclass(slots=True)
