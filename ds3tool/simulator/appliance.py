@@ -123,6 +123,8 @@ class Appliance:
 
     def close(self) -> None:
         """Stop serving, finish what a drive is at, close the state; a temporary directory goes with it."""
+        if self._machine is not None:
+            self._machine.release_waiters()
         if self._server is not None:
             self._server.close()
             self._server = None

@@ -12,7 +12,7 @@ from ds3tool.protocol.model import JobType
 from ds3tool.simulator import xmlout
 from ds3tool.simulator.beans import Fields
 from ds3tool.simulator.buckets import Bucket
-from ds3tool.simulator.jobs import Chunk, Job
+from ds3tool.simulator.job import Chunk, Job
 from ds3tool.simulator.library import Tape
 from ds3tool.simulator.machine import Machine
 from ds3tool.simulator.messages import XML_TYPE, FileSlices, Pairs, Reply, xml_reply

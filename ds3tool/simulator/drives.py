@@ -6,27 +6,26 @@ the lock held again. A tape is held by one drive at a time.
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ds3tool.protocol.model import ChecksumType, JobType
-from ds3tool.simulator import checksums
 from ds3tool.simulator.beans import Beans
 from ds3tool.simulator.buckets import Buckets
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock
-from ds3tool.simulator.jobs import Chunk, Job, JobBook
+from ds3tool.simulator.job import Chunk, Job
+from ds3tool.simulator.jobs import JobBook
 from ds3tool.simulator.library import Library, Tape
+from ds3tool.simulator.media import BadCopyError, BlobOnTape, ClosingError, copy_out, load, opened
 from ds3tool.simulator.store import Store
 
 _log = logging.getLogger(__name__)
 
-_PIECE = 1 << 20
 # A drive writes down what it did after so many blobs or bytes.
 _BATCH_BLOBS = 200
 _BATCH_BYTES = 256 << 20
@@ -34,23 +33,6 @@ _BATCH_BYTES = 256 << 20
 _TASK_CHUNKS = 500
 _TASK_BYTES = 1 << 30
 _IDLE_CHECK_SECONDS = 60.0
-
-
-class _ClosingError(Exception):
-    """The appliance is closing; what a drive was at is given up and done again after the next start."""
-
-
-class _BadCopyError(Exception):
-    """A blob's bytes on a tape are wrong or not there."""
-
-
-@dataclass(frozen=True, slots=True)
-class _BlobOnTape:
-    blob: int
-    length: int
-    kind: ChecksumType
-    checksum: bytes
-    position: int
 
 
 @dataclass(slots=True)
@@ -66,7 +48,7 @@ class _ReadTask:
     chunk: Chunk
     tape: Tape
     verify: bool
-    blobs: list[_BlobOnTape]
+    blobs: list[BlobOnTape]
 
 
 @dataclass(slots=True)
@@ -130,23 +112,30 @@ class Drives:
 
     def _run(self, place: int) -> None:
         while True:
-            with self._changed:
-                task = self._await_task()
-                if task is None:
-                    return
-                self.loaded[place] = task.tape
             try:
-                self._perform(task)
-            except _ClosingError:
+                if not self._work(place):
+                    return
+            except ClosingError:
                 return
-            except OSError:
-                _log.exception("drive %d failed on tape %s", place, task.tape.bar_code)
+            except Exception:  # noqa: BLE001 - a drive that stops for good would let every job wait for ever
+                _log.exception("drive %d failed, and goes on", place)
                 with self._changed:
                     self._clock.wait(self._changed, 1.0)  # a full disk does not get better by trying at once
-            finally:
-                with self._changed:
-                    self.loaded.pop(place, None)
-                    self._library.release(task.tape)
+
+    def _work(self, place: int) -> bool:
+        """Do the next task; False when the appliance closes."""
+        with self._changed:
+            task = self._await_task()
+            if task is None:
+                return False
+            self.loaded[place] = task.tape
+        try:
+            self._perform(task)
+        finally:
+            with self._changed:
+                self.loaded.pop(place, None)
+                self._library.release(task.tape)
+        return True
 
     def _perform(self, task: _StoreTask | _ReadTask) -> None:
         if isinstance(task, _StoreTask):
@@ -163,6 +152,9 @@ class Drives:
             finally:
                 with self._changed:
                     self._reading.difference_update(each.blob for each in task.blobs)
+
+    def _stopped(self) -> bool:
+        return self._closing
 
     # What next.
 
@@ -261,7 +253,7 @@ class Drives:
             (chunk.n,),
         ).fetchall()
         chosen: Tape | None = None
-        blobs: list[_BlobOnTape] = []
+        blobs: list[BlobOnTape] = []
         taken: set[int] = set()
         for blob, length, kind, checksum, number, position, persisted in rows:
             if number is None:
@@ -274,7 +266,7 @@ class Drives:
                 continue
             chosen = tape
             taken.add(blob)
-            blobs.append(_BlobOnTape(blob, length, ChecksumType(kind), checksum, position))
+            blobs.append(BlobOnTape(blob, length, ChecksumType(kind), checksum, position))
         if chosen is None:
             return None
         self._library.in_use.add(chosen.n)
@@ -304,7 +296,7 @@ class Drives:
         done: list[tuple[Job, Chunk]] = []
         copies: list[tuple[int, int]] = []
         size = 0
-        with _opened(self._library.path(task.tape), os.O_WRONLY | os.O_CREAT) as target:
+        with opened(self._library.path(task.tape), os.O_WRONLY | os.O_CREAT) as target:
             for job, chunk in list(task.chunks):
                 lost = False
                 for blob, length in self._unstored(chunk, task.domain):
@@ -312,7 +304,7 @@ class Drives:
                         self._commit_store(task, copies, done, written, full=True)
                         return
                     try:
-                        self._copy_out(blob, length, target, written)
+                        copy_out(self._cache.path(blob), length, target, written, self._stopped)
                     except FileNotFoundError:
                         lost |= self._is_lost(job, blob)
                         continue
@@ -336,10 +328,6 @@ class Drives:
                 (chunk.n, domain),
             ).fetchall()
 
-    def _copy_out(self, blob: int, length: int, target: int, position: int) -> None:
-        with _opened(self._cache.path(blob), os.O_RDONLY) as source:
-            self._copy(source, target, length, position)
-
     def _is_lost(self, job: Job, blob: int) -> bool:
         """Tell whether a blob that has no file was not simply deleted; then its job says so."""
         with self._store.writing() as db:
@@ -349,16 +337,6 @@ class Drives:
             _log.error("job %s: %s", job.id, job.error)
             db.execute("UPDATE jobs SET error = ? WHERE n = ?", (job.error, job.n))
         return True
-
-    def _copy(self, source: int, target: int, length: int, position: int) -> None:
-        done = 0
-        while done < length:
-            if self._closing:
-                raise _ClosingError
-            moved = os.copy_file_range(source, target, min(length - done, 64 * _PIECE), done, position + done)
-            if not moved:
-                raise OSError(f"a cached blob has {done} bytes instead of {length}")
-            done += moved
 
     def _commit_store(
         self,
@@ -424,8 +402,9 @@ class Drives:
                 if self._closing or not task.job.active:
                     break
                 try:
-                    path = self._load(source, each, keep=not task.verify)
-                except _BadCopyError as error:
+                    path = None if task.verify else self._cache.new_path(each.blob)
+                    load(source, each, path, self._stopped)
+                except BadCopyError as error:
                     bad.append((each.blob, str(error)))
                 else:
                     good.append((each.blob, each.length, path))
@@ -436,37 +415,6 @@ class Drives:
         finally:
             os.close(source)
             self._commit_read(task, good, bad)
-
-    def _load(self, source: int, each: _BlobOnTape, *, keep: bool) -> str | None:
-        digester = checksums.digester(each.kind)
-        path = self._cache.new_path(each.blob) if keep else None
-        with contextlib.ExitStack() as stack:
-            target = None
-            if path is not None:
-                target = stack.enter_context(_opened(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
-            try:
-                for piece in self._pieces(source, each.length, each.position):
-                    digester.update(piece)
-                    if target is not None:
-                        os.write(target, piece)
-                if digester.digest() != each.checksum:
-                    raise _BadCopyError("the checksum of its bytes is wrong")
-            except BaseException:
-                if path is not None:
-                    os.unlink(path)
-                raise
-        return path
-
-    def _pieces(self, source: int, length: int, position: int) -> Iterator[bytes]:
-        end = position + length
-        while position < end:
-            if self._closing:
-                raise _ClosingError
-            piece = os.pread(source, min(_PIECE, end - position), position)
-            if not piece:
-                raise _BadCopyError("the tape ends before its bytes")
-            yield piece
-            position += len(piece)
 
     def _commit_read(
         self, task: _ReadTask, good: list[tuple[int, int, str | None]], bad: list[tuple[int, str]]
@@ -519,12 +467,3 @@ class Drives:
             "Type": "BLOB_READ_FAILED",
         }
         self._beans.add("TapeFailure", self._jobs.failure_ids.of(number), values)
-
-
-@contextlib.contextmanager
-def _opened(path: str, flags: int) -> Iterator[int]:
-    descriptor = os.open(path, flags, 0o600)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ds3tool.protocol import names
+from ds3tool.simulator.media import write_all
 from ds3tool.simulator.messages import FileSlices, Reply, Request
 from ds3tool.simulator.refusals import Refusal, bad_request
 from ds3tool.simulator.targets import Target
@@ -83,7 +84,7 @@ class _SocketBody:
         self._begin()
         done = 0
         while self.left and (piece := self._connection.take_buffered(self.left)):
-            _write_all(descriptor, piece)
+            write_all(descriptor, piece)
             self.left -= len(piece)
             done += len(piece)
             arrived(done)
@@ -115,7 +116,7 @@ class _SocketBody:
             os.close(reader)
             os.close(writer)
         for piece in self.pieces():  # a file or socket that cannot be spliced
-            _write_all(descriptor, piece)
+            write_all(descriptor, piece)
             done += len(piece)
             arrived(done)
 
@@ -135,12 +136,6 @@ def socket_pipe_size(descriptor: int) -> None:
     import fcntl
 
     fcntl.fcntl(descriptor, 1031, _PIPE_BYTES)  # F_SETPIPE_SZ, which Python 3.11 names only on some builds
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +272,7 @@ class _Connection:
         complete = False
         try:
             length = body.length if isinstance(body, FileSlices) else len(body)
-            shown = reply.head_length if head_only and reply.head_length is not None else length
+            shown = (reply.head_length or 0) if head_only else length
             head = _format_head(reply, shown, self._server.common_headers(), keep_alive=keep_alive)
             if head_only or not length:
                 self._settled(reply)

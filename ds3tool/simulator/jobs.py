@@ -10,99 +10,28 @@ import random
 import sqlite3
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from ds3tool.protocol.model import JobStatus, JobType
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.ids import IdFamily
+from ds3tool.simulator.job import PRIORITY_RANK, Chunk, Job
 from ds3tool.simulator.refusals import Refusal, not_found
 from ds3tool.simulator.settings import ApplianceSettings
 from ds3tool.simulator.store import Store
 
-PRIORITY_RANK = {"CRITICAL": 0, "URGENT": 1, "HIGH": 2, "NORMAL": 3, "LOW": 4, "BACKGROUND": 5}
 # A job that no client touches for this long is cancelled. Source: protocol, 9.3.
 IDLE_SECONDS = 24 * 3600.0
 # A request without a job that was told to come again, and did not, holds its place in the cache no longer than this.
 _NAKED_IDLE_SECONDS = 300.0
+# Records of ended jobs are kept for 30 days. Source: protocol, 9.3.
+_RECORD_SECONDS = 30 * 24 * 3600.0
 # How long a question about a job waits for replies whose last byte is on its way.
 _SETTLE_SECONDS = 2.0
 _ROW = (
     "n, bucket, type, status, name, priority, processing_order, user_id, created, ended, original, cached, completed, "
     "aggregating, naked, truncated, timed_out, implicit, spanning, verify_write, cleanup, protected, error"
 )
-
-
-@dataclass(slots=True, eq=False)
-class Chunk:
-    """A part of a job. `left`: blobs the client has still to send or fetch, or a drive to check.
-
-    `to_load`: of a read job's chunk that is allocated, the blobs that are not in the cache and could be.
-    """
-
-    n: int
-    number: int
-    bytes: int
-    left: int
-    allocated: bool = False
-    to_load: int = 0
-    loading: bool = False
-
-    @property
-    def ready(self) -> bool:
-        """Whether a read job's chunk is loaded as a whole."""
-        return self.allocated and not self.to_load
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """A job's row; of an active one also its chunks: `chunks` wait for the client, `storing` for the tapes.
-
-    Bytes: `original` of all blobs, `cached` received or loaded, `completed` on all tapes, or read. `partial` counts
-    the blobs still missing of objects that have several. `settling` replies have their last byte under way.
-    """
-
-    n: int
-    id: str
-    bucket: int
-    type: JobType
-    status: JobStatus
-    name: str
-    priority: str
-    processing_order: str
-    user_id: str
-    created: float
-    ended: float | None
-    original: int
-    cached: int
-    completed: int
-    aggregating: bool
-    naked: bool
-    truncated: bool
-    timed_out: bool
-    implicit: bool
-    spanning: bool
-    verify_write: bool
-    cleanup: bool
-    protected: bool
-    error: str | None
-    active_at: float = 0.0
-    open: int = 0
-    settling: int = 0
-    canceling: bool = False
-    chunks: dict[int, Chunk] = field(default_factory=dict)
-    storing: dict[int, Chunk] = field(default_factory=dict)
-    partial: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def rank(self) -> int:
-        """How early its turn comes; the least first."""
-        return PRIORITY_RANK.get(self.priority, 3)
-
-    @property
-    def active(self) -> bool:
-        """Whether it is still in progress."""
-        return self.status is JobStatus.IN_PROGRESS
 
 
 class JobBook:
@@ -123,6 +52,8 @@ class JobBook:
         # Received chunks on their way to tape: (when, priority, order of arrival, job, chunk).
         self.to_store: list[tuple[float, int, int, Job, Chunk]] = []
         self._arrivals = 0
+        # Set when the appliance closes: nobody waits for anything any more.
+        self.closing = False
         self._shuffler = random.Random(settings.seed) if settings.shuffle else None  # noqa: S311 - order, not secrets
 
     # Finding.
@@ -170,7 +101,7 @@ class JobBook:
 
     def _await_settled(self, job: Job) -> None:
         deadline = self._clock.monotonic() + _SETTLE_SECONDS
-        while job.settling and (left := deadline - self._clock.monotonic()) > 0:
+        while job.settling and not self.closing and (left := deadline - self._clock.monotonic()) > 0:
             self._clock.wait(self.changed, left)
 
     def begin(self, job: Job) -> None:
@@ -466,6 +397,18 @@ class JobBook:
             and job.chunks
             and job.active_at <= now - (_NAKED_IDLE_SECONDS if job.naked else IDLE_SECONDS)
         ]
+
+    def await_change(self, deadline: float, refusal: Refusal) -> None:
+        """Wait for room or an arrival; raise `refusal` when the clock is past `deadline`, or the appliance closes."""
+        left = deadline - self._clock.monotonic()
+        if left <= 0 or self.closing:
+            raise refusal
+        self._clock.wait(self.changed, left)
+
+    def forget_old(self) -> None:
+        """Clear records of jobs that ended long ago."""
+        with self._store.writing() as db:
+            db.execute("DELETE FROM jobs WHERE ended < ?", (self._clock.now() - _RECORD_SECONDS,))
 
     def discard(self, job: Job) -> None:
         """End a job that could not begin, and leave no record of it."""

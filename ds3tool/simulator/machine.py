@@ -17,7 +17,8 @@ from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock, SystemClock
 from ds3tool.simulator.drives import Drives
 from ds3tool.simulator.ids import IdFamily
-from ds3tool.simulator.jobs import Job, JobBook
+from ds3tool.simulator.job import Job
+from ds3tool.simulator.jobs import JobBook
 from ds3tool.simulator.library import Library
 from ds3tool.simulator.objects import Objects
 from ds3tool.simulator.plans import Planner
@@ -88,7 +89,7 @@ class Machine:
             jobs=self.jobs,
             library=self.library,
             clock=self.clock,
-            watch=self._cancel_idle,
+            watch=self._clean_up,
             count=settings.drives,
         )
         self._recover()
@@ -97,6 +98,12 @@ class Machine:
     def start(self) -> None:
         """Set the drives going."""
         self.drives.start()
+
+    def release_waiters(self) -> None:
+        """Let no request wait any longer, since the appliance is about to close."""
+        with self.jobs.changed:
+            self.jobs.closing = True
+            self.jobs.changed.notify_all()
 
     def close(self) -> None:
         """Stop the drives and close the state; once, when no request is under way."""
@@ -293,7 +300,8 @@ class Machine:
             query = "SELECT n FROM objects WHERE job = ? AND created IS NULL"
             self.objects.remove(db, [number for (number,) in db.execute(query, (job.n,)).fetchall()])
 
-    def _cancel_idle(self) -> None:
+    def _clean_up(self) -> None:
+        self.jobs.forget_old()
         for job in self.jobs.idle():
             job.error = "No client has touched the job for too long."
             self.cancel(job, timed_out=True)

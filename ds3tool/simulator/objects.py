@@ -14,7 +14,8 @@ from ds3tool.simulator.buckets import Bucket, Rules
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.ids import IdFamily
-from ds3tool.simulator.jobs import Chunk, Job, JobBook
+from ds3tool.simulator.job import Chunk, Job
+from ds3tool.simulator.jobs import JobBook
 from ds3tool.simulator.refusals import Refusal, conflict
 from ds3tool.simulator.store import Store
 
@@ -286,7 +287,9 @@ class Objects:
         if rules.versioning is Versioning.KEEP_MULTIPLE_VERSIONS:
             db.execute("UPDATE objects SET latest = 0 WHERE bucket = ? AND name = ?", (bucket.n, name))
         else:
-            self.remove(db, [each.n for each in self.select("bucket = ? AND name = ?", (bucket.n, name))])
+            # A new version that is still on its way is another job's, and stays.
+            condition = "bucket = ? AND name = ? AND (created IS NOT NULL OR latest = 1)"
+            self.remove(db, [each.n for each in self.select(condition, (bucket.n, name))])
 
     def undelete(self, bucket: Bucket, name: str, version_id: str | None) -> StoredObject:
         """Make a version (the newest, when none is named) the latest again; a 404 when there is none."""

@@ -13,7 +13,8 @@ from ds3tool.protocol.model import JobStatus, JobType, Versioning
 from ds3tool.simulator.beans import Beans
 from ds3tool.simulator.buckets import Bucket, Buckets, Rules
 from ds3tool.simulator.clock import Clock
-from ds3tool.simulator.jobs import Chunk, Job, JobBook
+from ds3tool.simulator.job import Chunk, Job
+from ds3tool.simulator.jobs import JobBook
 from ds3tool.simulator.objects import Objects, name_taken
 from ds3tool.simulator.refusals import Refusal, bad_request, busy, conflict
 from ds3tool.simulator.settings import ApplianceSettings

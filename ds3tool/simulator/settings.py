@@ -23,7 +23,8 @@ class ApplianceSettings:
     `blob_size`: blobs of a put without `max_upload_size`; below 10 MiB it also admits such a `max_upload_size`.
     `chunk_size`: most bytes of a chunk (one larger blob stands alone); None is 2 % of a tape.
     `retry_after`: what replies say in Retry-After. `persist_delay`: from a chunk's last byte to its way to tape.
-    `hold`: how long a request waits for room or for a tape before its 307. `robot_delay`: an ejection, a return.
+    `hold`: how long a request waits for room or for a tape before its 307, or before a list of ready chunks is
+    empty. `robot_delay`: an ejection, a return.
     `checksum_type`, `versioning`, `copies` (1 or 2): of the data policy that a new appliance starts with.
     `seed`: makes ids, keys and shuffles repeatable. `shuffle`: blobs of a chunk and the chunks of a reply come in
     any order, against clients that rely on one.
@@ -38,7 +39,7 @@ class ApplianceSettings:
     chunk_size: int | None = None
     cache_size: int = 1024 * GIB
     retry_after: int = 1
-    persist_delay: float = 1.0
+    persist_delay: float = 0.1
     tapes: int = 10
     drives: int = 2
     tape_capacity: int = _TAPE_BYTES
@@ -47,7 +48,7 @@ class ApplianceSettings:
     copies: int = 1
     seed: int | None = None
     shuffle: bool = False
-    hold: float = 1.0
+    hold: float = 0.5
     robot_delay: float = 0.0
 
     def __post_init__(self) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Self
 
 from ds3tool.protocol import names
 from ds3tool.protocol.model import ChecksumType, JobStatus, JobType, Versioning
@@ -15,7 +13,10 @@ from ds3tool.simulator import checksums
 from ds3tool.simulator.buckets import Bucket, Buckets, Rules
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock
-from ds3tool.simulator.jobs import Chunk, Job, JobBook, gone
+from ds3tool.simulator.follower import Follower
+from ds3tool.simulator.job import Chunk, Job
+from ds3tool.simulator.jobs import JobBook, gone
+from ds3tool.simulator.media import write_all
 from ds3tool.simulator.messages import Body, FileSlices
 from ds3tool.simulator.objects import Objects, StoredObject, name_taken, no_object
 from ds3tool.simulator.plans import JobOptions, Planner
@@ -26,7 +27,6 @@ from ds3tool.simulator.xmlin import WantedObject
 
 # Up to here a body is read into memory and digested there; above, it goes from socket to file by itself.
 _SMALL = 256 * 1024
-_PIECE = 1 << 20
 Digest = tuple[ChecksumType, bytes]
 
 
@@ -172,11 +172,9 @@ class Transfers:
 
     def _await_room(self, place: _Place) -> None:
         deadline = self._clock.monotonic() + self._settings.hold
+        refusal = later("There is no room in the cache for this chunk; send the request again.")
         while not self._jobs.allocate(place.job, place.chunk):
-            left = deadline - self._clock.monotonic()
-            if left <= 0:
-                raise later("There is no room in the cache for this chunk; send the request again.")
-            self._clock.wait(self._jobs.changed, left)
+            self._jobs.await_change(deadline, refusal)
             if not place.job.active:
                 raise gone(place.job.id)
 
@@ -204,16 +202,13 @@ class Transfers:
         if body.length <= _SMALL:
             data = body.read(_SMALL)
             digester.update(data)
-            if data:
-                os.write(descriptor, data)
+            write_all(descriptor, data)
         elif kind in checksums.CHEAP:
             for piece in body.pieces():
                 digester.update(piece)
-                view = memoryview(piece)
-                while view:
-                    view = view[os.write(descriptor, view) :]
+                write_all(descriptor, piece)
         else:
-            with _Follower(descriptor, digester, body.length) as follower:
+            with Follower(descriptor, digester, body.length) as follower:
                 body.splice_to(descriptor, follower.arrived)
         actual = (kind, digester.digest())
         self._verify(upload, actual)
@@ -367,11 +362,9 @@ class Transfers:
 
     def _await_chunk(self, job: Job, chunk: Chunk) -> None:
         deadline = self._clock.monotonic() + self._settings.hold
+        refusal = later("The blob is not in the cache yet; send the request again.")
         while not (self._jobs.allocate(job, chunk) and chunk.ready):
-            left = deadline - self._clock.monotonic()
-            if left <= 0:
-                raise later("The blob is not in the cache yet; send the request again.")
-            self._clock.wait(self._jobs.changed, left)
+            self._jobs.await_change(deadline, refusal)
             if not job.active:
                 raise gone(job.id)
 
@@ -470,54 +463,3 @@ def _file(path: str) -> Iterator[int]:
         os.close(descriptor)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-
-
-class _Follower:
-    """Digests a file in its own thread while another one writes it, never reading past what has arrived."""
-
-    def __init__(self, descriptor: int, digester: checksums.Digester, length: int) -> None:
-        self._descriptor = descriptor
-        self._digester = digester
-        self._length = length
-        self._condition = threading.Condition()
-        self._available = 0
-        self._given_up = False
-        self._thread = threading.Thread(target=self._run, name="ds3-digest", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            with self._condition:
-                self._given_up = True
-                self._condition.notify()
-        self._thread.join()
-
-    def arrived(self, count: int) -> None:
-        """Say that the first `count` bytes are in the file."""
-        with self._condition:
-            self._available = count
-            self._condition.notify()
-
-    def _run(self) -> None:
-        done = 0
-        while done < self._length:
-            with self._condition:
-                while self._available <= done and not self._given_up:
-                    self._condition.wait()
-                if self._given_up:
-                    return
-                available = self._available
-            for piece in self._pieces(done, available):
-                self._digester.update(piece)
-            done = available
-
-    def _pieces(self, start: int, end: int) -> Iterable[bytes]:
-        while start < end:
-            piece = os.pread(self._descriptor, min(_PIECE, end - start), start)
-            if not piece:  # the digest will be wrong, and the request refused
-                return
-            yield piece
-            start += len(piece)

@@ -8,7 +8,7 @@ import pytest
 
 from ds3tool.protocol.model import Versioning
 from ds3tool.simulator.clock import ManualClock
-from ds3tool.simulator.jobs import Job
+from ds3tool.simulator.job import Job
 from tests.simulator.conftest import Bench, Build
 
 
@@ -245,3 +245,19 @@ def test_one_version_is_got_by_its_id(build: Build) -> None:
     job = bench.wire.bulk("start_bulk_get", "b", f'<Object Name="a" VersionId="{first}"/>').xml
     assert [(blob.get("Latest"), blob.get("VersionId")) for blob in job.iter("Object")] == [("false", first)]
     assert bench.wire.get_blob("b", "a", job.attrib["JobId"], 0).body == b"one"
+
+
+def test_a_shuffled_appliance_offers_the_same_in_another_order(build: Build) -> None:
+    """Chunks and the blobs of a chunk come in any order; none is lost and none comes twice."""
+    names = [f"o{number:02d}" for number in range(30)]
+    orders = []
+    for shuffle in (False, True):
+        bench = build(blob_size=1000, chunk_size=5000, shuffle=shuffle)
+        _archived(bench, dict.fromkeys(names, b"x" * 1000))
+        job = bench.wire.start_get("b", names).xml.attrib["JobId"]
+        orders.append([blob.attrib["Name"] for blob in bench.wire.ready(job).xml.iter("Object")])
+        found = _fetch(bench, job)
+        assert sorted(name for name, _ in found) == names
+    assert orders[0] == names
+    assert orders[1] != names
+    assert sorted(orders[1]) == names

@@ -290,3 +290,16 @@ def test_a_job_that_resolves_implicitly_needs_no_job_parameter(bench: Bench) -> 
     assert bench.wire.ask("PUT", "/b/a", b"hello").status == 200
     bench.until_persisted()
     assert bench.wire.job(job).get("Status") == "COMPLETED"
+
+
+def test_the_kind_of_checksum_does_not_change_under_an_open_job(bench: Bench) -> None:
+    """409 while blobs are being received: those of one object share one kind."""
+    policy = bench.wire.ask("GET", "/_rest_/data_policy").xml.findtext("DataPolicy/Id")
+    change = f"/_rest_/data_policy/{policy}?checksum_type=SHA_256"
+    job = bench.wire.start_put("b", {"a": 1}).xml.attrib["JobId"]
+    assert bench.wire.ask("PUT", change).status == 409
+    bench.wire.put_blob("b", "a", job, 0, b"x")
+    assert bench.wire.ask("PUT", change).xml.findtext("ChecksumType") == "SHA_256"
+    bench.wire.put_all("b", {"c": b"x"})
+    kinds = [bench.wire.ask("HEAD", f"/b/{name}").headers["ds3-blob-checksum-type"] for name in ("a", "c")]
+    assert kinds == ["MD5", "SHA_256"]

@@ -117,6 +117,32 @@ def test_a_held_put_goes_through_as_soon_as_there_is_room(build: Build) -> None:
     assert statuses == [200]
 
 
+def test_an_appliance_closes_while_a_request_waits_for_room(build: Build) -> None:
+    """Whoever waits is sent away; closing does not wait for the clock."""
+    bench = _small(build, ManualClock(), hold=3600.0)
+    wire = bench.wire
+    wire.ready(wire.start_put("b", {f"o{number}": 1000 for number in range(9)}).xml.attrib["JobId"])
+    other = wire.start_put("b", {"z": 1000}).xml.attrib["JobId"]
+    statuses: list[object] = []
+    late = _second_client(bench)
+
+    def put() -> None:
+        try:
+            statuses.append(late.put_blob("b", "z", other, 0, b"z" * 1000).status)
+        except OSError as error:
+            statuses.append(error)
+
+    thread = threading.Thread(target=put)
+    thread.start()
+    closing = threading.Thread(target=bench.appliance.close)
+    closing.start()
+    closing.join(30)
+    thread.join(30)
+    late.close()
+    assert not closing.is_alive()
+    assert statuses == [307] or isinstance(statuses[0], OSError)
+
+
 def _second_client(bench: Bench) -> Wire:
     return Wire(bench.appliance.endpoint, bench.appliance.access_key, bench.appliance.secret_key, now=bench.wire.now)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ds3tool.simulator.beans import Fields
 from ds3tool.simulator.dispatch import Call, rest
 from ds3tool.simulator.documents import configured, data, data_list
-from ds3tool.simulator.jobs import PRIORITY_RANK
+from ds3tool.simulator.job import PRIORITY_RANK
 from ds3tool.simulator.messages import Reply
 from ds3tool.simulator.paging import matcher, page
 from ds3tool.simulator.refusals import bad_request, conflict
@@ -154,10 +154,21 @@ def _policy_changes(call: Call) -> Fields:
 @rest("ModifyDataPolicy", "PUT", "data_policy", one=True)
 def modify_data_policy(call: Call) -> Reply:
     """Change a data policy; buckets that hold objects keep the rules of versioning they began with."""
-    beans = call.machine.beans
-    with call.machine.store.lock:
-        policy = beans.find("DataPolicy", call.identifier)
-        return data(configured(beans.update("DataPolicy", str(policy["Id"]), _policy_changes(call)), {}))
+    machine = call.machine
+    changes = _policy_changes(call)
+    with machine.store.lock:
+        policy = machine.beans.find("DataPolicy", call.identifier)
+        if changes.get("ChecksumType", policy["ChecksumType"]) != policy["ChecksumType"]:
+            _refuse_while_receiving(call, str(policy["Id"]))
+        return data(configured(machine.beans.update("DataPolicy", str(policy["Id"]), changes), {}))
+
+
+def _refuse_while_receiving(call: Call, policy_id: str) -> None:
+    """Raise a 409 while a put job is open under a policy: the blobs of one object share one kind of checksum."""
+    machine = call.machine
+    for job in machine.jobs.active.values():
+        if job.chunks and job.type == "PUT" and machine.buckets.numbered(job.bucket).data_policy_id == policy_id:
+            raise conflict(f"Conflict[409]: The job {job.id} is receiving blobs under the data policy.")
 
 
 @rest("CreateDataPolicy", "POST", "data_policy")

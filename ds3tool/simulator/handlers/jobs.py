@@ -10,7 +10,7 @@ from ds3tool.simulator import xmlin
 from ds3tool.simulator.buckets import Bucket
 from ds3tool.simulator.dispatch import Call, rest
 from ds3tool.simulator.documents import chunk_xml, data, data_list, job_fields, job_list, master_object_list
-from ds3tool.simulator.jobs import PRIORITY_RANK, Chunk, Job
+from ds3tool.simulator.job import PRIORITY_RANK, Chunk, Job
 from ds3tool.simulator.messages import Reply, xml_reply
 from ds3tool.simulator.paging import matcher, page
 from ds3tool.simulator.plans import JobOptions
@@ -107,15 +107,25 @@ def create_verify(call: Call) -> Reply:
 
 @rest("GetJobChunksReadyForClientProcessing", "GET", "job_chunk", required=("job",))
 def ready_chunks(call: Call) -> Reply:
-    """List the chunks that the client may work on now; Retry-After comes in every case."""
+    """List the chunks that the client may work on now; Retry-After comes in every case.
+
+    Before it says that there are none, the appliance holds the request for a moment, as it does before a 307: what
+    a drive is at may be done by then, and whoever asks in whole seconds need not wait for one.
+    """
     machine = call.machine
     only = call.text("job_chunk")
     with machine.store.lock:
         job = machine.jobs.find_active(call.needed("job"))
-        if job.type is JobType.PUT and not job.chunks:
-            return Reply(410)  # nothing is left for the client; the contract has no body for this
         number = machine.jobs.chunk_ids.number(only) or 0 if only else None
-        chunks = machine.jobs.ready(job, call.number("preferred_number_of_chunks"), number)
+        deadline = machine.clock.monotonic() + machine.settings.hold
+        while True:
+            if job.type is JobType.PUT and not job.chunks:
+                return Reply(410)  # nothing is left for the client; the contract has no body for this
+            chunks = machine.jobs.ready(job, call.number("preferred_number_of_chunks"), number)
+            left = deadline - machine.clock.monotonic()
+            if chunks or left <= 0 or not job.active:
+                break
+            machine.clock.wait(machine.jobs.changed, left)
     retry_after = (names.RETRY_AFTER, str(machine.settings.retry_after))
     return master_object_list(machine, job, chunks, (retry_after,))
 
