@@ -219,10 +219,18 @@ def test_what_a_worker_did_not_foresee_reaches_the_caller(error: BaseException) 
 def test_failure_in_a_workers_very_last_step_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """When finishing the last object fails in an unforeseen way, `run` does not return as if all were well."""
     stage = Stage(chunks_of(1))
+    ending = threading.Event()
+    end_workers = stage.engine._end_workers
+
+    def end(threads: Sequence[threading.Thread]) -> None:
+        ending.set()
+        end_workers(threads)
 
     def broken(owner: int) -> None:
+        assert ending.wait(LONG)
         raise RuntimeError("no room for the name")
 
+    monkeypatch.setattr(stage.engine, "_end_workers", end)
     monkeypatch.setattr(stage.mover, "object_moved", broken)
     with pytest.raises(RuntimeError, match="no room"):
         stage.run()

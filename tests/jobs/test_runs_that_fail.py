@@ -7,9 +7,11 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ds3tool.client import Ds3Client
 from ds3tool.errors import (
     ChecksumError,
     InterruptedRunError,
@@ -25,9 +27,10 @@ from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.recorder import MemoryRecorder
-from ds3tool.protocol.model import BlobColumns, Job, JobStatus, ObjectToGet, Versioning
+from ds3tool.protocol.model import Blob, BlobColumns, Job, JobDetails, JobStatus, ObjectToGet, Versioning
 from ds3tool.sinks.local import LocalSink
 from ds3tool.transport.ratelimit import RateLimit
+from ds3tool.transport.settings import ConnectionSettings
 from tests.jobs.rooms import BUCKET, MIB, HookedSource, Meddler, Room
 from tests.trees import digests, make_tree
 
@@ -127,28 +130,6 @@ def test_file_that_changes_while_its_last_blob_is_sent_is_dropped(room: Room, me
         put = room.put(tree, client=client)
     assert [(failure.key, type(failure.error)) for failure in put.failures] == [("000", SourceError)]
     assert room.listed() == set()
-
-
-def test_older_version_is_not_dropped_with_a_failed_put(room_with: Callable[..., Room], tmp_path: Path) -> None:
-    """Where versions are kept, a put that fails takes nothing away from the version that was there before."""
-    room = room_with(versioning=Versioning.KEEP_MULTIPLE_VERSIONS)
-    tree = tmp_path / "tree"
-    make_files(tree, 1, LARGE)
-    room.put(tree)
-    before = room.client.head_object(BUCKET, "000")
-    # The check for what exists is passed by, as when the version came there between listing and creation.
-    changed: list[None] = []
-
-    def before_open(item: SourceObject) -> None:
-        if not changed:
-            changed.append(None)
-            _grow(tree / "000")
-
-    run = room.put_run(HookedSource(tree, before_open=before_open))
-    run._without_existing = lambda plan, policy: plan  # type: ignore[method-assign]
-    put = run.run()
-    assert [failure.key for failure in put.failures] == ["000"]
-    assert room.client.head_object(BUCKET, "000").version_id == before.version_id
 
 
 def test_names_that_cannot_be_keys_fail_and_the_rest_arrives(room: Room, tmp_path: Path) -> None:
@@ -255,6 +236,31 @@ def test_blob_damaged_in_the_appliances_cache(room_with: Callable[..., Room], tm
     assert {path.name for path in restored.iterdir()} == {"000", "002"}
 
 
+@SIZES
+def test_older_version_is_not_dropped_with_a_failed_put(
+    room_with: Callable[..., Room], tmp_path: Path, size: int
+) -> None:
+    """Where versions are kept, a put that fails takes nothing away from the version that was there before."""
+    room = room_with(versioning=Versioning.KEEP_MULTIPLE_VERSIONS)
+    tree = tmp_path / "tree"
+    make_files(tree, 4, size)
+    room.put(tree)
+    before = room.client.head_object(BUCKET, "002")
+    (tree / "002").write_bytes(random.Random(2).randbytes(size))
+    meddler = Meddler(room.appliance)
+    meddler.to_appliance = Damage((tree / "002").read_bytes()[100:132], 1000)
+    try:
+        with room.connect(meddler.endpoint) as client:
+            run = room.put_run(tree / "002", prefix="002", client=client)
+            # As when the older version came there between the listing and the job's creation.
+            run._without_existing = lambda plan, policy: plan  # type: ignore[method-assign]
+            put = run.run()
+    finally:
+        meddler.close()
+    assert [failure.key for failure in put.failures] == ["002"]
+    assert room.client.head_object(BUCKET, "002") == before
+
+
 # -- replies that are lost --------------------------------------------------------------------------------------------
 
 
@@ -333,6 +339,99 @@ def test_creation_that_never_arrived_is_an_error(room: Room, meddler: Meddler, t
     with room.connect(meddler.endpoint, retry_seconds=0.0) as client, pytest.raises(TransportError):
         room.put(tree, client=client)
     assert list(room.client.list_active_jobs(bucket=BUCKET)) == []
+
+
+# -- plans that are not what was asked for ----------------------------------------------------------------------------
+
+
+class OddPlanner(Ds3Client):
+    """A client whose jobs list other blobs than the appliance said: `change` is applied to each list of blobs."""
+
+    change: Callable[[list[Blob]], list[Blob]] = staticmethod(lambda blobs: blobs)
+
+    def _changed(self, details: JobDetails) -> JobDetails:
+        chunks = tuple(replace(each, blobs=self.change(list(each.blobs))) for each in details.chunks)
+        return replace(details, chunks=chunks)
+
+    def create_put_job(self, *arguments: Any, **named: Any) -> JobDetails:  # noqa: ANN401  # passed on as they are
+        return self._changed(super().create_put_job(*arguments, **named))
+
+    def create_get_job(self, *arguments: Any, **named: Any) -> JobDetails:  # noqa: ANN401  # passed on as they are
+        return self._changed(super().create_get_job(*arguments, **named))
+
+
+@pytest.fixture
+def odd(room: Room) -> Iterator[OddPlanner]:
+    appliance = room.appliance
+    with OddPlanner(ConnectionSettings(appliance.endpoint, appliance.access_key, appliance.secret_key)) as client:
+        yield client
+
+
+def _twice_the_first(blobs: list[Blob]) -> list[Blob]:
+    """Of `large`, list the blob at 0 in place of the one after it: the sum is right, the bytes are not."""
+    return [replace(one, offset=0) if (one.key, one.offset) == ("large", MIB) else one for one in blobs]
+
+
+def _without_the_last(blobs: list[Blob]) -> list[Blob]:
+    return [one for one in blobs if (one.key, one.offset) != ("large", MIB)]
+
+
+def _not_at_all(blobs: list[Blob]) -> list[Blob]:
+    return [one for one in blobs if one.key != "large"]
+
+
+ODD_PLANS = pytest.mark.parametrize("change", [_twice_the_first, _without_the_last, _not_at_all])
+
+
+def _large_and_other(tree: Path) -> None:
+    tree.mkdir()
+    (tree / "large").write_bytes(random.Random(3).randbytes(2 * MIB))
+    (tree / "other").write_bytes(b"other")
+
+
+@ODD_PLANS
+def test_put_job_that_does_not_cover_an_object(
+    room: Room, odd: OddPlanner, tmp_path: Path, change: Callable[[list[Blob]], list[Blob]]
+) -> None:
+    """An object of which the job lists less, or a part twice, fails by name and is not called archived."""
+    tree = tmp_path / "tree"
+    _large_and_other(tree)
+    odd.change = change
+    put = room.put(tree, client=odd)
+    assert [failure.key for failure in put.failures] == ["large"]
+    assert (put.objects, put.exit_code) == (1, 3)
+    assert room.listed() == {"other"}
+
+
+@ODD_PLANS
+def test_get_job_that_does_not_cover_an_object(
+    room: Room, odd: OddPlanner, tmp_path: Path, change: Callable[[list[Blob]], list[Blob]]
+) -> None:
+    """An object of which the job offers less, or a part twice, fails by name, and no file with holes appears."""
+    tree, restored = tmp_path / "tree", tmp_path / "restored"
+    _large_and_other(tree)
+    room.put(tree)
+    odd.change = change
+    got = room.get(restored, client=odd)
+    assert [failure.key for failure in got.failures] == ["large"]
+    assert (got.objects, got.exit_code) == (1, 3)
+    assert [path.name for path in restored.iterdir()] == ["other"]
+
+
+def test_older_release_that_lists_no_empty_objects(room: Room, odd: OddPlanner, tmp_path: Path) -> None:
+    """Where jobs list no blob of empty objects, these are made with the job, and restored without being fetched."""
+    tree, restored = tmp_path / "tree", tmp_path / "restored"
+    tree.mkdir()
+    (tree / "empty").write_bytes(b"")
+    (tree / "folder").mkdir()
+    (tree / "other").write_bytes(b"other")
+    room.put(tree)
+    odd.change = lambda blobs: [one for one in blobs if one.length]
+    got = room.get(restored, client=odd)
+    assert (got.objects, got.failures) == (3, [])
+    assert digests(restored) == digests(tree)
+    put = room.put(tree, prefix="again/", client=odd)
+    assert (put.objects, put.failures) == (3, [])
 
 
 # -- jobs that others end ---------------------------------------------------------------------------------------------

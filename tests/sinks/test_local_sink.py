@@ -794,3 +794,19 @@ def test_folder_that_cannot_be_made_safe_is_told(root: Path, sink: LocalSink, mo
     monkeypatch.setattr(local, "sync_folder", broken)
     store(sink, "file", b"1")
     assert isinstance(outcome(sink)["file"], SinkError)
+
+
+def test_folder_above_that_cannot_be_made_safe_is_told(
+    root: Path, sink: LocalSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the name of a new folder cannot be made safe, the objects in that folder are told as failed."""
+    real = durability.sync_folder
+
+    def broken(descriptor: int) -> None:
+        if Path(os.readlink(f"/proc/self/fd/{descriptor}")) == root:
+            raise OSError(5, "Input/output error")
+        real(descriptor)
+
+    monkeypatch.setattr(local, "sync_folder", broken)
+    store(sink, "new/file", b"1")
+    assert isinstance(outcome(sink)["new/file"], SinkError)
