@@ -180,7 +180,7 @@ def demo(*, settings: Settings) -> None:
             tapes=6,
             drives=2,
             retry_after=1,
-            persist_delay=0.2,
+            persist_delay=1.0,
             seed=_SEED,
         )
         with Appliance(appliance_settings) as appliance:

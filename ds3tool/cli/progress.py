@@ -75,7 +75,7 @@ def state_text(snapshot: ProgressSnapshot) -> str:
         parts.append(f"{snapshot.objects_failed:,} failed")
     if snapshot.waiting_for:
         parts.append(f"waiting for {snapshot.waiting_for}")
-        if snapshot.next_ask_seconds is not None:
+        if snapshot.next_ask_seconds:  # 0 while the question is on its way
             parts.append(f"asking again in {max(0, math.ceil(snapshot.next_ask_seconds))} s")
     elif snapshot.phase not in (Phase.MOVING, Phase.WAITING):
         parts.append(str(snapshot.phase))
