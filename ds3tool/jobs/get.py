@@ -33,7 +33,7 @@ class GetRun(Run):
     One use: `run` once, `progress` from any thread. The sink stays the caller's to close.
     """
 
-    waiting_for = "tapes: the appliance is loading"
+    waiting_for = "the appliance to load from tape"
 
     def __init__(
         self,
