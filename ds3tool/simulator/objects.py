@@ -150,12 +150,14 @@ class Objects:
     def _plain_page(
         self, bucket: int, prefix: str, marker: str, limit: int
     ) -> tuple[list[StoredObject], list[str], str | None]:
+        # One lower bound only: given two, the search would begin at the wrong one and read all that lies between.
+        lower, place = (">=", prefix) if marker < prefix else (">", marker)
         beyond = successor(prefix)
-        upper = "" if beyond is None else " AND name < ?4"
+        upper = "" if beyond is None else " AND name < ?3"
         found = list(
             self.select(
-                f"bucket = ?1 AND name > ?2 AND name >= ?3 AND latest = 1{upper} ORDER BY name LIMIT {limit + 1:d}",
-                (bucket, marker, prefix) if beyond is None else (bucket, marker, prefix, beyond),
+                f"bucket = ?1 AND name {lower} ?2 AND latest = 1{upper} ORDER BY name LIMIT {limit + 1:d}",
+                (bucket, place) if beyond is None else (bucket, place, beyond),
             )
         )
         if len(found) <= limit:
