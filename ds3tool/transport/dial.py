@@ -75,6 +75,7 @@ def parse_place(text: str, *, what: str) -> Place:
 def _checked_host(host: str) -> str | None:
     """Return the host as the wire wants it, international names in ASCII; None when it is none."""
     if ":" in host:
+        host = unquote(host)  # a zone's percent sign is written %25
         try:
             ipaddress.IPv6Address(host)
         except ValueError:

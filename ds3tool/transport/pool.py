@@ -150,7 +150,11 @@ class Transport:
         self.clock: Clock = clock or RealClock()
         self.on_wait: Callable[[Ds3Error, float], None] | None = None
         self._settings = settings
-        self._retries = Retries(clock=self.clock, budget_seconds=settings.max_retry_seconds)
+        self._retries = Retries(
+            clock=self.clock,
+            budget_seconds=settings.max_retry_seconds,
+            idle_seconds=settings.connect_timeout_seconds + settings.io_timeout_seconds,
+        )
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()

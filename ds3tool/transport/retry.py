@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 from collections.abc import Callable
@@ -67,13 +68,17 @@ def asked_for(error: Ds3Error) -> bool:
 class Retries:
     """Repeats a call that failed, for as long as the budget allows.
 
-    `budget_seconds` bounds the time from the first failure, less the waits the appliance asked for. `stopped`
-    ends a wait and the repeating at once.
+    `budget_seconds` bounds the time from the first failure, less the waits the appliance asked for, and less what
+    a try takes beyond `idle_seconds`: without a byte moving it would not have lasted so long, so a large body that
+    breaks off after hours has not used up anything. `stopped` ends a wait and the repeating at once.
     """
 
-    def __init__(self, *, clock: Clock, budget_seconds: float, seed: int | None = None) -> None:
+    def __init__(
+        self, *, clock: Clock, budget_seconds: float, idle_seconds: float = math.inf, seed: int | None = None
+    ) -> None:
         self._clock = clock
         self._budget = budget_seconds
+        self._idle = idle_seconds
         self._random = random.Random(seed)  # noqa: S311  # jitter needs no secrecy
 
     def go_on(
@@ -100,9 +105,14 @@ class Retries:
         excused = 0.0
 
         def attempt() -> T:
+            nonlocal excused
             if pending:
                 raise pending.pop()
-            return call()
+            begun = self._clock.monotonic()
+            try:
+                return call()
+            finally:
+                excused += max(0.0, self._clock.monotonic() - begun - self._idle)
 
         def worth_repeating(error: BaseException) -> bool:
             return (

@@ -29,6 +29,7 @@ def test_addresses_are_read_as_people_write_them(text: str, shown: str, port: in
     """Scheme and port may be left out; names are ASCII on the wire, and zones stay on this host."""
     place = parse_place(text, what="the endpoint")
     assert (str(place), place.port) == (shown, port)
+    assert "%25" not in place.host
 
 
 @pytest.mark.parametrize(

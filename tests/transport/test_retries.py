@@ -111,6 +111,25 @@ def test_asked_for_waits_and_own_ones_are_told_apart(serve: Serve, connect: Conn
     assert 40 < sum(clock.waits[1:]) <= 100
 
 
+def test_hours_in_which_bytes_moved_are_not_charged(serve: Serve, connect: Connect, clock: ManualClock) -> None:
+    """A large body that breaks off again and again after hours is sent again; one that never moves is given up."""
+    hours = 7200.0
+
+    def slowly(peer: Peer) -> None:
+        peer.read_request()
+        clock.advance(hours)  # as if the body had taken so long
+        peer.reset()
+
+    server = serve(in_turn(slowly, slowly, slowly, replies(reply(200))))
+    transport = connect(server, max_retry_seconds=100.0, connect_timeout_seconds=10.0, io_timeout_seconds=20.0)
+    assert transport.exchange(PUT, status, body=BytesBody(b"x")) == 200
+    server = serve(slowly)
+    transport = connect(server, max_retry_seconds=100.0, connect_timeout_seconds=10.0, io_timeout_seconds=20.0)
+    with pytest.raises(TransportError):
+        transport.exchange(PUT, status, body=BytesBody(b"x"))
+    assert 4 <= len(server.requests) <= 6  # the first, and what fits into 100 s at 30 s a try
+
+
 @pytest.mark.parametrize("code", [300, 301, 302, 400, 402, 403, 404, 405, 409, 410, 411, 416, 501])
 def test_a_refusal_that_would_be_the_same_again_is_not_repeated(serve: Serve, connect: Connect, code: int) -> None:
     """The appliance's no is taken for a no, also where it says Retry-After."""

@@ -121,6 +121,19 @@ def test_a_source_that_cannot_be_read_is_a_source_error(
     assert (server.requests, clock.waits) == ([], [])
 
 
+def test_a_source_that_sendfile_does_not_know_is_read_by_hand(serve: Serve, connect: Connect) -> None:
+    """A file whose file system has no sendfile (here: one of /proc) arrives all the same."""
+    server = serve(replies(reply(200)))
+    content_of = Path("/proc/self/cmdline").read_bytes()
+    descriptor = os.open("/proc/self/cmdline", os.O_RDONLY)
+    try:
+        body = FileRangeBody(descriptor, 1, len(content_of) - 1, "cmdline")
+        connect(server).exchange(PUT, status, body=body)
+    finally:
+        os.close(descriptor)
+    assert server.requests[0].body == content_of[1:]
+
+
 def test_a_source_that_fails_in_its_own_words_is_a_source_error(
     serve: Serve, connect: Connect, clock: ManualClock
 ) -> None:
@@ -211,7 +224,12 @@ def test_other_interim_replies_do_not_start_the_body(
 
     def script(peer: Peer) -> None:
         peer.read_head()
-        peer.send(b"HTTP/1.1 102 Processing\r\n\r\n" + refusal(403, "AccessDenied"))
+        peer.send(b"HTTP/1.1 102 Processing\r\n\r\n")
+        peer.socket.settimeout(0.1)  # a wait for what must not come
+        with pytest.raises(TimeoutError):
+            peer.socket.recv(1)
+        peer.socket.settimeout(None)
+        peer.send(refusal(403, "AccessDenied"))
         assert peer.read_to_end() == b""
 
     body = FileRangeBody(open_file(pattern(LARGE)), 0, LARGE, "file")

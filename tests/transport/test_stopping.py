@@ -13,7 +13,9 @@ from ds3tool.clock import RealClock
 from ds3tool.errors import BusyError, Ds3Error, TransportError
 from ds3tool.protocol.messages import Response
 from ds3tool.transport.bodies import FileRangeBody
+from ds3tool.transport.dial import Dialer
 from ds3tool.transport.pool import Transport
+from ds3tool.transport.settings import ConnectionSettings
 from tests.transport.conftest import Connect, Serve
 from tests.transport.exchanges import GET, PUT, Running, content, into_file, pattern, status
 from tests.transport.scripted import WAIT_SECONDS, Peer, ScriptedServer, refusal, replies, reply
@@ -156,6 +158,39 @@ def test_an_unanswered_connect_ends_at_once(connect: Connect) -> None:
             running.result()
         for filler in fillers:
             filler.close()
+
+
+class LateDialer(Dialer):
+    """A dialer whose connection is there in the very moment in which somebody stops all exchanges."""
+
+    def __init__(self, settings: ConnectionSettings, connected: socket.socket, stop: Callable[[], None]) -> None:
+        super().__init__(settings)
+        self._connected = connected
+        self._stop = stop
+
+    def dial(self, opened: Callable[[socket.socket], None] = lambda _: None) -> socket.socket:
+        self._stop()
+        return self._connected
+
+
+@pytest.mark.parametrize("how", ["stop_exchanges", "close"])
+def test_a_connection_that_comes_too_late_is_not_used(serve: Serve, connect: Connect, how: str) -> None:
+    """A stop while a connection is opened holds, also when the opening succeeds: no request is sent on it."""
+    server = serve(replies(reply(200)))
+    transport = connect(server)
+    fresh = socket.create_connection(("127.0.0.1", server.port))
+
+    def stop() -> None:
+        if how == "close":
+            transport.close()
+        else:
+            transport.stop_exchanges()
+
+    transport.dialer = LateDialer(ConnectionSettings(server.url, "id", "key"), fresh, stop)
+    with pytest.raises(TransportError, match="stopped"):
+        transport.exchange(GET, status)
+    assert fresh.fileno() == -1
+    assert server.requests == []
 
 
 def test_an_exchange_that_is_not_running_is_not_touched(serve: Serve, connect: Connect) -> None:
