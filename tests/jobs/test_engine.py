@@ -12,6 +12,7 @@ import pytest
 
 from ds3tool.errors import (
     BusyError,
+    ChecksumError,
     Ds3Error,
     InterruptedRunError,
     JobLostError,
@@ -199,6 +200,23 @@ def test_failed_object_is_given_up_only_when_nothing_of_it_moves() -> None:
     assert stage.mover.objects_failed == [0]
     assert stage.mover.objects_moved == []
     assert stage.ended == []
+
+
+def test_damage_is_not_hidden_by_what_the_second_try_meets() -> None:
+    """A blob that came damaged, and is not there any more when it is fetched again, fails as damaged."""
+    stage = Stage(chunks_of(1), method="GET", transfers=1)
+    first = ChecksumError("damaged", key="k0", offset=0, expected="a", actual="b")
+
+    def act(number: int, counter: Callable[[int], None]) -> str:
+        if len(stage.mover.moved) == 1:  # as the loop for small requests does with what it cannot take
+            stage.engine.careful(number, first)
+            return "digest of the first try"
+        raise not_found()
+
+    stage.mover.act = act
+    stage.engine._blob_moved = lambda number, checksum: None  # type: ignore[method-assign]  # the first try is no move
+    stage.run()
+    assert stage.failures == {"k0": first}
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), MemoryError(), AssertionError("impossible")])

@@ -608,6 +608,22 @@ def test_interrupted_get_cancels_its_job(room: Room, tmp_path: Path, size: int) 
     assert got.objects == len(there)
 
 
+def test_interruption_while_a_job_is_created_leaves_no_job(room: Room, odd: OddPlanner, tmp_path: Path) -> None:
+    """Ctrl-C between the appliance's taking the job and its reply: the job is found by its name and given up."""
+    tree = tmp_path / "tree"
+    make_files(tree, 3, SMALL)
+
+    def press(blobs: list[Blob]) -> list[Blob]:
+        raise KeyboardInterrupt
+
+    odd.change = press
+    put = room.put(tree, client=odd)
+    assert isinstance(put.stopped, InterruptedRunError)
+    assert put.exit_code == 130
+    room.until_idle()
+    assert room.listed() == set()
+
+
 @dataclass(slots=True)
 class BrokenRecorder(MemoryRecorder):
     """A journal that cannot write, from the named step on."""
