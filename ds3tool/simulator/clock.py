@@ -40,13 +40,18 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that stands until `advance` moves it; then everybody who waits looks at it again."""
+    """A clock that stands until `advance` moves it; then everybody who waits looks at it again.
+
+    It remembers every condition that anybody waited on, and takes its lock before notifying: whoever looked at the
+    clock just before it moved is waiting by then, and is woken. Somebody's first wait returns at once, for the same
+    reason: nobody could have known of it.
+    """
 
     def __init__(self, now: float = 1_704_164_645.0) -> None:
         self._lock = threading.Lock()
         self._now = now
         self._passed = 0.0
-        self._waiting: dict[int, tuple[threading.Condition, int]] = {}
+        self._known: dict[int, threading.Condition] = {}
 
     def now(self) -> float:
         """Seconds since 1970, as last set."""
@@ -62,26 +67,18 @@ class ManualClock:
         """Wait until notified; `advance` notifies everybody. With a `timeout` of zero or less, return at once."""
         if timeout is not None and timeout <= 0:
             return
-        self._register(condition, 1)
-        try:
-            condition.wait()
-        finally:
-            self._register(condition, -1)
-
-    def _register(self, condition: threading.Condition, change: int) -> None:
         with self._lock:
-            _, count = self._waiting.get(id(condition), (condition, 0))
-            if count + change:
-                self._waiting[id(condition)] = (condition, count + change)
-            else:
-                self._waiting.pop(id(condition), None)
+            is_known = id(condition) in self._known
+            self._known[id(condition)] = condition
+        if is_known:
+            condition.wait()
 
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass at once."""
         with self._lock:
             self._now += seconds
             self._passed += seconds
-            waiting = [condition for condition, _ in self._waiting.values()]
-        for condition in waiting:
+            known = list(self._known.values())
+        for condition in known:
             with condition:
                 condition.notify_all()
