@@ -117,7 +117,7 @@ class Sink(Protocol):
         ...
 
     def abandon(self, item: TargetObject) -> None:
-        """Drop what was stored of `item`."""
+        """Drop what was stored of `item`; nobody stores anything of it any more."""
         ...
 
     def check_name(self, name: str) -> None:

@@ -408,7 +408,12 @@ class Engine:
             counter.start(0)
 
     def _progress_beside(self, counter: _Counter) -> int:
-        """Return a number that grows whenever something moves that `counter` does not count."""
+        """Return a number that grows whenever something arrives that `counter` does not count.
+
+        Bytes that were sent have not arrived yet: whatever stands before a dead appliance may swallow some.
+        """
+        if self._mover.method == "PUT":
+            return self.state.done
         return self.state.done + sum(other.passed for other in self._counters if other is not counter)
 
     def _small_worker(self, burst: Burst) -> None:

@@ -457,20 +457,33 @@ def test_when_nothing_moves_any_more_the_run_ends(error: Ds3Error) -> None:
 def test_one_blob_that_gets_no_answer_does_not_end_the_run_while_others_move() -> None:
     """A blob whose retries are spent while others went well fails its object alone."""
     stage = Stage(chunks_of(20), transfers=2)
+    stage.on_tick = lambda: another.set() if stage.state.done else None
     another = threading.Event()
 
     def act(number: int, counter: Callable[[int], None]) -> str:
         if number == 0:
             assert another.wait(LONG)
             raise TransportError("no answer")
-        counter(10)
-        another.set()
         return "digest"
 
     stage.mover.act = act
     stage.run()
     assert list(stage.failures) == ["k0"]
     assert len(stage.ended) == 19
+
+
+def test_bytes_that_a_dead_appliance_swallows_are_no_progress() -> None:
+    """Bytes sent that no reply acknowledges do not keep a run alive."""
+    stage = Stage(chunks_of(1000, per_chunk=100), transfers=3)
+
+    def act(number: int, counter: Callable[[int], None]) -> str:
+        counter(10)
+        raise TransportError("no answer")
+
+    stage.mover.act = act
+    with pytest.raises(TransportError):
+        stage.run()
+    assert len(stage.mover.moved) <= 3
 
 
 def test_appliance_that_stops_answering_questions_ends_the_run() -> None:
