@@ -269,6 +269,31 @@ def test_a_request_that_is_cut_off_while_it_is_sent_fails_once(
     assert not any(isinstance(fate, ReplyHead) and fate.status < 300 for fate in work.failures.values())
 
 
+def test_a_lane_whose_request_was_refused_half_sent_is_not_used_again(
+    serve: Serve, connect: Connect, burst_of: BurstOf
+) -> None:
+    """After a refusal in the middle of a request, no other request follows into what the server takes for its body."""
+    length = 8 * 1024 * 1024
+    rests: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        if peer.number:
+            obey(peer)
+        peer.read_head()
+        peer.read(2000)
+        peer.send(refusal(400, "BadDigest"))
+        rests.append(peer.read_to_end())
+
+    server = serve(script, receive_buffer=4096)
+    work = Work([request_for(0, bytes(length)), request_for(1), request_for(2)])
+    burst_of(connect(server), lanes=1).run(work)
+    work.check()
+    assert list(work.failures) == [0]
+    server.wait_for(lambda: len(rests) == 1)
+    assert len(rests[0]) < length - 2000
+    assert b"PUT" not in rests[0]
+
+
 @pytest.mark.parametrize("ending", ["close", "reset", "speak"])
 def test_lanes_that_ended_while_idle_cost_no_request(
     serve: Serve, connect: Connect, burst_of: BurstOf, ending: str
@@ -375,8 +400,11 @@ def test_a_reply_that_keeps_coming_is_waited_for(serve: Serve, connect: Connect,
     assert work.answers == {0: expected(0) + b"x" * 10}
 
 
-def test_a_stop_ends_the_run_at_once(serve: Serve, connect: Connect, burst_of: BurstOf) -> None:
+def test_a_stop_ends_the_run_at_once(
+    serve: Serve, connect: Connect, burst_of: BurstOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Told to stop, a run that waits returns with all it had taken told as failed, and takes nothing more."""
+    monkeypatch.setattr("ds3tool.transport.burst._LOOK_EVERY_SECONDS", 3600.0)  # so that only the stop can wake it
     server = serve(obey)
     work = Work([request_for(number, do="stall") for number in range(20)])
     burst = burst_of(connect(server, io_timeout_seconds=3600), lanes=4)
