@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 
 from ds3tool.cli.escapes import printable
 from ds3tool.errors import Ds3Error
+from ds3tool.sizes import format_duration
+
+_SAY_AGAIN_SECONDS = 60.0
 
 
 def note(text: str, *, quiet: bool) -> None:
@@ -17,6 +22,24 @@ def note(text: str, *, quiet: bool) -> None:
 def warn(text: str) -> None:
     """Say something that must be read even where silence was asked for."""
     _say(f"ds3tool: warning: {text}")
+
+
+class RetryNotes:
+    """Says that a request failed and is repeated: at once, and again each minute while the reason stays the same."""
+
+    def __init__(self, *, max_retry_seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._patience = format_duration(max_retry_seconds)
+        self._said = ""
+        self._said_at = 0.0
+
+    def __call__(self, error: Ds3Error, _seconds: float) -> None:
+        """Tell of `error`, unless that was done a moment ago."""
+        now = self._monotonic()
+        if error.message == self._said and now - self._said_at < _SAY_AGAIN_SECONDS:
+            return
+        self._said, self._said_at = error.message, now
+        warn(f"{error.message}; trying again, for up to {self._patience} without an answer (--max-retry-time)")
 
 
 def complain(error: Ds3Error) -> None:

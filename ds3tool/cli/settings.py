@@ -169,4 +169,5 @@ def connect(settings: Settings, *, limit: RateLimit | None = None) -> Ds3Client:
     if not connection.verify_tls and connection.endpoint.lower().startswith("https:"):
         messages.warn("certificates are not checked (--no-verify-ssl): whoever sits between can read and change data")
     transport = Transport(connection, limit=limit)
+    transport.on_wait = messages.RetryNotes(max_retry_seconds=connection.max_retry_seconds)
     return Ds3Client.over(transport, close=transport.close)

@@ -121,6 +121,9 @@ class Run(ABC):
         self._engine: Engine | None = None
         self._planned_objects = 0
         self._planned_bytes = 0
+        self._trouble: tuple[str, float] | None = None
+        self._tell_before = self.transport.on_wait
+        self.transport.on_wait = self._trying_again
 
     # -- progress ----------------------------------------------------------------------------------------------
 
@@ -136,6 +139,9 @@ class Run(ABC):
             if phase == Phase.MOVING and idle and engine.next_ask_at is not None:
                 phase, waiting = Phase.WAITING, self.waiting_for
                 next_ask = max(0.0, engine.next_ask_at - self.clock.monotonic())
+        trouble = self._trouble
+        if trouble is not None and trouble[1] > self.clock.monotonic():
+            phase, waiting, next_ask = Phase.WAITING, trouble[0], trouble[1] - self.clock.monotonic()
         return ProgressSnapshot(
             phase=phase.value,
             objects_done=objects,
@@ -147,6 +153,12 @@ class Run(ABC):
             next_ask_seconds=next_ask,
             elapsed_seconds=time.monotonic() - self._started,
         )
+
+    def _trying_again(self, error: Ds3Error, seconds: float) -> None:
+        """A request failed and will be repeated: let the display say why nothing moves."""
+        self._trouble = (f"another try ({error.message})", self.clock.monotonic() + seconds)
+        if self._tell_before is not None:
+            self._tell_before(error, seconds)
 
     # -- a job's life ------------------------------------------------------------------------------------------
 
