@@ -14,8 +14,8 @@ from ds3tool.protocol.model import BlobColumns, Job
 class Recorder(Protocol):
     """Told in this order: planned, created, then blobs and objects as they end, then ended.
 
-    Called from the thread that runs the put or get, and from no other. Blobs come in batches. A recorder that raises stops the run: what cannot be
-    recorded must not go on.
+    Called from the thread that runs the put or get, and from no other; blobs come in batches. A recorder that raises
+    stops the run: what cannot be recorded must not go on.
     """
 
     def planned(self, plan: PlannedJob) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import filecmp
 import os
 import random
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -246,31 +243,6 @@ def test_nothing_is_left_open(room: Room, tmp_path: Path) -> None:
     there_and_back(tmp_path / "second")
     assert files() == []
     assert not {name for name in ours() if "transfer" in name or "small" in name or "finisher" in name}
-
-
-@pytest.mark.timeout(300)
-def test_memory_does_not_grow_with_the_file(room_with: Callable[..., Room], tmp_path: Path) -> None:
-    """A file of 512 MiB goes there and back through processes that never hold 150 MB."""
-    room = room_with(blob_size=16 * MIB, chunk_size=64 * MIB, cache_size=1024 * MIB)
-    large, restored = tmp_path / "large", tmp_path / "restored"
-    with large.open("wb") as file:
-        file.truncate(512 * MIB)
-        for offset in range(0, 512 * MIB, 5 * MIB):
-            file.seek(offset)
-            file.write(os.urandom(64))
-    environment = {
-        **os.environ,
-        "DS3_ENDPOINT": room.appliance.endpoint,
-        "DS3_ACCESS_KEY": room.appliance.access_key,
-        "DS3_SECRET_KEY": room.appliance.secret_key,
-    }
-    for arguments in (("put", str(large), f"ds3://{BUCKET}/large"), ("get", f"ds3://{BUCKET}/large", str(restored))):
-        process = subprocess.Popen([sys.executable, "-m", "ds3tool", *arguments], env=environment)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        assert usage.ru_maxrss < 150_000, f"{arguments[0]} held {usage.ru_maxrss} kB"
-    assert filecmp.cmp(large, restored, shallow=False)
 
 
 def test_job_is_completed_on_tape(room: Room, tmp_path: Path) -> None:
