@@ -235,6 +235,9 @@ class Engine:
         except NotFoundError as error:
             self._no_more_chunks(error)
             return
+        if not ready.chunks and ready.job.status in {JobStatus.COMPLETED, JobStatus.CANCELED}:
+            self._no_more_chunks(None)  # an appliance that lists an ended job as empty would let us ask for ever
+            return
         with self._lock:
             fresh = self.state.offer(
                 ready.chunks, now=self._clock.monotonic(), retry_after_seconds=_seconds(ready.retry_after)
@@ -247,7 +250,7 @@ class Engine:
 
     # -- a job that is gone ------------------------------------------------------------------------------------
 
-    def _no_more_chunks(self, error: NotFoundError) -> None:
+    def _no_more_chunks(self, error: NotFoundError | None) -> None:
         """The appliance has no chunks to give any more: find out why. Raises JobLostError when the job is gone.
 
         A put's blobs may be there already (another client works on the same job); a get's cannot, so a get is
@@ -262,7 +265,7 @@ class Engine:
             if self._mover.method == "PUT":
                 ended = self.state.accept_received(details.chunks)
                 self._ended_objects.extend(ended)
-                gone = self.state.given_up(details.chunks)
+                gone = self.state.waiting if completed else self.state.given_up(details.chunks)
             else:
                 gone = self.state.waiting if completed and not (self.state.moving or self.state.ready) else 0
             self.state.offer((), now=self._clock.monotonic(), retry_after_seconds=None)

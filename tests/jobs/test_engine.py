@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 
@@ -318,6 +319,18 @@ def test_job_cancelled_while_it_is_asked_after(method: str, forgotten: bool) -> 
         stage.run()
     assert caught.value.job_id == JOB
     assert caught.value.exit_code == 12
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+@pytest.mark.parametrize("status", [JobStatus.CANCELED, JobStatus.COMPLETED])
+def test_an_ended_job_that_lists_no_chunks_is_not_asked_for_ever(method: str, status: JobStatus) -> None:
+    """An empty list that says itself that its job has ended is no reason to come back later."""
+    stage = Stage(chunks_of(3), method=method)
+    stage.status = status
+    stage.client.ready = lambda _: ReadyChunks(job(status), (), timedelta(seconds=60))
+    with pytest.raises(JobLostError):
+        stage.run()
+    assert stage.client.asked <= 2
 
 
 @pytest.mark.parametrize("method", ["PUT", "GET"])
