@@ -43,6 +43,8 @@ DEFAULT_TRANSFERS = 4
 DEFAULT_LANES = 16
 _SMALL_BATCH = 64
 _TICK_SECONDS = 0.1
+# After "no such job" of a job that goes on: a slip of whatever stands between, or its state changes right now.
+_UNEXPECTED_ASK_SECONDS = 1.0
 # What a blob's exchange raises when its retries are spent, or when it is stopped.
 _SPENT = (TransportError, BusyError, RetryLaterError)
 
@@ -268,7 +270,7 @@ class Engine:
                 gone = self.state.waiting if completed else self.state.given_up(details.chunks)
             else:
                 gone = self.state.waiting if completed and not (self.state.moving or self.state.ready) else 0
-            self.state.offer((), now=self._clock.monotonic(), retry_after_seconds=None)
+            self.state.offer((), now=self._clock.monotonic(), retry_after_seconds=_UNEXPECTED_ASK_SECONDS)
         for owner in ended:
             self._mover.object_moved(owner)
         if gone:
@@ -513,7 +515,9 @@ class _SmallBlobs:
         self._taken: list[int] = []
 
     def refill(self, state: JobState) -> bool:
-        """Take a batch, under the engine's lock; return whether there was any."""
+        """Take a batch, under the engine's lock, unless some of the last is left; return whether there is any."""
+        if self._taken:
+            return True
         self._taken = state.take_small(_SMALL_BATCH)
         self._taken.reverse()
         return bool(self._taken)

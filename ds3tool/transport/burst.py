@@ -129,11 +129,11 @@ class Burst:
             if self._stopped:
                 self._fail_all(work, TransportError("stopped"))
                 return
-            self._fill(work)
             now = time.monotonic()
             if now - looked_at > self._look_every:
                 looked_at = now
                 self._give_up_stalled(now, work)
+            self._fill(work)  # last, so that `run` goes on with what is left when every lane was given up
 
     def _poll(self, seconds: float, work: SmallWork) -> None:
         """Serve every lane that something has happened to; lanes are opened only between two calls."""
