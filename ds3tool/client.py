@@ -316,7 +316,7 @@ class Ds3Client:
 
     def delete_object(self, bucket: str, key: str, *, version_id: str | None = None) -> None:
         """Delete one object, or one version of it; NotFoundError when it is not there."""
-        self._send(requests.delete_object(bucket, key, version_id=version_id), responses.nothing)
+        self._send(requests.delete_object(bucket, key, version_id=version_id), responses.done)
 
     def delete_objects(self, bucket: str, keys: Iterable[str]) -> Iterator[DeleteResult]:
         """Delete many objects; yield the outcome of each thousand. Nothing is sent until it is asked for."""
@@ -460,11 +460,11 @@ class Ds3Client:
 
     def cancel_job(self, job_id: str) -> None:
         """Give a job up, with every object of it that is not on media completely."""
-        self._send(requests.cancel_job(job_id), responses.nothing)
+        self._send(requests.cancel_job(job_id), responses.done)
 
     def truncate_job(self, job_id: str) -> None:
         """End a job with the objects that the appliance has completely; the rest is given up."""
-        self._send(requests.truncate_job(job_id), responses.nothing)
+        self._send(requests.truncate_job(job_id), responses.done)
 
     def list_active_jobs(self, *, bucket: str | None = None) -> Iterator[JobRecord]:
         """Yield the running jobs."""

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
-from ds3tool.errors import ApplianceError, ChecksumError, Ds3Error, JobError, NotFoundError, SinkError
-from ds3tool.jobs.ends import Sink, TargetObject
+from ds3tool.errors import (
+    AccessDeniedError,
+    ApplianceError,
+    ChecksumError,
+    Ds3Error,
+    JobError,
+    NotFoundError,
+    ProtocolError,
+    SinkError,
+)
+from ds3tool.jobs.ends import ExpectedChecksum, Sink, TargetObject
 from ds3tool.jobs.engine import SMALL_BLOB_BYTES, Engine
 from ds3tool.jobs.integrity import check_length, compare, expected_checksum, has_digests
 from ds3tool.jobs.plan import PlannedJob, plan_get
 from ds3tool.jobs.recorder import Recorder
 from ds3tool.jobs.run import Run, RunResult, RunSettings
 from ds3tool.jobs.state import JobState
+from ds3tool.protocol import names
 from ds3tool.protocol.checksums import digest_of, to_base64
 from ds3tool.protocol.messages import Response
-from ds3tool.protocol.model import JobDetails, ListedObject
+from ds3tool.protocol.model import ChecksumType, JobDetails, JobStatus, ListedObject
 from ds3tool.sizes import format_size
 from ds3tool.transport.burst import Burst
 from ds3tool.transport.pool import Transport
@@ -25,6 +36,9 @@ from ds3tool.transport.replies import ReplyHead
 from ds3tool.transport.templates import BlobHeads
 
 _log = logging.getLogger(__name__)
+
+# The appliance's lists of jobs lag behind by up to five seconds. Source: protocol, 9.7.
+_LAG_SECONDS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 class GetRun(Run):
@@ -181,7 +195,17 @@ class GetRun(Run):
         if failed:
             self.give_up(job_id)
         else:
+            self._end(job_id)
+
+    def _end(self, job_id: str) -> None:
+        """See the job end, all of it being here; one that the appliance keeps open, as if not read, is cancelled."""
+        never = threading.Event()
+        for seconds in _LAG_SECONDS:
             self.note_job(job_id)
+            if self.result.jobs[-1].job.status in {JobStatus.COMPLETED, JobStatus.CANCELED}:
+                return
+            self.clock.wait(never, seconds)
+        self.give_up(job_id)
 
     def _account_for_blobs(
         self, plan: PlannedJob, state: JobState, on_failure: Callable[[int, Ds3Error], None]
@@ -248,6 +272,8 @@ class _GetMover:
         self._heads = BlobHeads(transport, method="GET", bucket=plan.bucket, job_id=job_id)
         # Blobs that came without a digest, a flag for each: several threads set them.
         self.unverified = bytearray(len(state.blobs))
+        # What HEAD says of objects under way, by number: the digests' kind, and each blob's by its offset.
+        self._known: dict[int, tuple[ChecksumType | None, Mapping[int, str]]] = {}
 
     def move(self, number: int, counter: Callable[[int], None]) -> str | None:
         """Fetch one blob and verify it."""
@@ -256,6 +282,7 @@ class _GetMover:
 
         def receive(response: Response) -> str | None:
             expected = expected_checksum(response.headers)
+            self._vouch(number, response.headers, expected)
             self.unverified[number] = expected is None
             if not length:
                 return None if expected is None else expected.value
@@ -263,7 +290,7 @@ class _GetMover:
 
         try:
             return self._get(item, receive, offset)
-        except ChecksumError as damaged:
+        except (ChecksumError, ProtocolError) as damaged:
             # Most damage is done on the way, and a second try mends it.
             _log.warning("job %s: %s; fetched again", self._job_id, damaged)
             try:
@@ -273,6 +300,35 @@ class _GetMover:
 
     def _get(self, item: TargetObject, receive: Callable[[Response], str | None], offset: int) -> str | None:
         return self._client.get_object(self._plan.bucket, item.key, receive, job_id=self._job_id, offset=offset)
+
+    def _vouch(self, number: int, headers: Mapping[str, str], expected: ExpectedChecksum | None) -> None:
+        """Make sure that a reply is the answer for this very blob; ChecksumError when it is another's.
+
+        Its bytes agree with its own digest also when a reply was taken for another's on the way, or when the offset,
+        which no signature covers, was changed. The version tells objects apart; blobs of one object only HEAD does.
+        """
+        owner, offset = self._owners[number], self._blobs.offsets[number]
+        version, stated = self._blobs.version_ids[number], headers.get(names.VERSION_ID)
+        is_whole = self._blobs.lengths[number] == self._plan.sizes[owner]
+        if expected is None or (is_whole and (version is None or not stated or stated == version)):
+            return
+        kind, digests = self._known.get(owner) or self._ask_digests(owner, version)
+        if kind == expected.type and offset in digests:
+            compare(self._plan.keys[owner], offset, expected=digests[offset], actual=expected.value)
+        elif version is not None and stated and stated != version:
+            raise ProtocolError(f"{self._plan.keys[owner]}: the answer is of version {stated}, not {version}")
+
+    def _ask_digests(self, owner: int, version: str | None) -> tuple[ChecksumType | None, Mapping[int, str]]:
+        try:
+            head = self._client.head_object(self._plan.bucket, self._plan.keys[owner], version_id=version)
+        except (AccessDeniedError, NotFoundError):  # what the appliance does not tell cannot be held against it
+            known: tuple[ChecksumType | None, Mapping[int, str]] = (None, {})
+        else:
+            if head.size != self._plan.sizes[owner]:
+                raise ProtocolError(f"{head.key}: the appliance says that it has {head.size} bytes now")
+            known = (head.checksum_type, head.checksums)
+        self._known[owner] = known
+        return known
 
     def small_request(self, number: int) -> bytes:
         """Return the head that asks for a small blob."""
@@ -284,6 +340,7 @@ class _GetMover:
         item = self._plan.target_object(self._owners[number])
         check_length(item.key, came=len(body), length=length)
         expected = expected_checksum(head.headers)
+        self._vouch(number, head.headers, expected)
         actual = None
         self.unverified[number] = expected is None
         if expected is not None:
@@ -295,8 +352,10 @@ class _GetMover:
 
     def object_moved(self, owner: int) -> None:
         """Let the whole object appear."""
+        self._known.pop(owner, None)
         self._sink.finish(self._plan.target_object(owner))
 
     def object_failed(self, owner: int) -> None:
         """Drop what came of it."""
+        self._known.pop(owner, None)
         self._sink.abandon(self._plan.target_object(owner))

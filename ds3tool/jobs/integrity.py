@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from ds3tool.client import Ds3Client
 from ds3tool.errors import AccessDeniedError, ChecksumError, NotFoundError, ProtocolError
 from ds3tool.jobs.ends import ExpectedChecksum
-from ds3tool.protocol import checksums
+from ds3tool.protocol import checksums, names
 from ds3tool.protocol.model import ChecksumType, DataPolicy, ObjectHead, Versioning
 
 READ_BYTES = 1024 * 1024
@@ -62,9 +62,19 @@ def hashed(blocks: Iterable[bytes], hasher: checksums.Hasher) -> Iterator[bytes]
 
 
 def expected_checksum(headers: Mapping[str, str]) -> ExpectedChecksum | None:
-    """Return the digest that a GET's reply states for its whole blob, None when it states none."""
+    """Return the digest that a GET's reply states for its whole blob, None when the appliance states none.
+
+    Raises ProtocolError when nothing shows that the reply is the appliance's: bytes of whoever else must not pass.
+    """
     stated = checksums.from_headers(headers)
-    return None if stated is None else ExpectedChecksum(*stated)
+    if stated is not None:
+        return ExpectedChecksum(*stated)
+    if not headers.get(names.REQUEST_ID):
+        raise ProtocolError(
+            "the answer to a GET does not come from the appliance",
+            hint="something that stands between answers in its place: a proxy, a login page?",
+        )
+    return None
 
 
 def compare(key: str, offset: int, *, expected: str, actual: str) -> None:

@@ -18,13 +18,14 @@ from ds3tool.errors import (
 )
 from ds3tool.jobs.ends import OpenObject, Source, SourceObject
 from ds3tool.jobs.engine import SMALL_BLOB_BYTES, Engine
-from ds3tool.jobs.integrity import bucket_policy, compare_sent, digest_range, expected_checksum, has_digests
+from ds3tool.jobs.integrity import bucket_policy, compare_sent, digest_range, has_digests
 from ds3tool.jobs.plan import PlannedJob, plan_put
 from ds3tool.jobs.recorder import Recorder
 from ds3tool.jobs.run import UNREACHABLE, Run, RunResult, RunSettings
 from ds3tool.jobs.state import JobState
-from ds3tool.protocol import names
+from ds3tool.protocol import names, responses
 from ds3tool.protocol.checksums import digest_of, to_base64
+from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import ChecksumType, DataPolicy, ListedObject, PutResult, Versioning
 from ds3tool.transport.bodies import OutgoingBody
 from ds3tool.transport.burst import Burst
@@ -347,8 +348,7 @@ class _PutMover:
             opened.check_unchanged()
         finally:
             opened.close()
-        if result.checksum is not None and result.checksum_type == self._checksum_type:
-            compare_sent(self._blobs.keys[number], offset, expected=checksum, actual=result.checksum)
+        self._compare_echo(number, result, checksum)
         return checksum
 
     def _put(self, number: int, body: OutgoingBody, checksum: str) -> PutResult:
@@ -395,13 +395,17 @@ class _PutMover:
         self._attempted[number] = 1
         return self._heads.put(self._blobs.keys[number], offset, length, self._checksum_type, checksum) + data
 
-    def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str:  # noqa: ARG002
+    def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str:
         """Hold the appliance's digest, where it echoes one, against ours."""
         checksum = self._sent.pop(number)
-        stated = expected_checksum(head.headers)
-        if stated is not None and stated.type == self._checksum_type:
-            compare_sent(self._blobs.keys[number], self._blobs.offsets[number], expected=checksum, actual=stated.value)
+        result = responses.object_put(Response(head.status, head.headers, (bytes(body),), head.reason))
+        self._compare_echo(number, result, checksum)
         return checksum
+
+    def _compare_echo(self, number: int, result: PutResult, checksum: str) -> None:
+        if result.checksum is not None and result.checksum_type == self._checksum_type:
+            key, offset = self._blobs.keys[number], self._blobs.offsets[number]
+            compare_sent(key, offset, expected=checksum, actual=result.checksum)
 
     def object_moved(self, owner: int) -> None:
         """Nothing is held for an object."""

@@ -72,6 +72,7 @@ __all__ = [
     "data_policies",
     "data_policy",
     "deleted",
+    "done",
     "error",
     "job",
     "job_records",
@@ -103,6 +104,16 @@ def nothing(response: Response) -> None:
     """Read a reply whose body, if any, says nothing more than its status."""
     for _ in response.body:
         pass
+
+
+def done(response: Response) -> None:
+    """Read a reply that says no more than that it is done; ProtocolError when it may be somebody else's."""
+    nothing(response)
+    if response.status != 204 and not response.headers.get(names.REQUEST_ID):
+        raise ProtocolError(
+            f"the answer ({response.status}) does not show that the appliance has done it",
+            hint="something that stands between answers in its place: a proxy, a login page?",
+        )
 
 
 def service(response: Response) -> Service:
@@ -228,9 +239,17 @@ def _blob_checksums(headers: Headers, what: str) -> Iterator[tuple[int, str]]:
 
 
 def object_put(response: Response) -> PutResult:
-    """Parse the reply to PUT object: its headers."""
+    """Parse the reply to PUT object: its headers. ProtocolError when it does not show that the appliance spoke.
+
+    A login page or a proxy says 200 too; but it knows neither the digest of the bytes nor numbers of requests.
+    """
     nothing(response)
     echo = checksums.from_headers(response.headers)
+    if response.status != 200 or (echo is None and not response.headers.get(names.REQUEST_ID)):
+        raise ProtocolError(
+            f"the answer to a PUT ({response.status}) does not show that the appliance has the bytes",
+            hint="something that stands between answers in its place: a proxy, a login page?",
+        )
     return PutResult(
         etag=as_etag(response.headers.get(names.ETAG)),
         checksum_type=echo[0] if echo else None,

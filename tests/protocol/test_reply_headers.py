@@ -77,7 +77,22 @@ def test_the_echo_of_a_put() -> None:
         _reply([("ETag", '"abc"'), ("Content-CRC32C", "4waSgw=="), ("version-id", "v"), ("Content-Length", "0")])
     )
     assert result == PutResult("abc", ChecksumType.CRC_32C, "4waSgw==", "v")
-    assert responses.object_put(_reply([])) == PutResult()
+    assert responses.object_put(_reply([("x-amz-request-id", "7")])) == PutResult()
+
+
+@pytest.mark.parametrize(
+    ("status", "pairs"),
+    [
+        (200, []),
+        (200, [("Content-Type", "text/html")]),
+        (207, [("x-amz-request-id", "7")]),
+        (207, [("Content-MD5", "x")]),
+    ],
+)
+def test_a_success_that_nothing_shows_to_be_the_appliances_is_none(status: int, pairs: list[tuple[str, str]]) -> None:
+    """A 2xx to a put without digest and request number, or one that is not 200, does not acknowledge the bytes."""
+    with pytest.raises(ProtocolError):
+        responses.object_put(Response(status, Headers(pairs), (b"",)))
 
 
 @pytest.mark.parametrize(
