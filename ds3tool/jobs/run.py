@@ -20,6 +20,7 @@ from ds3tool.errors import (
     JobLostError,
     MediaOfflineError,
     NotFoundError,
+    ProtocolError,
     RetryLaterError,
     TransportError,
     UsageError,
@@ -169,45 +170,73 @@ class Run(ABC):
         self.recorder.planned(plan)
 
     def create(self, plan: PlannedJob, create: Callable[[], JobDetails]) -> JobDetails:
-        """Create the job of `plan`; when the reply was lost, find it by the token in its name.
+        """Create the job of `plan`; when its reply does not tell, find it by the token in its name.
 
         A job whose creation was interrupted is found the same way and given up, so that it does not idle for a day.
         """
         try:
-            details = create()
-        except (TransportError, ApplianceError) as error:
-            if isinstance(error, ApplianceError) and error.status not in {500, 502, 504}:
-                raise  # a plain refusal
-            details = self._adopt(plan, error)
+            try:
+                details = create()
+                _check_plan(details.job, plan)
+            except (TransportError, ProtocolError, ApplianceError) as error:
+                details = self._adopt(plan, error)
+            self.result.jobs.append(JobOutcome(details.job))
+            with self.given_up_unless_moved(details.job.id):
+                self._give_up_twins(plan, details.job.id)
+                self.recorder.created(plan, details.job)
         except KeyboardInterrupt:
             self._give_up_unseen(plan)
             raise InterruptedRunError("interrupted before anything was moved") from None
-        self.result.jobs.append(JobOutcome(details.job))
-        with self.given_up_unless_moved(details.job.id):
-            self.recorder.created(plan, details.job)
         return details
 
     def _adopt(self, plan: PlannedJob, error: Ds3Error) -> JobDetails:
-        """Return the job whose creation was answered by `error` only; raises that when there is no such job."""
-        found = self._find(plan)
-        if found is None:
+        """Return the job whose creation was answered by `error` only; raises that when there is no such job.
+
+        Whatever stands between may refuse what the appliance has done, and a creation that was sent again conflicts
+        with its own first sending; so even a refusal is not believed before the appliance was asked.
+        """
+        try:
+            found = self._find(plan)
+        except Ds3Error as unknown:
+            error.hint = _perhaps_created(plan, unknown)
+            raise error from unknown
+        if not found:
             raise error
-        _log.warning("the reply to the creation of job %s was lost (%s); it is there and goes on", found, error)
-        return self.client.get_job(found)
+        _log.warning("the reply to the creation of job %s was lost (%s); it is there and goes on", found[0], error)
+        with self.given_up_unless_moved(found[0]):
+            return self.client.get_job(found[0])
+
+    def _give_up_twins(self, plan: PlannedJob, job_id: str) -> None:
+        """Give up other jobs of the same plan: a creation that was sent again, by us or on the way, makes two."""
+        try:
+            twins = [found for found in self._find(plan) if found != job_id]
+        except Ds3Error as unknown:
+            self.result.notes.append(f"whether job {job_id} was created twice is not known ({unknown.message})")
+            return
+        for twin in twins:
+            _log.warning("job %s was created twice; its twin %s is given up", job_id, twin)
+            self.give_up(twin)
 
     def _give_up_unseen(self, plan: PlannedJob) -> None:
         try:
-            found = self._find(plan)
-            if found is not None:
+            for found in self._find(plan):
                 self.give_up(found)
         except Ds3Error as error:
-            self.result.notes.append(f"whether the job {plan.name!r} was created is not known: {error.message}")
+            self.result.notes.append(_perhaps_created(plan, error))
 
-    def _find(self, plan: PlannedJob) -> str | None:
-        for job in self.client.list_jobs(bucket=plan.bucket):
-            if job.name is not None and job.name.endswith(plan.name):
-                return job.id
-        return None
+    def _find(self, plan: PlannedJob) -> list[str]:
+        """Return the running jobs of `plan`; there should be one at most."""
+        try:
+            listed = self.client.list_jobs(bucket=plan.bucket)
+        except ProtocolError:  # the connection that gave a wrong answer is closed by now
+            listed = self.client.list_jobs(bucket=plan.bucket)
+        return [
+            job.id
+            for job in listed
+            if job.name is not None
+            and job.name.endswith(plan.name)
+            and job.status not in {JobStatus.COMPLETED, JobStatus.CANCELED}
+        ]
 
     @contextmanager
     def given_up_unless_moved(self, job_id: str) -> Iterator[None]:
@@ -306,3 +335,13 @@ class Run(ABC):
         """Return the result with its time."""
         self.result.seconds = time.monotonic() - self._started
         return self.result
+
+
+def _check_plan(job: Job, plan: PlannedJob) -> None:
+    """Raise ProtocolError when a reply tells of another job than the one that was to be created."""
+    if job.type != plan.type or (job.name is not None and not job.name.endswith(plan.name)):
+        raise ProtocolError(f"the appliance answers with job {job.id}, {job.name!r}, which is not {plan.name!r}")
+
+
+def _perhaps_created(plan: PlannedJob, error: Ds3Error) -> str:
+    return f"whether the job {plan.name!r} was created is not known ({error.message}); look for it: ds3tool job ls"
