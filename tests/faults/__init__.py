@@ -1,0 +1,1 @@
+"""Puts and gets through a network and against appliances that misbehave, from seeds."""
