@@ -23,6 +23,11 @@ def hide(secret: str) -> None:
         _hidden.add(secret)
 
 
+def forget_secrets() -> None:
+    """Hide nothing any more: for a process that runs several command lines, each with keys of its own."""
+    _hidden.clear()
+
+
 def redacted(text: str) -> str:
     """Return `text` without any secret that `hide` was told, and without signatures."""
     for secret in _hidden:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ds3tool.cli.logs import forget_secrets
 from ds3tool.cli.main import main
 
 # What would leak in from the machine that runs the tests.
@@ -100,3 +101,4 @@ def _forget_logging() -> None:
         handler.close()
     logger.propagate = True
     logger.setLevel(logging.NOTSET)
+    forget_secrets()

@@ -667,7 +667,8 @@ def test_appliance_that_goes_away_in_the_middle(room: Room, meddler: Meddler, tm
         put = room.put(HookedSource(tree, before_open=before), client=client)
     assert isinstance(put.stopped, TransportError)
     assert put.exit_code == 7
-    assert len(put.failures) <= 8
+    # Only what was on its way when it went: 4 blobs of the workers, 16 of the lanes, and those each took next.
+    assert len(put.failures) <= 40
     assert any("left open" in note for note in put.notes)
 
 
