@@ -77,7 +77,7 @@ def _tapes_text(tapes: Sequence[dict[str, Any]]) -> str:
         shelf = [text for text in (tape["label"], tape["location"]) if text]
         state = "" if tape["state"] == TapeState.NORMAL else f" ({' '.join([str(tape['state']), *shelf])})"
         told.append(f"{tape['bar_code']}{state}")
-    return ", ".join(told) or "-"
+    return ", ".join(told)
 
 
 FIELDS: list[Field[ObjectPlacement]] = [
@@ -87,7 +87,7 @@ FIELDS: list[Field[ObjectPlacement]] = [
     Field(
         "pools",
         lambda placement: [{"name": pool.name, "state": pool.state} for pool in placement.pools],
-        text=lambda pools: ", ".join(pool["name"] for pool in pools) or "-",
+        text=lambda pools: ", ".join(pool["name"] for pool in pools),
     ),
     Field("blobs", lambda placement: placement.blobs, right=True),
     Field("key", lambda placement: placement.key, leads=True),

@@ -47,6 +47,7 @@ def test_a_spreadsheet_gets_bar_codes(archive: Archive, bucket: str) -> None:
     (row,) = csv.DictReader(io.StringIO(archive.run("where", "-o", "csv", f"ds3://{bucket}/small").expect().stdout))
     (shown,) = archive.run("where", "-o", "json", f"ds3://{bucket}/small").expect().json
     assert row["tapes"] == shown["tapes"][0]["bar_code"]
+    assert row["pools"] == "", "what is not there is an empty cell"
 
 
 def test_a_prefix_wants_recursive_and_nothing_is_not_found(archive: Archive, bucket: str) -> None:
