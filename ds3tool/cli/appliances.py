@@ -111,18 +111,19 @@ def _is_locked(path: Path) -> bool:
 
 def running(state_folder: Path) -> list[RunningAppliance]:
     """Return the appliances that live, the one started last at the end; forget those that are gone."""
-    found = []
+    found: dict[str, RunningAppliance] = {}
     registry = state_folder / _REGISTRY
-    for pointer in sorted(registry.iterdir()) if registry.is_dir() else ():
+    # From the last one back: an older pointer to the same directory was left behind by a process that was killed.
+    for pointer in sorted(registry.iterdir(), reverse=True) if registry.is_dir() else ():
         try:
             appliance = in_directory(Path(os.fsdecode(pointer.read_bytes())))
         except FileNotFoundError:
             continue
-        if appliance is None:
+        if appliance is None or appliance.directory in found:
             pointer.unlink(missing_ok=True)
         else:
-            found.append(appliance)
-    return found
+            found[appliance.directory] = appliance
+    return list(reversed(found.values()))
 
 
 def find(state_folder: Path, *, directory: Path | None, port: int | None) -> RunningAppliance:

@@ -139,6 +139,20 @@ def test_an_appliance_that_was_killed_is_forgotten(host: Host) -> None:
     host.start("--dir", str(host.folder / "kept"))
 
 
+def test_an_appliance_continued_after_a_kill_is_listed_once(host: Host) -> None:
+    """What the killed process left behind does not stand for the one that continues its directory."""
+    for _ in range(2):
+        process = host.serve("--dir", str(host.folder / "kept"))
+        assert process.stdout is not None
+        assert process.stderr is not None
+        with process.stdout, process.stderr:
+            process.stdout.readline()
+            process.kill()
+            process.wait()
+    _, port, _, _ = host.start("--dir", str(host.folder / "kept"))
+    assert [each["endpoint"].rpartition(":")[2] for each in host.sim("status", "-o", "json").json] == [str(port)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
