@@ -49,7 +49,9 @@ def test_the_sdist_builds_and_carries_licence_and_readme(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    assert {"LICENSE", "README.md", "setup.py", "pyproject.toml"} <= names
+    assert {"LICENSE", "README.md", "setup.py", "pyproject.toml", "Makefile", "CHANGELOG.md"} <= names
+    assert {"docs/decisions.md", "docs/terms.md", "examples/put_and_get.py", "resources/README.md"} <= names
+    assert "tests/golden/responses/job-put.xml" in names
 
 
 def test_the_changelog_knows_the_version(project: Path) -> None:

@@ -101,4 +101,4 @@ def get(
             result = transfer.carry_out(run, settings, label="get")
         finally:
             sink.close()
-    transfer.show_result(result, settings, done="got", failed="could not be restored")
+    transfer.show_result(result, settings, done=transfer.GOT, failed="could not be restored")

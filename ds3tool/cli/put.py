@@ -89,4 +89,4 @@ def put(
             transfer.wait_for_tape(client, result, settings)
     if not result.objects and not result.failures and not result.skipped and result.stopped is None:
         messages.note(f"{source} holds nothing to put", quiet=settings.quiet)
-    transfer.show_result(result, settings, done="put", failed="could not be put")
+    transfer.show_result(result, settings, done=transfer.PUT, failed="could not be put")

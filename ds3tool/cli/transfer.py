@@ -154,6 +154,9 @@ def wait_for_tape(client: Ds3Client, result: RunResult, settings: Settings) -> N
         ).job
 
 
+# The words that summaries begin with; the second also says that the result tells what was verified.
+PUT, GOT = "put", "got"
+
 # -- the result -----------------------------------------------------------------------------------------------------
 
 JOB_FIELDS: list[Field[JobOutcome]] = [
@@ -195,7 +198,7 @@ def show_result(result: RunResult, settings: Settings, *, done: str, failed: str
 
     `done` and `failed` are the words for the direction: "put", "could not be put".
     """
-    fields = RESULT_FIELDS if any(outcome.job.type is JobType.PUT for outcome in result.jobs) else GET_RESULT_FIELDS
+    fields = GET_RESULT_FIELDS if done == GOT else RESULT_FIELDS
     error = _error_of(result, failed)
     for note in result.notes:
         messages.warn(note)

@@ -35,6 +35,11 @@ class Folders:
             self.root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise SinkError(f"the target folder {root} cannot be used: {error.strerror}") from error
+        if not os.access(root, os.W_OK | os.X_OK, effective_ids=True):
+            os.close(self.root)
+            raise SinkError(
+                f"the target folder {root} cannot be written to", hint="choose another, or change its permissions"
+            )
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Folder] = OrderedDict()
         self._made_in: set[str] = set()

@@ -101,6 +101,7 @@ def test_a_second_put_skips_what_is_the_same_and_fails_what_is_not(archive: Arch
     archive.run("put", str(tree), f"ds3://{bucket}").expect(0)
     again = archive.run("put", str(tree), f"ds3://{bucket}", "-o", "json").expect(0).json
     assert (again["objects"], again["skipped"], again["jobs"]) == (0, 3, [])
+    assert "verified" not in again
     (tree / "a.txt").write_bytes(b"ALPHA")
     (tree / "new.txt").write_bytes(b"new")
     result = archive.run("put", str(tree), f"ds3://{bucket}", "-o", "json").expect(3).json
