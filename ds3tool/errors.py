@@ -2,8 +2,9 @@
 
 Ds3Error
 ├─ UsageError        asked for something impossible; nothing was sent
-│  └─ ConfigError    the configuration file or a profile is wrong
+│  └─ ConfigError, PathNotFoundError
 ├─ TransportError    no complete answer came: connect, TLS, timeout
+│  └─ TlsError, ProxyRefusedError
 ├─ ProtocolError     an answer came that breaks the protocol
 ├─ ApplianceError    the appliance refused: status, code, message, request id
 │  └─ AccessDeniedError, NotFoundError, ConflictError, BusyError, RetryLaterError
@@ -12,7 +13,7 @@ Ds3Error
 │  └─ JobLostError   cancelled, truncated or expired under us
 ├─ MediaOfflineError tapes must be loaded: bar codes
 ├─ LockedError       another run holds this
-└─ SourceError, SinkError
+└─ SourceError, SinkError, InterruptedRunError
 """
 
 from __future__ import annotations
