@@ -239,6 +239,10 @@ def summary(result: RunResult, *, done: str) -> str:
         parts.append(f"{result.unverified:,} blobs came without a digest and are not verified")
     puts = [outcome.job for outcome in result.jobs if outcome.job.type is JobType.PUT]
     if puts and result.objects:
-        on_tape = all(job.status is JobStatus.COMPLETED for job in puts)
-        parts.append("on tape" if on_tape else "in the appliance's cache, not yet on tape")
+        if any(job.status is JobStatus.CANCELED for job in puts):
+            parts.append("a job of it was cancelled: what was not on tape by then is gone")
+        elif all(job.status is JobStatus.COMPLETED for job in puts):
+            parts.append("on tape")
+        else:
+            parts.append("in the appliance's cache, not yet on tape")
     return "; ".join(parts)

@@ -13,6 +13,7 @@ from ds3tool.errors import (
     ConflictError,
     Ds3Error,
     JobError,
+    JobLostError,
     NotFoundError,
     SourceError,
 )
@@ -26,7 +27,7 @@ from ds3tool.jobs.state import JobState
 from ds3tool.protocol import names, responses
 from ds3tool.protocol.checksums import digest_of, to_base64
 from ds3tool.protocol.messages import Response
-from ds3tool.protocol.model import ChecksumType, DataPolicy, ListedObject, PutResult, Versioning
+from ds3tool.protocol.model import ChecksumType, DataPolicy, JobStatus, ListedObject, PutResult, Versioning
 from ds3tool.transport.bodies import OutgoingBody
 from ds3tool.transport.burst import Burst
 from ds3tool.transport.pool import Transport
@@ -185,13 +186,26 @@ class PutRun(Run):
                 if failed and len(state.blobs):
                     self.give_up(job_id)
                 else:
-                    self.note_job(job_id)
+                    self._see_that_it_goes_on(job_id, state)
         except UNREACHABLE:
             raise
         except BaseException:
             self._drop_failed(plan, mover, failed, policy)
             raise
         self._drop_failed(plan, mover, failed, policy)
+
+    def _see_that_it_goes_on(self, job_id: str, state: JobState) -> None:
+        """Ask for the job's state once all is sent; a cancelled one has dropped what it had, whatever it accepted.
+
+        A job without blobs (empty objects of an older release) may be forgotten as soon as it is made.
+        """
+        self.note_job(job_id)
+        if len(state.blobs) and self.result.jobs[-1].job.status == JobStatus.CANCELED:
+            raise JobLostError(
+                f"job {job_id} was cancelled when all of it was sent, and before it was on tape",
+                job_id=job_id,
+                hint="what was on tape by then is kept; run the command again for the rest",
+            )
 
     def _move_job(self, plan: PlannedJob, state: JobState, mover: _PutMover, failed: list[int]) -> None:
         """Move what the job lacks; the numbers of the objects that could not be done are added to `failed`."""

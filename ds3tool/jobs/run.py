@@ -332,7 +332,8 @@ class Run(ABC):
         self.recorder.ended(job)
 
     def finished(self) -> RunResult:
-        """Return the result with its time."""
+        """Return the result with its time, and let go of the transport."""
+        self.transport.on_wait = self._tell_before
         self.result.seconds = time.monotonic() - self._started
         return self.result
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ds3tool.protocol.model import JobStatus
+from ds3tool.cli import transfer
+from ds3tool.jobs.run import JobOutcome, RunResult
+from ds3tool.protocol.model import Job, JobStatus, JobType
 from tests.cli.archive import Archive
 from tests.cli.runner import run
 
@@ -93,6 +95,14 @@ def test_the_summary_says_whether_it_is_on_tape(archive: Archive, tree: Path) ->
     assert said.stdout.endswith("; on tape\n")
     (job,) = archive.run("job", "ls", "--completed", "--bucket", bucket, "-o", "json").expect(0).json
     assert job["status"] == JobStatus.COMPLETED
+
+
+def test_the_summary_of_a_cancelled_job_does_not_say_that_it_is_in_the_cache() -> None:
+    """What a cancelled job had accepted is dropped, unless it was on tape."""
+    job = Job("1", "b", JobType.PUT, JobStatus.CANCELED)
+    told = transfer.summary(RunResult([JobOutcome(job, 3, 30)], objects=3, bytes=30, seconds=1.0), done=transfer.PUT)
+    assert "cancelled" in told
+    assert "cache" not in told
 
 
 def test_a_second_put_skips_what_is_the_same_and_fails_what_is_not(archive: Archive, tree: Path) -> None:

@@ -672,6 +672,28 @@ def test_appliance_that_goes_away_in_the_middle(room: Room, meddler: Meddler, tm
     assert any("left open" in note for note in put.notes)
 
 
+def test_put_that_is_cancelled_after_its_last_blob(room_with: Callable[..., Room], tmp_path: Path) -> None:
+    """A job that is cancelled when all was accepted has dropped it again: exit code 12, not a success in the cache."""
+    room = room_with(persist_delay=3600.0)
+    tree = tmp_path / "tree"
+    make_files(tree, 3, SMALL)
+
+    class Canceller(MemoryRecorder):
+        def moved(
+            self, job_id: str, blobs: BlobColumns, numbers: Sequence[int], checksums: Sequence[str | None]
+        ) -> None:
+            super().moved(job_id, blobs, numbers, checksums)
+            if len(self.checksums) == len(blobs):
+                room.client.cancel_job(job_id)
+
+    run = room.put_run(tree)
+    run.recorder = Canceller()
+    put = run.run()
+    assert isinstance(put.stopped, JobLostError)
+    assert put.exit_code == 12
+    assert put.jobs[0].job.status == JobStatus.CANCELED
+
+
 def test_bucket_that_is_not_there_is_raised_before_anything(room: Room, tmp_path: Path) -> None:
     """A run that cannot begin raises, rather than returning a result."""
     tree = tmp_path / "tree"
