@@ -219,6 +219,8 @@ def _live(client: Ds3Client, endpoint: str, folder: str, story: _Story, settings
 
     story.step("Wait until every copy is on tape")
     transfer.wait_for_tape(client, put, settings)
+    if put.stopped is not None:
+        raise put.stopped
     tapes = _tell_placement(client, story)
 
     story.step("Empty the cache, and take a tape out: ds3tool cache reclaim, ds3tool tape eject")

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import FrameType
 from typing import Annotated
@@ -20,7 +20,7 @@ from ds3tool.cli.output import Field, OutputFormat
 from ds3tool.cli.progress import chosen_mode, shown
 from ds3tool.cli.settings import Settings
 from ds3tool.client import Ds3Client
-from ds3tool.errors import Ds3Error, UsageError
+from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError, UsageError
 from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.run import JobOutcome, Run, RunResult, RunSettings
 from ds3tool.protocol.model import JobStatus, JobType, Priority
@@ -142,16 +142,30 @@ def _terminable() -> Iterator[None]:
 
 
 def wait_for_tape(client: Ds3Client, result: RunResult, settings: Settings) -> None:
-    """Wait until the appliance has all copies of every put job on media; keep the jobs' last state."""
+    """Wait until the appliance has all copies of every put job on media; keep the jobs' last state.
+
+    What ends the waiting early is kept as the result's `stopped`: what was sent is told all the same.
+    """
     from ds3tool.clock import RealClock
 
-    for outcome in result.jobs:
-        if outcome.job.status in {JobStatus.COMPLETED, JobStatus.CANCELED}:
-            continue
-        messages.note(f"job {outcome.job.id}: all sent; waiting for tape", quiet=settings.quiet)
-        outcome.job = wait_for_job(
-            client, outcome.job.id, in_cache=False, interval_seconds=_TAPE_POLL_SECONDS, clock=RealClock()
-        ).job
+    try:
+        for outcome in result.jobs:
+            if outcome.job.status in {JobStatus.COMPLETED, JobStatus.CANCELED}:
+                continue
+            messages.note(f"job {outcome.job.id}: all sent; waiting for tape", quiet=settings.quiet)
+            try:
+                outcome.job = wait_for_job(
+                    client, outcome.job.id, in_cache=False, interval_seconds=_TAPE_POLL_SECONDS, clock=RealClock()
+                ).job
+            except JobLostError:
+                outcome.job = replace(outcome.job, status=JobStatus.CANCELED)
+                raise
+    except KeyboardInterrupt:
+        result.stopped = InterruptedRunError(
+            "interrupted while waiting for tape", hint="all is sent and goes on; see: ds3tool job wait JOB"
+        )
+    except Ds3Error as error:
+        result.stopped = error
 
 
 # The words that summaries begin with; the second also says that the result tells what was verified.

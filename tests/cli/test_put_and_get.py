@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ds3tool.cli import transfer
+from ds3tool.cli.job_wait import wait_for_job
+from ds3tool.client import Ds3Client
 from ds3tool.jobs.run import JobOutcome, RunResult
-from ds3tool.protocol.model import Job, JobStatus, JobType
+from ds3tool.protocol.model import Job, JobDetails, JobStatus, JobType
+from ds3tool.simulator import Appliance, ApplianceSettings
 from tests.cli.archive import Archive
 from tests.cli.runner import run
 
@@ -95,6 +99,25 @@ def test_the_summary_says_whether_it_is_on_tape(archive: Archive, tree: Path) ->
     assert said.stdout.endswith("; on tape\n")
     (job,) = archive.run("job", "ls", "--completed", "--bucket", bucket, "-o", "json").expect(0).json
     assert job["status"] == JobStatus.COMPLETED
+
+
+def test_a_job_cancelled_while_tape_is_waited_for_still_has_its_result(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 12, and the document tells the job as cancelled beside the error."""
+
+    def cancelled_meanwhile(client: Ds3Client, job_id: str, **options: Any) -> JobDetails:  # noqa: ANN401
+        client.cancel_job(job_id)
+        return wait_for_job(client, job_id, **options)
+
+    monkeypatch.setattr("ds3tool.cli.transfer.wait_for_job", cancelled_meanwhile)
+    with Appliance(ApplianceSettings(persist_delay=3600.0)) as appliance:
+        archive = Archive.of(appliance)
+        with archive.client:
+            bucket = archive.bucket()
+            result = archive.run("put", str(tree), f"ds3://{bucket}", "--wait", "tape", "-o", "json").expect(12).json
+    assert result["jobs"][0]["status"] == "CANCELED"
+    assert result["error"]["exit_code"] == 12
 
 
 def test_the_summary_of_a_cancelled_job_does_not_say_that_it_is_in_the_cache() -> None:
