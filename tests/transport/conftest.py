@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import ssl
 import threading
@@ -51,11 +52,12 @@ def open_descriptors() -> int:
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """No test leaves a descriptor or a thread."""
+    """No test leaves a descriptor or a thread; what an earlier test's garbage still holds is let go first."""
+    gc.collect()
     descriptors, threads = open_descriptors(), threading.active_count()
     yield
     assert threading.active_count() == threads
-    assert open_descriptors() == descriptors
+    assert open_descriptors() <= descriptors
 
 
 @pytest.fixture
