@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 # What each room may import of this package, beside itself. A room is a folder or a module of `ds3tool`.
-LEAVES = frozenset({"errors", "sizes", "addresses", "version", "clock"})
+LEAVES = frozenset({"errors", "sizes", "addresses", "version", "clock", "filters", "renaming"})
 ALLOWED: Mapping[str, frozenset[str]] = {
     "errors": frozenset(),
     "sizes": frozenset({"errors"}),
     "addresses": frozenset({"errors"}),
     "version": frozenset({"errors"}),
     "clock": frozenset({"errors"}),
+    "filters": frozenset({"errors", "sizes"}),
+    "renaming": frozenset({"errors"}),
     "protocol": LEAVES,
     "transport": LEAVES | {"protocol"},
     "profiles": LEAVES | {"transport"},
@@ -35,6 +37,8 @@ REASONS: Mapping[str, str] = {
     "addresses": "a leaf knows errors only, so that every room can use it",
     "version": "a leaf knows errors only, so that every room can use it",
     "clock": "a leaf knows errors only, so that every room can use it",
+    "filters": "a leaf knows what sizes and ages are, and nothing of what is filtered",
+    "renaming": "a leaf knows errors only, so that every room can use it",
     "protocol": "protocol makes values of values: no sockets, files or jobs in it",
     "transport": "transport carries requests and does not know what they are for",
     "profiles": "profiles resolve settings; who uses them stands above",

@@ -73,9 +73,7 @@ def get(
     ],
     target: Annotated[str, typer.Argument(metavar="PATH", help="A folder, or for one object also a file's name.")],
     *,
-    transfers: transfer.Transfers = None,
-    bwlimit: transfer.BandwidthLimit = None,
-    priority: transfer.JobPriority = None,
+    jobs: transfer.JobOptions,
     settings: Settings,
 ) -> None:
     """Get an object, or everything below a prefix, through planned bulk jobs; tapes are loaded as needed.
@@ -85,8 +83,8 @@ def get(
     """
     address = parse_ds3(source)
     folder, name_of = target_of(address, target)
-    run_settings = transfer.run_settings(transfers=transfers, priority=priority)
-    with connect(settings, limit=transfer.rate_limit(bwlimit)) as client:
+    run_settings = jobs.run_settings()
+    with connect(settings, limit=jobs.rate_limit()) as client:
         client.get_bucket(address.bucket)
         sink = LocalSink(folder)
         try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -159,6 +160,46 @@ _SHARED_NAMES = frozenset(parameter.name for parameter in SHARED)
 _CONTEXT = "context"
 
 
+T = TypeVar("T")
+
+_GROUP_MARK = "__option_group__"
+
+
+def option_group(panel: str) -> Callable[[type[T]], type[T]]:
+    """Make a dataclass whose fields are options, for several commands to take as one parameter.
+
+    They stand under `panel` in the help. Each field is `Annotated[..., typer.Option("--name", ...)]` with a default.
+    A command that says `choice: Choice` takes all of its options and is called with the object. Each option also has
+    its DS3TOOL_* variable.
+    """
+
+    def mark(cls: type[T]) -> type[T]:
+        setattr(cls, _GROUP_MARK, panel)
+        return cls
+
+    return mark
+
+
+def _expanded(parameter: inspect.Parameter) -> list[inspect.Parameter]:
+    """Return the options that one parameter of a command stands for: itself, or those of its group."""
+    panel = getattr(parameter.annotation, _GROUP_MARK, None)
+    if panel is None:
+        return [parameter]
+    hints = get_type_hints(parameter.annotation, include_extras=True)
+    options = []
+    for each in dataclasses.fields(parameter.annotation):
+        declaration = hints[each.name].__metadata__[0]
+        if declaration.envvar is None:
+            declaration.envvar = f"DS3TOOL_{each.name.upper()}"
+        declaration.show_envvar = False
+        declaration.rich_help_panel = panel
+        default = each.default if each.default_factory is dataclasses.MISSING else each.default_factory()
+        options.append(
+            inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[each.name])
+        )
+    return options
+
+
 def with_shared_options(function: Command, *, only_remember: bool = False) -> Command:
     """Return `function` with every shared option added to its own, for typer to read.
 
@@ -167,7 +208,13 @@ def with_shared_options(function: Command, *, only_remember: bool = False) -> Co
     """
     own = inspect.signature(function, eval_str=True)
     context = inspect.Parameter(_CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    kept = [parameter for name, parameter in own.parameters.items() if name != "settings"]
+    declared = {name: _expanded(parameter) for name, parameter in own.parameters.items() if name != "settings"}
+    groups = {
+        name: (own.parameters[name].annotation, [option.name for option in options])
+        for name, options in declared.items()
+        if [option.name for option in options] != [name]
+    }
+    kept = [option for options in declared.values() for option in options]
 
     @functools.wraps(function)
     def wrapper(**values: Any) -> None:  # noqa: ANN401 - typer hands over whatever was declared
@@ -185,6 +232,8 @@ def with_shared_options(function: Command, *, only_remember: bool = False) -> Co
             file=settings.log_file,
             json=settings.log_format is LogFormat.JSON,
         )
+        for name, (make, options) in groups.items():
+            values[name] = make(**{option: values.pop(option) for option in options})
         try:
             function(**values, **({"settings": settings} if "settings" in own.parameters else {}))
         except KeyboardInterrupt as error:

@@ -46,9 +46,7 @@ def put(
         str, typer.Argument(metavar="ds3://BUCKET/KEY", help="A key, or a prefix when it ends in a slash.")
     ],
     *,
-    transfers: transfer.Transfers = None,
-    bwlimit: transfer.BandwidthLimit = None,
-    priority: transfer.JobPriority = None,
+    jobs: transfer.JobOptions,
     max_upload_size: Annotated[
         str | None,
         typer.Option(
@@ -77,12 +75,8 @@ def put(
     """
     address = parse_ds3(target)
     opened, prefix = open_source(source, address)
-    run_settings = transfer.run_settings(
-        transfers=transfers,
-        priority=priority,
-        blob_size=None if max_upload_size is None else parse_size(max_upload_size),
-    )
-    with connect(settings, limit=transfer.rate_limit(bwlimit)) as client:
+    run_settings = jobs.run_settings(blob_size=None if max_upload_size is None else parse_size(max_upload_size))
+    with connect(settings, limit=jobs.rate_limit()) as client:
         run = PutRun(client, opened, address.bucket, prefix=prefix, settings=run_settings)
         result = transfer.carry_out(run, settings, label="put")
         if wait is transfer.WaitFor.TAPE and result.stopped is None:

@@ -9,22 +9,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ds3tool.cli import messages
 from ds3tool.cli.failures import SomeFailedError
 from ds3tool.cli.job_wait import wait_for_job
+from ds3tool.cli.options import option_group
 from ds3tool.cli.output import Field, OutputFormat
 from ds3tool.cli.progress import chosen_mode, shown
 from ds3tool.cli.settings import Settings
 from ds3tool.client import Ds3Client
 from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError, UsageError
 from ds3tool.jobs.engine import EngineSettings
+from ds3tool.jobs.plan import JobLimits
 from ds3tool.jobs.run import JobOutcome, Run, RunResult, RunSettings
 from ds3tool.protocol.model import JobStatus, JobType, Priority
-from ds3tool.sizes import format_duration, format_size, parse_rate
+from ds3tool.protocol.names import MAX_OBJECTS_PER_JOB
+from ds3tool.sizes import format_duration, format_size, parse_rate, parse_size
 from ds3tool.transport.ratelimit import RateLimit
 
 _MOST_TRANSFERS = 64
@@ -72,6 +75,57 @@ JobPriority = Annotated[
     ),
 ]
 
+
+@option_group("Jobs")
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """How the jobs of a put or a get are made: their size, their name, their priority, what goes at once."""
+
+    transfers: Transfers = None
+    bwlimit: BandwidthLimit = None
+    priority: JobPriority = None
+    job_name: Annotated[
+        str | None,
+        typer.Option("--job-name", metavar="NAME", help="What the jobs' names begin with, on the appliance."),
+    ] = None
+    max_job_size: Annotated[
+        str | None, typer.Option("--max-job-size", metavar="SIZE", help="Split into jobs of at most so many bytes.")
+    ] = None
+    max_job_objects: Annotated[
+        int,
+        typer.Option(
+            "--max-job-objects",
+            metavar="N",
+            min=1,
+            max=MAX_OBJECTS_PER_JOB,
+            help="Split into jobs of at most so many objects.",
+        ),
+    ] = MAX_OBJECTS_PER_JOB
+
+    def limits(self) -> JobLimits:
+        """Return how large a job may become."""
+        size = None if self.max_job_size is None else parse_size(self.max_job_size)
+        if size == 0:
+            raise UsageError("--max-job-size must be above zero")
+        return JobLimits(self.max_job_objects, size)
+
+    def run_settings(self, **others: Any) -> RunSettings:  # noqa: ANN401  # those of RunSettings
+        """Return the settings of a run, `others` beside what the options say."""
+        if self.job_name is not None and not (0 < len(self.job_name) <= 200 and self.job_name.isprintable()):
+            raise UsageError(f"{self.job_name[:80]!r} is no name for a job", hint="1 to 200 printable characters")
+        return RunSettings(
+            engine=EngineSettings.of(self.transfers),
+            priority=parse_priority(self.priority),
+            limits=self.limits(),
+            job_name=self.job_name,
+            **others,
+        )
+
+    def rate_limit(self) -> RateLimit | None:
+        """Return the limit that `--bwlimit` means."""
+        return None if self.bwlimit is None else RateLimit(parse_rate(self.bwlimit))
+
+
 _USER_PRIORITIES = (Priority.URGENT, Priority.HIGH, Priority.NORMAL, Priority.LOW)
 
 
@@ -83,16 +137,6 @@ def parse_priority(text: str | None) -> Priority | None:
     if priority not in _USER_PRIORITIES:
         raise UsageError(f"{text!r} is not a priority that jobs can have", hint="use urgent, high, normal or low")
     return priority
-
-
-def rate_limit(text: str | None) -> RateLimit | None:
-    """Return the limit that `--bwlimit` means."""
-    return None if text is None else RateLimit(parse_rate(text))
-
-
-def run_settings(*, transfers: int | None, priority: str | None, blob_size: int | None = None) -> RunSettings:
-    """Return what the options mean to the engine."""
-    return RunSettings(EngineSettings.of(transfers), parse_priority(priority), blob_size)
 
 
 # -- the run --------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Protocol
 from ds3tool.errors import Ds3Error
 from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import ChecksumType
+from ds3tool.protocol.ranges import ByteRange
 from ds3tool.transport.bodies import OutgoingBody
 
 
@@ -16,13 +17,15 @@ from ds3tool.transport.bodies import OutgoingBody
 class SourceObject:
     """Something to put: its key, its size in bytes, when it was modified (nanoseconds since 1970).
 
-    `name` is the source's own name for it, which `Source.open` understands.
+    `name` is the source's own name for it, which `Source.open` understands. `inode` tells a file from one that has
+    taken its name since; 0 where there is no such number.
     """
 
     key: str
     size: int
     modified_ns: int
     name: bytes
+    inode: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,10 @@ class OpenObject(Protocol):
         """Raise SourceError when the object is not any more what was planned (size, time)."""
         ...
 
+    def metadata(self) -> Mapping[str, str]:
+        """Return what is to be stored with the object; it goes out beside every blob of it."""
+        ...
+
     def close(self) -> None:
         """Give back what was held."""
         ...
@@ -55,6 +62,11 @@ class OpenObject(Protocol):
 
 class Source(Protocol):
     """What can be put."""
+
+    @property
+    def sequential(self) -> bool:
+        """Whether an object's bytes can be had only once, and only from the first to the last."""
+        ...
 
     def objects(self) -> Iterator[SourceObject]:
         """Yield every object lazily, in the same order at each call."""
@@ -74,22 +86,30 @@ class Source(Protocol):
         """Open an object that this source listed; SourceError when it is gone, unreadable or changed."""
         ...
 
-    def metadata(self, item: SourceObject) -> Mapping[str, str]:
-        """Return what is stored with the object."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class TargetObject:
-    """Something to get: its key, its size, where it goes (the sink's own relative name)."""
+    """Something to get: its key, its size, where it goes (the sink's own relative name).
+
+    `version_id` is None for the latest version. With `ranges` only these bytes of the object are wanted, one after
+    the other in this order, and `size` is their sum. `replace`: what has that name already makes room for it.
+    """
 
     key: str
     size: int
     name: str
+    version_id: str | None = None
+    ranges: tuple[ByteRange, ...] = ()
+    replace: bool = False
 
 
 class Sink(Protocol):
     """Where a get lands. An object appears whole under its name or not at all."""
+
+    @property
+    def sequential(self) -> bool:
+        """Whether bytes can only be taken one after the other, object by object in plan order (a stream)."""
+        ...
 
     def receive(
         self,
@@ -112,6 +132,10 @@ class Sink(Protocol):
         """Store a blob that came in one piece and was verified by the caller."""
         ...
 
+    def describe(self, item: TargetObject, metadata: Mapping[str, str]) -> None:
+        """Tell what is stored with an object, once and before `finish`; a sink makes of it what it can."""
+        ...
+
     def finish(self, item: TargetObject) -> None:
         """All blobs of `item` are stored: make it appear under its name, soon and durably."""
         ...
@@ -130,6 +154,10 @@ class Sink(Protocol):
 
     def read_existing(self, name: str, offset: int, length: int) -> bytes:
         """Return bytes of what has that name."""
+        ...
+
+    def free_name(self, name: str) -> str:
+        """Return `name`, or where something has it, one like it that nothing has: `film~1.mov`."""
         ...
 
     def free_bytes(self) -> int | None:

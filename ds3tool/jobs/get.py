@@ -74,7 +74,9 @@ class GetRun(Run):
         Raises what makes the run impossible before a job exists: no such bucket, no permission, no room.
         """
         with self.stopping():
-            for doubtful in plan_get(self._targets(), self._bucket, most=self.settings.objects_per_job):
+            for doubtful in plan_get(
+                self._targets(), self._bucket, limits=self.settings.limits, title=self.settings.job_name
+            ):
                 plan = self._without_doubles(doubtful)
                 self._check_room(plan)
                 self.planned(plan)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar, overload
 
 from ds3tool.jobs.ends import SourceObject, TargetObject
 from ds3tool.protocol.model import JobType, ObjectToGet, ObjectToPut
 from ds3tool.protocol.names import MAX_OBJECTS_PER_JOB
+from ds3tool.protocol.ranges import ByteRange
 
 T = TypeVar("T")
 
@@ -19,19 +21,46 @@ def new_token() -> str:
     return secrets.token_hex(6)
 
 
+@dataclass(frozen=True, slots=True)
+class JobLimits:
+    """How large a job may become: objects, and the bytes of all of them. One larger object stands alone."""
+
+    objects: int = MAX_OBJECTS_PER_JOB
+    bytes: int | None = None
+
+
 class PlannedJob:
     """The objects of one job to be, in plan order.
 
-    `names` are what the source or the sink calls them: bytes for a source, text for a sink. `modified_ns` is 0
-    for a get. The job's `name` ends in a token of this plan alone.
+    `source_names` and `target_names` are what the source or the sink calls them: bytes for a source, text for a
+    sink; the other list is empty, as are `modified_ns` and `inodes` for a get. What few objects have (versions,
+    ranges, replacing what is there) is held by number, for those alone. The job's `name` ends in a token of this
+    plan alone; `title` is what stands before it.
     """
 
-    __slots__ = ("bucket", "keys", "modified_ns", "name", "sizes", "source_names", "target_names", "type")
+    __slots__ = (
+        "bucket",
+        "inodes",
+        "keys",
+        "modified_ns",
+        "name",
+        "ranges",
+        "replaces",
+        "sizes",
+        "source_names",
+        "target_names",
+        "type",
+        "version_ids",
+    )
 
-    def __init__(self, type_: JobType, bucket: str, *, token: str | None = None) -> None:
+    def __init__(self, type_: JobType, bucket: str, *, title: str | None = None, token: str | None = None) -> None:
         self.type = type_
         self.bucket = bucket
-        self.name = f"ds3tool {type_.value.lower()} {token or new_token()}"
+        self.name = f"{title or f'ds3tool {type_.value.lower()}'} {token or new_token()}"
+        self.inodes: array[int] = array("Q")
+        self.version_ids: dict[int, str] = {}
+        self.ranges: dict[int, tuple[ByteRange, ...]] = {}
+        self.replaces: set[int] = set()
         self.keys: list[str] = []
         self.sizes: array[int] = array("Q")
         self.modified_ns: array[int] = array("q")
@@ -51,21 +80,42 @@ class PlannedJob:
         self.keys.append(item.key)
         self.sizes.append(item.size)
         self.modified_ns.append(item.modified_ns)
+        self.inodes.append(item.inode)
         self.source_names.append(item.name)
 
     def add_target(self, item: TargetObject) -> None:
         """Plan to get `item`."""
+        number = len(self.keys)
+        if item.version_id is not None:
+            self.version_ids[number] = item.version_id
+        if item.ranges:
+            self.ranges[number] = item.ranges
+        if item.replace:
+            self.replaces.add(number)
         self.keys.append(item.key)
         self.sizes.append(item.size)
         self.target_names.append(item.name)
 
     def source_object(self, number: int) -> SourceObject:
         """Return object `number` of a put, as planned."""
-        return SourceObject(self.keys[number], self.sizes[number], self.modified_ns[number], self.source_names[number])
+        return SourceObject(
+            self.keys[number],
+            self.sizes[number],
+            self.modified_ns[number],
+            self.source_names[number],
+            self.inodes[number],
+        )
 
     def target_object(self, number: int) -> TargetObject:
         """Return object `number` of a get, as planned."""
-        return TargetObject(self.keys[number], self.sizes[number], self.target_names[number])
+        return TargetObject(
+            self.keys[number],
+            self.sizes[number],
+            self.target_names[number],
+            self.version_ids.get(number),
+            self.ranges.get(number, ()),
+            number in self.replaces,
+        )
 
     def keep(self, numbers: Sequence[int]) -> PlannedJob:
         """Return a plan of these objects alone, under the same name."""
@@ -85,8 +135,19 @@ class PlannedJob:
 
     @property
     def to_get(self) -> Sequence[ObjectToGet]:
-        """The declaration of a bulk get, made as it is walked."""
-        return _Lazy(len(self), lambda number: ObjectToGet(self.keys[number]))
+        """The declaration of a bulk get; an object of several ranges stands there several times."""
+        if not self.ranges:
+            return _Lazy(
+                len(self), lambda number: ObjectToGet(self.keys[number], version_id=self.version_ids.get(number))
+            )
+        asked: list[ObjectToGet] = []
+        for number, key in enumerate(self.keys):
+            version = self.version_ids.get(number)
+            ranges = self.ranges.get(number, ())
+            asked.extend(ObjectToGet(key, one.start, one.length, version_id=version) for one in ranges)
+            if not ranges:
+                asked.append(ObjectToGet(key, version_id=version))
+        return asked
 
 
 class _Lazy(Sequence[T]):
@@ -111,24 +172,33 @@ class _Lazy(Sequence[T]):
         return self._make(index % self._length)
 
 
-def plan_put(items: Iterable[SourceObject], bucket: str, *, most: int = MAX_OBJECTS_PER_JOB) -> Iterator[PlannedJob]:
-    """Yield jobs that put `items`, in their order, each of at most `most` objects."""
-    return _split(items, lambda: PlannedJob(JobType.PUT, bucket), PlannedJob.add_source, most)
+def plan_put(
+    items: Iterable[SourceObject], bucket: str, *, limits: JobLimits, title: str | None = None
+) -> Iterator[PlannedJob]:
+    """Yield jobs that put `items`, in their order, each within `limits`."""
+    return _split(items, lambda: PlannedJob(JobType.PUT, bucket, title=title), PlannedJob.add_source, limits)
 
 
-def plan_get(items: Iterable[TargetObject], bucket: str, *, most: int = MAX_OBJECTS_PER_JOB) -> Iterator[PlannedJob]:
-    """Yield jobs that get `items`, in their order, each of at most `most` objects."""
-    return _split(items, lambda: PlannedJob(JobType.GET, bucket), PlannedJob.add_target, most)
+def plan_get(
+    items: Iterable[TargetObject], bucket: str, *, limits: JobLimits, title: str | None = None
+) -> Iterator[PlannedJob]:
+    """Yield jobs that get `items`, in their order, each within `limits`."""
+    return _split(items, lambda: PlannedJob(JobType.GET, bucket, title=title), PlannedJob.add_target, limits)
+
+
+Item = TypeVar("Item", SourceObject, TargetObject)
 
 
 def _split(
-    items: Iterable[T], start: Callable[[], PlannedJob], add: Callable[[PlannedJob, T], None], most: int
+    items: Iterable[Item], start: Callable[[], PlannedJob], add: Callable[[PlannedJob, Item], None], limits: JobLimits
 ) -> Iterator[PlannedJob]:
-    plan = start()
+    plan, size = start(), 0
     for item in items:
-        if len(plan) == most:
+        too_large = limits.bytes is not None and size + item.size > limits.bytes
+        if len(plan) == limits.objects or (len(plan) and too_large):
             yield plan
-            plan = start()
+            plan, size = start(), 0
         add(plan, item)
+        size += item.size
     if len(plan):
         yield plan

@@ -85,7 +85,9 @@ class PutRun(Run):
     # -- planning ----------------------------------------------------------------------------------------------
 
     def _plans(self, policy: DataPolicy) -> Iterator[PlannedJob]:
-        for plan in plan_put(self._source.objects(), self._bucket, most=self.settings.objects_per_job):
+        for plan in plan_put(
+            self._source.objects(), self._bucket, limits=self.settings.limits, title=self.settings.job_name
+        ):
             kept = self._without_existing(plan, policy)
             if len(kept):
                 yield kept

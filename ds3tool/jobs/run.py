@@ -28,11 +28,11 @@ from ds3tool.errors import (
 )
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.engine import Engine, EngineSettings
-from ds3tool.jobs.plan import PlannedJob
+from ds3tool.jobs.existing import IfExists
+from ds3tool.jobs.plan import JobLimits, PlannedJob
 from ds3tool.jobs.progress import Phase, ProgressSnapshot
 from ds3tool.jobs.recorder import NoRecorder, Recorder
 from ds3tool.protocol.model import Job, JobDetails, JobStatus, Priority
-from ds3tool.protocol.names import MAX_OBJECTS_PER_JOB
 from ds3tool.transport.pool import Transport
 
 _log = logging.getLogger(__name__)
@@ -45,14 +45,18 @@ UNREACHABLE = (TransportError, BusyError, RetryLaterError)
 class RunSettings:
     """How a put or a get goes about it.
 
-    `blob_size` caps the blobs of a put in bytes, None leaves it to the data policy. `objects_per_job`: a run of more
-    is several jobs, one after the other.
+    `blob_size` caps the blobs of a put in bytes, None leaves it to the data policy. A run of more than `limits` allow
+    is several jobs, one after the other; `job_name` is what their names begin with. `stop_on_error`: the first object
+    that fails ends the run, else the others go on.
     """
 
     engine: EngineSettings = field(default_factory=EngineSettings)
     priority: Priority | None = None
     blob_size: int | None = None
-    objects_per_job: int = MAX_OBJECTS_PER_JOB
+    limits: JobLimits = field(default_factory=JobLimits)
+    job_name: str | None = None
+    if_exists: IfExists = IfExists.SKIP_SAME
+    stop_on_error: bool = False
 
 
 @dataclass(slots=True)
@@ -123,6 +127,7 @@ class Run(ABC):
         self._planned_objects = 0
         self._planned_bytes = 0
         self._trouble: tuple[str, float] | None = None
+        self._stopped_on_error = False
         self._tell_before = self.transport.on_wait
         self.transport.on_wait = self._trying_again
 
@@ -297,12 +302,18 @@ class Run(ABC):
             self.on_object(key, size, error)
 
     def fail(self, key: str, error: Ds3Error, *, job_id: str | None) -> None:
-        """Keep and record a failure."""
+        """Keep and record a failure; with `stop_on_error` the first one raises JobError, which ends the run."""
         failure = Failure(key, error)
         self.result.failures.append(failure)
         self.recorder.failed(job_id, failure)
         self.object_ended(key, 0, error)
         _log.info("job %s: %s: %s", job_id, key, error)
+        if self.settings.stop_on_error and not self._stopped_on_error:
+            self._stopped_on_error = True
+            raise JobError(
+                f"stopped at the first object that failed: {key}",
+                hint="without --on-error stop the others would have gone on; run the command again for the rest",
+            ) from error
 
     @abstractmethod
     def run(self) -> RunResult:

@@ -39,11 +39,21 @@ class JobState:
     """All blobs of one job, and what to do next.
 
     `objects` are the keys asked for, in plan order. Blobs of other keys (an aggregating job is shared) are left
-    alone. Blobs up to `small_limit` bytes wait in a queue of their own. Memory: about 40 bytes a blob beside
+    alone. Blobs up to `small_limit` bytes wait in a queue of their own. `in_order`: blobs are taken one at a time,
+    object by object in plan order and from the first byte to the last, whatever order they are offered in; with a
+    `small_limit` of -1 only. Memory: about 40 bytes a blob beside
     its columns, and 200 more only once the appliance has cut the job into other chunks than it began with.
     """
 
-    def __init__(self, chunks: Sequence[Chunk], objects: Sequence[str], *, small_limit: int, skip_cached: bool) -> None:
+    def __init__(
+        self,
+        chunks: Sequence[Chunk],
+        objects: Sequence[str],
+        *,
+        small_limit: int,
+        skip_cached: bool,
+        in_order: bool = False,
+    ) -> None:
         """Take the chunks of the job's creation; `skip_cached`: blobs in cache need nothing from us (a put)."""
         index = {key: number for number, key in enumerate(objects)}
         self.blobs = BlobColumns()
@@ -74,6 +84,8 @@ class JobState:
                 self._chunks[chunk.id] = range(start, len(self.blobs))
                 self._left_in_chunk[chunk.id] = len(self.blobs) - start
         self._link_blobs(len(objects))
+        self._order = self._in_stream_order() if in_order else None
+        self._next = 0
         self._states = bytearray(len(self.blobs))
         self._small: deque[int] = deque()
         self._large: deque[int] = deque()
@@ -177,11 +189,18 @@ class JobState:
         a chunk that has ended since, or having nothing left to do, changes the case, and one more question is then
         allowed at once.
         """
-        if not self.waiting or self.ready >= enough:
+        if not self.waiting or (self.ready >= enough and not self._lacks_next()):
             return None
         if self._chunk_ended:
             return 0.0
         return max(0.0, self._ask_at - now)
+
+    def _lacks_next(self) -> bool:
+        """Whether blobs are taken in order and the next one is not among those that are ready."""
+        if self._order is None or self.moving:
+            return False
+        self._skip_ended(self._order)
+        return self._next < len(self._order) and self._states[self._order[self._next]] == BlobState.WAITING
 
     # -- what workers do ---------------------------------------------------------------------------------------
 
@@ -191,8 +210,29 @@ class JobState:
 
     def take_large(self) -> int | None:
         """Return one blob for a careful worker, and count it as moving; None when there is none now."""
+        if self._order is not None:
+            return self._take_next(self._order)
         taken = self._take(self._large, 1)
         return taken[0] if taken else None
+
+    def _in_stream_order(self) -> array[int]:
+        return array(
+            "L", sorted(range(len(self.blobs)), key=lambda number: (self.object_of[number], self.blobs.offsets[number]))
+        )
+
+    def _skip_ended(self, order: array[int]) -> None:
+        while self._next < len(order) and self._states[order[self._next]] in {BlobState.DONE, BlobState.FAILED}:
+            self._next += 1
+
+    def _take_next(self, order: array[int]) -> int | None:
+        self._skip_ended(order)
+        if self.moving or self._next == len(order) or self._states[order[self._next]] != BlobState.READY:
+            return None
+        number = order[self._next]
+        self._states[number] = BlobState.MOVING
+        self.moving += 1
+        self.ready -= 1
+        return number
 
     def _take(self, queue: deque[int], limit: int) -> list[int]:
         taken: list[int] = []

@@ -12,11 +12,12 @@ import secrets
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ds3tool.errors import Ds3Error, ProtocolError, SinkError
 from ds3tool.jobs.ends import ExpectedChecksum, TargetObject
+from ds3tool.jobs.existing import numbered_name
 from ds3tool.jobs.integrity import compare, hashed
 from ds3tool.protocol.checksums import new_hasher, to_base64
 from ds3tool.protocol.messages import Response
@@ -70,6 +71,11 @@ class LocalSink:
         self._closed = False
         self._finisher = threading.Thread(target=self._finish_groups, name="ds3tool-finisher", daemon=True)
         self._finisher.start()
+
+    @property
+    def sequential(self) -> bool:
+        """Blobs are stored in any order."""
+        return False
 
     # -- names -------------------------------------------------------------------------------------------------
 
@@ -126,6 +132,25 @@ class LocalSink:
             return read_range(descriptor, offset, length, name)
         finally:
             os.close(descriptor)
+
+    def free_name(self, name: str) -> str:
+        """Return `name`, or where something has it, one like it that nothing has."""
+        number, free = 0, name
+        while self._is_taken(free):
+            number += 1
+            free = numbered_name(name, number)
+        return free
+
+    def _is_taken(self, name: str) -> bool:
+        folder, _, last = name.removesuffix("/").rpartition("/")
+        try:
+            with self._folders.opened(folder, make=False) as parent:
+                os.stat(last, dir_fd=parent, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise SinkError(f"{name} cannot be examined: {error.strerror}") from error
+        return True
 
     def free_bytes(self) -> int:
         """Return how many bytes the target's file system has room for, for this user."""
@@ -244,6 +269,9 @@ class LocalSink:
                         break
             for other in close:
                 _close_part(other)
+
+    def describe(self, item: TargetObject, metadata: Mapping[str, str]) -> None:
+        """Take what is stored with an object; nothing of it is made again yet."""
 
     # -- the end of an object ----------------------------------------------------------------------------------
 

@@ -47,6 +47,11 @@ class LocalSource:
                 f"{path} is neither a file nor a folder, but {_KINDS.get(stat.S_IFMT(mode), 'something else')}"
             )
 
+    @property
+    def sequential(self) -> bool:
+        """Files can be read anywhere, and again."""
+        return False
+
     def objects(self) -> Iterator[SourceObject]:
         """Yield the file, or every file and empty folder below, folder by folder in byte order of their names."""
         self.failures.clear()
@@ -120,10 +125,6 @@ class LocalSource:
     def _shown(self, name: bytes) -> str:
         return os.fsdecode(os.path.join(self._root, name) if name else self._root)
 
-    def metadata(self, item: SourceObject) -> Mapping[str, str]:  # noqa: ARG002
-        """Return nothing: file attributes are not stored yet."""
-        return {}
-
     def open(self, item: SourceObject) -> OpenFile:
         """Open a listed file and hold it against the listing; folders open as nothing."""
         path = os.path.join(self._root, item.name) if item.name else self._root
@@ -178,6 +179,10 @@ class OpenFile:
                 f"{self.shown} has changed since it was listed: it was written to in between",
                 hint="put it again when it is at rest",
             )
+
+    def metadata(self) -> Mapping[str, str]:
+        """Return nothing: file attributes are not stored yet."""
+        return {}
 
     def close(self) -> None:
         """Close the file. Twice is harmless."""

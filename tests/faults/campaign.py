@@ -16,6 +16,7 @@ from ds3tool.clock import RealClock, Waitable
 from ds3tool.errors import Ds3Error
 from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.get import GetRun
+from ds3tool.jobs.plan import JobLimits
 from ds3tool.jobs.put import PutRun
 from ds3tool.jobs.run import RunResult, RunSettings
 from ds3tool.protocol.model import JobType
@@ -134,7 +135,7 @@ def client_of(appliance: Appliance, endpoint: str | None = None, *, retry_second
 
 
 def settings_of(seed: int) -> RunSettings:
-    return RunSettings(EngineSettings(1 + seed % 4, 1 + seed % 7), objects_per_job=1000 if seed % 3 else 17)
+    return RunSettings(EngineSettings(1 + seed % 4, 1 + seed % 7), limits=JobLimits(1000 if seed % 3 else 17))
 
 
 def put(appliance: Appliance, endpoint: str, tree: Path, seed: int, **kwargs: object) -> Outcome:

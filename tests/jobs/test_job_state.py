@@ -535,3 +535,23 @@ def test_offers_of_a_recut_job_do_not_look_everywhere_each_time() -> None:
     for key in keys:
         assert offer(state, chunk(f"new {key}", blob(key))) == 1
     assert CountingKeys.looked <= 3 * len(keys)
+
+
+def test_blobs_are_taken_in_stream_order_whatever_order_they_are_offered_in() -> None:
+    """A stream takes one blob at a time, from its first byte; ready ones behind it wait, and do not stop the asking."""
+    chunks = [
+        Chunk("late", 1, (Blob("a", 20, 10), Blob("b", 0, 10))),
+        Chunk("early", 2, (Blob("a", 10, 10), Blob("a", 0, 10))),
+    ]
+    state = JobState(chunks, ["a", "b"], small_limit=-1, skip_cached=False, in_order=True)
+    state.offer(chunks[:1], now=0.0, retry_after_seconds=0.0)
+    assert state.take_large() is None
+    assert state.seconds_until_ask(10.0, enough=1) == 0.0
+    state.offer(chunks[1:], now=10.0, retry_after_seconds=0.0)
+    taken = []
+    while (number := state.take_large()) is not None:
+        taken.append((state.blobs.keys[number], state.blobs.offsets[number]))
+        assert state.take_large() is None, "one at a time"
+        state.finish(number)
+    assert taken == [("a", 0), ("a", 10), ("a", 20), ("b", 0)]
+    assert state.settled

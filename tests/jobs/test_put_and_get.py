@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ds3tool.jobs.engine import EngineSettings
+from ds3tool.jobs.plan import JobLimits
 from ds3tool.jobs.run import RunSettings
 from ds3tool.protocol.model import ChecksumType, JobStatus, JobType
 from ds3tool.transport.bodies import BytesBody
@@ -87,7 +88,7 @@ def test_empty_objects_and_folders_alone(room: Room, tmp_path: Path) -> None:
 
 def test_more_objects_than_a_job_may_hold(room: Room, tmp_path: Path) -> None:
     """A run of more objects than one job takes is several jobs, each with its own name, and all of it arrives."""
-    room.settings = RunSettings(EngineSettings(2, 4), objects_per_job=7)
+    room.settings = RunSettings(EngineSettings(2, 4), limits=JobLimits(7))
     tree, restored = tmp_path / "tree", tmp_path / "restored"
     make_tree(tree, files=20, largest=1000, seed=7)
     put = room.put(tree)
