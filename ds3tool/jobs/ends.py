@@ -133,7 +133,12 @@ class Sink(Protocol):
         ...
 
     def describe(self, item: TargetObject, metadata: Mapping[str, str]) -> None:
-        """Tell what is stored with an object, once and before `finish`; a sink makes of it what it can."""
+        """Tell what is stored with an object; a sink makes of it what it can.
+
+        Called once, for every object that is moved, folders included, and as early as may be: when the head of the
+        object's first reply is known and nothing of its body is stored (what a file's holes need), at the latest
+        before `finish`. SinkError when the object cannot be made as what it says that it is.
+        """
         ...
 
     def finish(self, item: TargetObject) -> None:
@@ -156,12 +161,27 @@ class Sink(Protocol):
         """Return bytes of what has that name."""
         ...
 
+    def is_link(self, name: str) -> bool:
+        """Whether what has that name is a symbolic link; its size and bytes are then those of where it points.
+
+        A link is the same as an object only when that object is a link too (`ds3tool-link` in its metadata).
+        """
+        ...
+
     def free_name(self, name: str) -> str:
-        """Return `name`, or where something has it, one like it that nothing has: `film~1.mov`."""
+        """Return `name`, or where something has it, one like it that nothing has: `film~1.mov`.
+
+        What was returned once counts as taken from then on, whether it has appeared or not.
+        """
         ...
 
     def free_bytes(self) -> int | None:
         """Return the room there is, None when that cannot be told."""
+        ...
+
+    @property
+    def notes(self) -> list[str]:
+        """What could not be made again of what `describe` told, a sentence for each kind; whole after `settle`."""
         ...
 
     def settle(self, *, wait: bool) -> list[tuple[TargetObject, Ds3Error | None]]:

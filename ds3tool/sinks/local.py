@@ -273,6 +273,22 @@ class LocalSink:
     def describe(self, item: TargetObject, metadata: Mapping[str, str]) -> None:
         """Take what is stored with an object; nothing of it is made again yet."""
 
+    @property
+    def notes(self) -> list[str]:
+        """What could not be made again, a sentence for each kind."""
+        return []
+
+    def is_link(self, name: str) -> bool:
+        """Whether what has that name is a symbolic link."""
+        folder, _, last = name.removesuffix("/").rpartition("/")
+        try:
+            with self._folders.opened(folder, make=False) as parent:
+                return stat.S_ISLNK(os.stat(last, dir_fd=parent, follow_symlinks=False).st_mode)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise SinkError(f"{name} cannot be examined: {error.strerror}") from error
+
     # -- the end of an object ----------------------------------------------------------------------------------
 
     def finish(self, item: TargetObject) -> None:
