@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from ds3tool.errors import BusyError, ConfigError, NotFoundError, ProtocolError, RetryLaterError
-from ds3tool.protocol import names, requests, responses
+from ds3tool.protocol import names, requests, responses, tape_requests
 from ds3tool.protocol.messages import Request, Response
 from ds3tool.protocol.model import (
     AllocatedChunk,
@@ -533,6 +533,17 @@ class Ds3Client:
         """Return one object's record; `name` may be its id."""
         return self._send(requests.get_object_details(bucket, name), responses.object_record)
 
+    def undelete_object(self, bucket: str, key: str, *, version_id: str | None = None) -> ObjectRecord:
+        """Make the newest version of an object, or the one named, the latest again; return its record.
+
+        NotFoundError when there is none.
+        """
+        return self._send(requests.undelete_object(bucket, key, version_id=version_id), responses.object_record)
+
+    def list_suspect_blobs(self, bucket: str) -> tuple[PlacedBlob, ...]:
+        """Return the blobs of a bucket of which the appliance doubts a copy."""
+        return self._send(requests.list_suspect_blobs(bucket), responses.blob_placement)
+
     # -- tapes ------------------------------------------------------------------------------------------------------
 
     def list_tapes(
@@ -548,7 +559,7 @@ class Ds3Client:
     ) -> Iterator[Tape]:
         """Yield the tapes that match everything given."""
         return self._all(
-            lambda offset: requests.list_tapes(
+            lambda offset: tape_requests.list_tapes(
                 bar_code=bar_code,
                 state=state,
                 bucket=bucket,
@@ -563,15 +574,15 @@ class Ds3Client:
 
     def get_tape(self, bar_code_or_id: str) -> Tape:
         """Return one tape."""
-        return self._send(requests.get_tape(bar_code_or_id), responses.tape)
+        return self._send(tape_requests.get_tape(bar_code_or_id), responses.tape)
 
     def eject_tape(self, bar_code: str, *, label: str | None = None, location: str | None = None) -> Tape:
         """Have one tape moved to the library's door; `label` and `location` are kept with it."""
-        return self._send(requests.eject_tape(bar_code, label=label, location=location), responses.tape)
+        return self._send(tape_requests.eject_tape(bar_code, label=label, location=location), responses.tape)
 
     def eject_all_tapes(self, *, label: str | None = None, location: str | None = None) -> tuple[TapeFailure, ...]:
         """Eject every tape; return those that could not be."""
-        return self._send(requests.eject_all_tapes(label=label, location=location), responses.tape_failures)
+        return self._send(tape_requests.eject_all_tapes(label=label, location=location), responses.tape_failures)
 
     def eject_storage_domain(
         self,
@@ -582,20 +593,22 @@ class Ds3Client:
         location: str | None = None,
     ) -> tuple[TapeFailure, ...]:
         """Eject the tapes of a storage domain, or of one bucket in it; return those that could not be."""
-        request = requests.eject_all_tapes(label=label, location=location, storage_domain=storage_domain, bucket=bucket)
+        request = tape_requests.eject_all_tapes(
+            label=label, location=location, storage_domain=storage_domain, bucket=bucket
+        )
         return self._send(request, responses.tape_failures)
 
     def cancel_eject_tape(self, bar_code: str) -> Tape:
         """Take an eject back that has not happened yet."""
-        return self._send(requests.tape_operation(names.CANCEL_EJECT, bar_code), responses.tape)
+        return self._send(tape_requests.tape_operation(names.CANCEL_EJECT, bar_code), responses.tape)
 
     def online_tape(self, bar_code: str) -> Tape:
         """Bring one tape that was put back into the library online."""
-        return self._send(requests.tape_operation(names.ONLINE, bar_code), responses.tape)
+        return self._send(tape_requests.tape_operation(names.ONLINE, bar_code), responses.tape)
 
     def online_all_tapes(self) -> tuple[TapeFailure, ...]:
         """Bring every offline tape online; return those that could not be."""
-        return self._send(requests.tape_operation(names.ONLINE), responses.tape_failures)
+        return self._send(tape_requests.tape_operation(names.ONLINE), responses.tape_failures)
 
     # -- cache and system -------------------------------------------------------------------------------------------
 

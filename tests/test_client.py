@@ -160,6 +160,16 @@ CALLS: list[tuple[Callable[[Ds3Client], object], str, str]] = [
     ),
     (lambda c: c.get_object_details("b", "k"), "object", "GET /_rest_/object/k?bucket_id=b"),
     (
+        lambda c: c.undelete_object("b", "k", version_id="v"),
+        "object",
+        "PUT /_rest_/object?bucket_id=b&name=k&version_id=v",
+    ),
+    (
+        lambda c: c.list_suspect_blobs("b"),
+        "placement-blobs",
+        "GET /_rest_/suspect_object?bucket_id=b&full_details",
+    ),
+    (
         lambda c: all_of(c.list_tapes(state=TapeState.NORMAL)),
         "tapes",
         "GET /_rest_/tape?state=NORMAL&page_length=1000&page_offset=0",

@@ -6,10 +6,7 @@ would then name something larger), text that UTF-8 or XML cannot carry, numbers 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
-from urllib.parse import quote
 
 from ds3tool.errors import UsageError
 from ds3tool.protocol import checksums, names, xmlcodec
@@ -18,91 +15,18 @@ from ds3tool.protocol import ranges as ranges_codec
 from ds3tool.protocol.messages import Request
 from ds3tool.protocol.model import ChecksumType, ObjectToGet, ObjectToPut, Priority, ProcessingOrder
 from ds3tool.protocol.ranges import ByteRange
-
-Query: TypeAlias = tuple[tuple[str, str | None], ...]
-
-# Letters, digits and these stand for themselves in a path; so every SDK's decoder, and the signature, agree.
-_NEEDS_QUOTING = re.compile(r"[^A-Za-z0-9\-._~/]", re.ASCII)
-_REST = "/_rest_/"
-
-
-# -- paths and parameters -------------------------------------------------------------------------------------------
-
-
-def quote_path(text: str) -> str:
-    """Return `text` percent-encoded as a path, slashes left: `//`, `.` and `..` go through untouched.
-
-    UsageError for lone surrogates, which UTF-8 cannot express.
-    """
-    if _NEEDS_QUOTING.search(text) is None:
-        return text
-    try:
-        return quote(text, safe="/")
-    except UnicodeEncodeError as error:
-        raise UsageError(
-            f"{text!a} holds half of a surrogate pair, which UTF-8 cannot express", hint="give it another key"
-        ) from error
-
-
-def bucket_path(bucket: str) -> str:
-    """Return the path of a bucket."""
-    if not bucket:
-        raise UsageError("the name of the bucket is empty")
-    if bucket == "_rest_":
-        raise UsageError("no bucket can be called _rest_: that path is the appliance's own")
-    return "/" + quote_path(bucket).replace("/", "%2F")
-
-
-def object_path(bucket: str, key: str) -> str:
-    """Return the path of an object."""
-    if not key:
-        # DELETE with an empty key would delete the bucket.
-        raise UsageError(f"the key of an object in {bucket} is empty")
-    return f"{bucket_path(bucket)}/{quote_path(key)}"
-
-
-def _rest(resource: str, identifier: str | None = None) -> str:
-    """Return a path below `/_rest_/`; `identifier` is a UUID or another unique name."""
-    if identifier is None:
-        return _REST + resource
-    if identifier in {"", ".", ".."}:
-        # An empty one would name all of them: DELETE /_rest_/job/ gives up every job there is.
-        raise UsageError(f"the {resource.replace('_', ' ')} to use has no name or id: {identifier!r}")
-    return f"{_REST}{resource}/{quote_path(identifier).replace('/', '%2F')}"
-
-
-def _text(value: str, what: str) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(f"{what} {value!a} holds text that UTF-8 cannot express") from error
-    return value
-
-
-def _boolean(value: bool) -> str:
-    return "true" if value else "false"
-
-
-def _query(given: Mapping[str, object]) -> Query:
-    """Return the parameters that are not None: True is void, False is left out, the rest as text."""
-    query: list[tuple[str, str | None]] = []
-    for name, value in given.items():
-        if value is None or value is False:
-            continue
-        query.append((name, None if value is True else _text(str(value), name.replace("_", " "))))
-    return tuple(query)
-
-
-def _page(length: int, offset: int) -> dict[str, object]:
-    _count(length, "a page's length", least=1)
-    _count(offset, "a page's offset")
-    return {"page_length": min(length, names.MAX_KEYS_PER_REQUEST), "page_offset": offset}
-
-
-def _count(value: int, what: str, *, least: int = 0) -> None:
-    if value < least:
-        raise UsageError(f"{what} cannot be {value}")
-
+from ds3tool.protocol.targets import (
+    REST,
+    boolean,
+    bucket_path,
+    count,
+    object_path,
+    option,
+    page,
+    query_of,
+    quote_path,
+    rest,
+)
 
 # -- service, buckets -----------------------------------------------------------------------------------------------
 
@@ -117,8 +41,8 @@ def create_bucket(bucket: str, *, data_policy: str | None = None) -> Request:
     path = bucket_path(bucket)
     if data_policy is None:
         return Request("PUT", path, idempotent=False)
-    query = _query({"name": bucket, "data_policy_id": data_policy})
-    return Request("POST", _rest("bucket"), query, idempotent=False)
+    query = query_of({"name": bucket, "data_policy_id": data_policy})
+    return Request("POST", rest("bucket"), query, idempotent=False)
 
 
 def head_bucket(bucket: str) -> Request:
@@ -131,7 +55,7 @@ def delete_bucket(bucket: str, *, force: bool = False) -> Request:
     if not force:
         return Request("DELETE", bucket_path(bucket))
     bucket_path(bucket)
-    return Request("DELETE", _rest("bucket", bucket), _query({"force": True}))
+    return Request("DELETE", rest("bucket", bucket), query_of({"force": True}))
 
 
 def list_bucket(
@@ -146,7 +70,7 @@ def list_bucket(
     """One page of a listing: keys after `marker`, at most `max_keys` (1 to 1000)."""
     if not 1 <= max_keys <= names.MAX_KEYS_PER_REQUEST:
         raise UsageError(f"a page of a listing holds 1 to {names.MAX_KEYS_PER_REQUEST} keys, not {max_keys}")
-    query = _query(
+    query = query_of(
         {
             "delimiter": delimiter or None,
             "marker": marker or None,
@@ -160,7 +84,7 @@ def list_bucket(
 
 def get_bucket(bucket: str) -> Request:
     """A bucket's details; by name or id."""
-    return Request("GET", _rest("bucket", bucket))
+    return Request("GET", rest("bucket", bucket))
 
 
 # -- data policies --------------------------------------------------------------------------------------------------
@@ -168,12 +92,12 @@ def get_bucket(bucket: str) -> Request:
 
 def get_data_policy(name_or_id: str) -> Request:
     """One data policy."""
-    return Request("GET", _rest("data_policy", name_or_id))
+    return Request("GET", rest("data_policy", name_or_id))
 
 
 def list_data_policies(*, page_length: int = 1000, page_offset: int = 0) -> Request:
     """One page of the data policies."""
-    return Request("GET", _rest("data_policy"), _query(_page(page_length, page_offset)))
+    return Request("GET", rest("data_policy"), query_of(page(page_length, page_offset)))
 
 
 def modify_data_policy(
@@ -192,27 +116,27 @@ def modify_data_policy(
 ) -> Request:
     """Change what is given of a data policy; a `default_blob_size` of 0 sets it back to none."""
     blob_size = None if default_blob_size is None else str(default_blob_size or "")
-    query = _query(
+    query = query_of(
         {
-            "blobbing_enabled": None if blobbing_enabled is None else _boolean(blobbing_enabled),
+            "blobbing_enabled": None if blobbing_enabled is None else boolean(blobbing_enabled),
             "checksum_type": checksum_type,
             "default_blob_size": blob_size,
             "default_get_job_priority": default_get_priority,
             "default_put_job_priority": default_put_priority,
             "default_verify_job_priority": default_verify_priority,
-            "end_to_end_crc_required": None if end_to_end_crc_required is None else _boolean(end_to_end_crc_required),
+            "end_to_end_crc_required": None if end_to_end_crc_required is None else boolean(end_to_end_crc_required),
             "max_versions_to_keep": max_versions_to_keep,
             "name": name,
             "versioning": versioning,
         }
     )
-    return Request("PUT", _rest("data_policy", name_or_id), query)
+    return Request("PUT", rest("data_policy", name_or_id), query)
 
 
 def list_persistence_rules(data_policy_id: str, *, page_length: int = 1000, page_offset: int = 0) -> Request:
     """One page of the copies that a data policy keeps."""
-    query = _query({"data_policy_id": data_policy_id, **_page(page_length, page_offset)})
-    return Request("GET", _rest("data_persistence_rule"), query)
+    query = query_of({"data_policy_id": data_policy_id, **page(page_length, page_offset)})
+    return Request("GET", rest("data_persistence_rule"), query)
 
 
 # -- objects --------------------------------------------------------------------------------------------------------
@@ -232,7 +156,7 @@ def put_object(
     `checksum` is the kind and the digest, in base64, of those bytes.
     """
     if offset is not None:
-        _count(offset, "a blob's offset")
+        count(offset, "a blob's offset")
     headers = metadata_codec.to_headers(metadata) if metadata else ()
     if checksum is not None:
         kind, digest = checksum
@@ -240,7 +164,7 @@ def put_object(
     return Request(
         "PUT",
         object_path(bucket, key),
-        _query({"job": job_id, "offset": offset}),
+        query_of({"job": job_id, "offset": offset}),
         headers,
         checksum="" if checksum is None else checksum[1],
         # Outside a job a second sending may be refused as a conflict or make a second version.
@@ -259,20 +183,20 @@ def get_object(
 ) -> Request:
     """Fetch a blob of a job, or a whole object by itself; `ranges` count from the object's start."""
     if offset is not None:
-        _count(offset, "a blob's offset")
+        count(offset, "a blob's offset")
     headers = ((names.RANGE, ranges_codec.range_header(ranges)),) if ranges else ()
-    query = _query({"job": job_id, "offset": offset, "version_id": version_id or None})
+    query = query_of({"job": job_id, "offset": offset, "version_id": version_id or None})
     return Request("GET", object_path(bucket, key), query, headers)
 
 
 def head_object(bucket: str, key: str, *, version_id: str | None = None) -> Request:
     """An object's size, metadata and digests."""
-    return Request("HEAD", object_path(bucket, key), _query({"version_id": version_id or None}))
+    return Request("HEAD", object_path(bucket, key), query_of({"version_id": version_id or None}))
 
 
 def delete_object(bucket: str, key: str, *, version_id: str | None = None) -> Request:
     """Delete one object, or one version of it."""
-    return Request("DELETE", object_path(bucket, key), _query({"version_id": version_id or None}))
+    return Request("DELETE", object_path(bucket, key), query_of({"version_id": version_id or None}))
 
 
 def delete_objects(bucket: str, keys: Sequence[tuple[str, str | None]]) -> Request:
@@ -302,9 +226,9 @@ def delete_folder(bucket: str, prefix: str) -> Request:
         # Slashes are normalised on the way, and dots may be: more than was meant would go.
         raise UsageError(f"the prefix {prefix!a} cannot be deleted in one call", hint="delete its objects by key")
     bucket_path(bucket)
-    query = _query({"bucket_id": bucket, "recursive": True})
+    query = query_of({"bucket_id": bucket, "recursive": True})
     # The name stands in the path with its slashes, as the vendor's clients send it.
-    return Request("DELETE", f"{_REST}folder/{quote_path(name)}", query)
+    return Request("DELETE", f"{REST}folder/{quote_path(name)}", query)
 
 
 # -- bulk jobs ------------------------------------------------------------------------------------------------------
@@ -329,21 +253,21 @@ def create_put_job(
 ) -> Request:
     """Declare objects to put, up to 500,000; `max_upload_size` bounds the blobs, in bytes."""
     _count_objects(objects)
-    query = _query(
+    query = query_of(
         {
             "operation": names.START_BULK_PUT,
-            "aggregating": _option(aggregating),
-            "dead_job_cleanup_allowed": _option(dead_job_cleanup_allowed),
+            "aggregating": option(aggregating),
+            "dead_job_cleanup_allowed": option(dead_job_cleanup_allowed),
             "force": force,
             "ignore_naming_conflicts": ignore_naming_conflicts,
-            "implicit_job_id_resolution": _option(implicit_job_id_resolution),
+            "implicit_job_id_resolution": option(implicit_job_id_resolution),
             "max_upload_size": max_upload_size,
-            "minimize_spanning_across_media": _option(minimize_spanning_across_media),
+            "minimize_spanning_across_media": option(minimize_spanning_across_media),
             "name": name,
             "pre_allocate_job_space": pre_allocate_job_space,
             "priority": priority,
-            "protected": _option(protected),
-            "verify_after_write": _option(verify_after_write),
+            "protected": option(protected),
+            "verify_after_write": option(verify_after_write),
         }
     )
     body = xmlcodec.write_items("Objects", objects, _put_rows)
@@ -364,16 +288,16 @@ def create_get_job(
 ) -> Request:
     """Ask for objects, ranges or versions of them, up to 500,000."""
     _count_objects(objects)
-    query = _query(
+    query = query_of(
         {
             "operation": names.START_BULK_GET,
-            "aggregating": _option(aggregating),
+            "aggregating": option(aggregating),
             "chunk_client_processing_order_guarantee": processing_order,
-            "dead_job_cleanup_allowed": _option(dead_job_cleanup_allowed),
-            "implicit_job_id_resolution": _option(implicit_job_id_resolution),
+            "dead_job_cleanup_allowed": option(dead_job_cleanup_allowed),
+            "implicit_job_id_resolution": option(implicit_job_id_resolution),
             "name": name,
             "priority": priority,
-            "protected": _option(protected),
+            "protected": option(protected),
         }
     )
     body = xmlcodec.write_items("Objects", objects, _get_rows)
@@ -390,10 +314,10 @@ def create_verify_job(
 ) -> Request:
     """Ask the appliance to read objects back from their media and check them."""
     _count_objects(objects)
-    query = _query(
+    query = query_of(
         {
             "operation": names.START_BULK_VERIFY,
-            "aggregating": _option(aggregating),
+            "aggregating": option(aggregating),
             "name": name,
             "priority": priority,
         }
@@ -416,18 +340,14 @@ def get_placement(
     """
     _count_objects(objects)
     operation = names.VERIFY_PHYSICAL_PLACEMENT if verify else names.GET_PHYSICAL_PLACEMENT
-    query = _query({"operation": operation, "full_details": full_details, "storage_domain": storage_domain})
+    query = query_of({"operation": operation, "full_details": full_details, "storage_domain": storage_domain})
     body = xmlcodec.write_items("Objects", objects, _get_rows)
     return Request("GET" if verify else "PUT", _bulk_path(bucket), query, body=body)
 
 
 def _bulk_path(bucket: str) -> str:
     bucket_path(bucket)
-    return _rest("bucket", bucket)
-
-
-def _option(value: bool | None) -> str | None:
-    return None if value is None else _boolean(value)
+    return rest("bucket", bucket)
 
 
 def _count_objects(objects: Sequence[object]) -> None:
@@ -481,44 +401,44 @@ def get_ready_chunks(job_id: str, *, preferred_number: int | None = None, chunk_
     if not job_id:
         raise UsageError("the job to ask chunks of has no id")
     if preferred_number is not None:
-        _count(preferred_number, "a number of chunks", least=1)
-    query = _query({"job": job_id, "job_chunk": chunk_id, "preferred_number_of_chunks": preferred_number})
-    return Request("GET", _rest("job_chunk"), query)
+        count(preferred_number, "a number of chunks", least=1)
+    query = query_of({"job": job_id, "job_chunk": chunk_id, "preferred_number_of_chunks": preferred_number})
+    return Request("GET", rest("job_chunk"), query)
 
 
 def get_chunk(chunk_id: str) -> Request:
     """One chunk, as it stands."""
-    return Request("GET", _rest("job_chunk", chunk_id))
+    return Request("GET", rest("job_chunk", chunk_id))
 
 
 def allocate_chunk(chunk_id: str) -> Request:
     """Ask for room in the cache for one chunk of a put job."""
-    return Request("PUT", _rest("job_chunk", chunk_id), _query({"operation": names.ALLOCATE}))
+    return Request("PUT", rest("job_chunk", chunk_id), query_of({"operation": names.ALLOCATE}))
 
 
 def get_job(job_id: str) -> Request:
     """A job with its chunks; running, completed or cancelled."""
-    return Request("GET", _rest("job", job_id))
+    return Request("GET", rest("job", job_id))
 
 
 def list_jobs(*, bucket: str | None = None) -> Request:
     """All jobs, not paged."""
-    return Request("GET", _rest("job"), _query({"bucket_id": bucket}))
+    return Request("GET", rest("job"), query_of({"bucket_id": bucket}))
 
 
 def modify_job(job_id: str, *, priority: Priority | None = None, name: str | None = None) -> Request:
     """Change a job, or with nothing given only tell the appliance that somebody still works on it."""
-    return Request("PUT", _rest("job", job_id), _query({"name": name, "priority": priority}))
+    return Request("PUT", rest("job", job_id), query_of({"name": name, "priority": priority}))
 
 
 def cancel_job(job_id: str) -> Request:
     """Give a job up, with everything of it that is not persisted completely."""
-    return Request("DELETE", _rest("job", job_id), _query({"force": True}))
+    return Request("DELETE", rest("job", job_id), query_of({"force": True}))
 
 
 def truncate_job(job_id: str) -> Request:
     """End a job with what is completely in the cache or on media."""
-    return Request("DELETE", _rest("job", job_id))
+    return Request("DELETE", rest("job", job_id))
 
 
 JOB_LISTS = ("active_job", "completed_job", "canceled_job")
@@ -528,7 +448,7 @@ def list_job_records(
     resource: str, *, bucket: str | None = None, page_length: int = 1000, page_offset: int = 0
 ) -> Request:
     """One page of one of `JOB_LISTS`."""
-    return Request("GET", _rest(resource), _query({"bucket_id": bucket, **_page(page_length, page_offset)}))
+    return Request("GET", rest(resource), query_of({"bucket_id": bucket, **page(page_length, page_offset)}))
 
 
 # -- objects' details -----------------------------------------------------------------------------------------------
@@ -546,17 +466,17 @@ def list_object_details(
 ) -> Request:
     """One page of a bucket's objects, all versions; `placement` implies full details. `name` may hold wild cards."""
     bucket_path(bucket)
-    query = _query(
+    query = query_of(
         {
             "bucket_id": bucket,
             "full_details": full or placement,
             "include_physical_placement": placement,
-            "latest": _option(latest),
+            "latest": option(latest),
             "name": name,
-            **_page(page_length, page_offset),
+            **page(page_length, page_offset),
         }
     )
-    return Request("GET", _rest("object"), query)
+    return Request("GET", rest("object"), query)
 
 
 def get_object_details(bucket: str, name_or_id: str) -> Request:
@@ -565,77 +485,22 @@ def get_object_details(bucket: str, name_or_id: str) -> Request:
     if not name_or_id:
         raise UsageError("the name of the object is empty")
     # A name stands in the path with its slashes, as the vendor's clients send it.
-    return Request("GET", f"{_REST}object/{quote_path(name_or_id)}", _query({"bucket_id": bucket}))
+    return Request("GET", f"{REST}object/{quote_path(name_or_id)}", query_of({"bucket_id": bucket}))
 
 
-# -- tapes ----------------------------------------------------------------------------------------------------------
+def undelete_object(bucket: str, key: str, *, version_id: str | None = None) -> Request:
+    """Make the newest version of an object, or the one named, the latest again."""
+    bucket_path(bucket)
+    if not key:
+        raise UsageError(f"the key of an object in {bucket} is empty")
+    query = query_of({"bucket_id": bucket, "name": key, "version_id": version_id or None})
+    return Request("PUT", rest("object"), query)
 
 
-def list_tapes(
-    *,
-    bar_code: str | None = None,
-    state: str | None = None,
-    bucket: str | None = None,
-    storage_domain: str | None = None,
-    tape_type: str | None = None,
-    assigned_to_storage_domain: bool | None = None,
-    full_of_data: bool | None = None,
-    page_length: int = 1000,
-    page_offset: int = 0,
-) -> Request:
-    """One page of the tapes that match everything given."""
-    query = _query(
-        {
-            "assigned_to_storage_domain": _option(assigned_to_storage_domain),
-            "bar_code": bar_code,
-            "bucket_id": bucket,
-            "full_of_data": _option(full_of_data),
-            "state": state,
-            "storage_domain": storage_domain,
-            "type": tape_type,
-            **_page(page_length, page_offset),
-        }
-    )
-    return Request("GET", _rest("tape"), query)
-
-
-def get_tape(bar_code_or_id: str) -> Request:
-    """One tape."""
-    return Request("GET", _rest("tape", bar_code_or_id))
-
-
-def eject_tape(bar_code_or_id: str, *, label: str | None = None, location: str | None = None) -> Request:
-    """Eject one tape; `label` and `location` are noted with it."""
-    query = _query({"operation": names.EJECT, "eject_label": label, "eject_location": location})
-    return Request("PUT", _rest("tape", bar_code_or_id), query)
-
-
-def eject_all_tapes(
-    *,
-    label: str | None = None,
-    location: str | None = None,
-    storage_domain: str | None = None,
-    bucket: str | None = None,
-) -> Request:
-    """Eject every tape, or those of one storage domain, or of one bucket in it."""
-    if bucket is not None and storage_domain is None:
-        # Without the storage domain the appliance would not see a bucket's eject and might take out all tapes.
-        raise UsageError("ejecting a bucket's tapes needs the storage domain they are in")
-    query = _query(
-        {
-            "operation": names.EJECT,
-            "bucket_id": bucket,
-            "eject_label": label,
-            "eject_location": location,
-            "storage_domain": storage_domain,
-        }
-    )
-    return Request("PUT", _rest("tape"), query)
-
-
-def tape_operation(operation: str, bar_code_or_id: str | None = None) -> Request:
-    """One of the operations without parameters (`names.ONLINE`, `CANCEL_EJECT`, `CANCEL_ONLINE`); on all if None."""
-    return Request("PUT", _rest("tape", bar_code_or_id), _query({"operation": operation}))
+def list_suspect_blobs(bucket: str) -> Request:
+    """The blobs of a bucket of which the appliance doubts a copy; not paged."""
+    bucket_path(bucket)
+    return Request("GET", rest("suspect_object"), query_of({"bucket_id": bucket, "full_details": True}))
 
 
 # -- cache and system -----------------------------------------------------------------------------------------------
@@ -643,19 +508,19 @@ def tape_operation(operation: str, bar_code_or_id: str | None = None) -> Request
 
 def get_cache_state() -> Request:
     """The cache's file systems and how full they are."""
-    return Request("GET", _rest("cache_state"))
+    return Request("GET", rest("cache_state"))
 
 
 def reclaim_cache() -> Request:
     """Empty the cache of everything that need not stay."""
-    return Request("PUT", _rest("cache_filesystem"), _query({"reclaim": True}))
+    return Request("PUT", rest("cache_filesystem"), query_of({"reclaim": True}))
 
 
 def get_system_information() -> Request:
     """Release, serial number and clock."""
-    return Request("GET", _rest("system_information"))
+    return Request("GET", rest("system_information"))
 
 
 def get_system_health() -> Request:
     """Whether the data planner answers."""
-    return Request("GET", _rest("system_health"))
+    return Request("GET", rest("system_health"))

@@ -7,7 +7,7 @@ import re
 from ds3tool.errors import UsageError
 from ds3tool.protocol.checksums import header_name
 from ds3tool.protocol.model import ChecksumType
-from ds3tool.protocol.requests import object_path
+from ds3tool.protocol.targets import object_path
 from ds3tool.protocol.signing import http_date
 from ds3tool.transport.pool import Transport
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ds3tool.errors import UsageError
-from ds3tool.protocol import names, requests, xmlcodec
+from ds3tool.protocol import names, requests, tape_requests, targets, xmlcodec
 from ds3tool.protocol.messages import Request
 from ds3tool.protocol.model import (
     ChecksumType,
@@ -169,9 +169,15 @@ LINES: list[tuple[Request, str]] = [
         ),
     ),
     (requests.get_object_details("b", "a b/c"), "GET /_rest_/object/a%20b/c?bucket_id=b"),
-    (requests.list_tapes(), "GET /_rest_/tape?page_length=1000&page_offset=0"),
+    (requests.undelete_object("b", "a b"), "PUT /_rest_/object?bucket_id=b&name=a%20b"),
     (
-        requests.list_tapes(
+        requests.undelete_object("b", "k", version_id="v"),
+        "PUT /_rest_/object?bucket_id=b&name=k&version_id=v",
+    ),
+    (requests.list_suspect_blobs("b"), "GET /_rest_/suspect_object?bucket_id=b&full_details"),
+    (tape_requests.list_tapes(), "GET /_rest_/tape?page_length=1000&page_offset=0"),
+    (
+        tape_requests.list_tapes(
             bar_code="X1",
             state=TapeState.EJECTED,
             bucket="b",
@@ -185,19 +191,19 @@ LINES: list[tuple[Request, str]] = [
             "&state=EJECTED&storage_domain=vault&type=LTO8&page_length=1000&page_offset=0"
         ),
     ),
-    (requests.get_tape("X1"), "GET /_rest_/tape/X1"),
+    (tape_requests.get_tape("X1"), "GET /_rest_/tape/X1"),
     (
-        requests.eject_tape("X1", label="vault & co", location="shelf 4"),
+        tape_requests.eject_tape("X1", label="vault & co", location="shelf 4"),
         "PUT /_rest_/tape/X1?operation=eject&eject_label=vault%20%26%20co&eject_location=shelf%204",
     ),
-    (requests.eject_all_tapes(), "PUT /_rest_/tape?operation=eject"),
+    (tape_requests.eject_all_tapes(), "PUT /_rest_/tape?operation=eject"),
     (
-        requests.eject_all_tapes(storage_domain="vault", bucket="b"),
+        tape_requests.eject_all_tapes(storage_domain="vault", bucket="b"),
         "PUT /_rest_/tape?operation=eject&bucket_id=b&storage_domain=vault",
     ),
-    (requests.tape_operation(names.CANCEL_EJECT, "X1"), "PUT /_rest_/tape/X1?operation=cancel_eject"),
-    (requests.tape_operation(names.ONLINE, "X1"), "PUT /_rest_/tape/X1?operation=online"),
-    (requests.tape_operation(names.ONLINE), "PUT /_rest_/tape?operation=online"),
+    (tape_requests.tape_operation(names.CANCEL_EJECT, "X1"), "PUT /_rest_/tape/X1?operation=cancel_eject"),
+    (tape_requests.tape_operation(names.ONLINE, "X1"), "PUT /_rest_/tape/X1?operation=online"),
+    (tape_requests.tape_operation(names.ONLINE), "PUT /_rest_/tape?operation=online"),
     (requests.get_cache_state(), "GET /_rest_/cache_state"),
     (requests.reclaim_cache(), "PUT /_rest_/cache_filesystem?reclaim"),
     (requests.get_system_information(), "GET /_rest_/system_information"),
@@ -250,7 +256,7 @@ KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 @example("line\nbreak\0")
 def test_any_key_comes_back_from_its_path(key: str) -> None:
     """A key's path is plain ASCII without a blank, question mark or hash, and decodes once to exactly the key."""
-    path = requests.object_path("b", key)
+    path = targets.object_path("b", key)
     assert path.isascii()
     assert not set(path) & set(" ?#+;&=\"'\\\r\n")
     assert path.startswith("/b/")
@@ -313,8 +319,8 @@ def test_what_fits_into_xml_is_what_is_not_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: requests.object_path("b", "\ud800"),
-        lambda: requests.bucket_path("\udc80"),
+        lambda: targets.object_path("b", "\ud800"),
+        lambda: targets.bucket_path("\udc80"),
         lambda: requests.list_bucket("b", prefix="\ud800"),
         lambda: requests.list_bucket("b", marker="\ud800"),
         lambda: requests.create_put_job("b", PUT, name="\ud800"),
@@ -341,9 +347,12 @@ def test_half_a_surrogate_pair_is_refused(build: Callable[[], object]) -> None:
         lambda: requests.truncate_job("."),
         lambda: requests.cancel_job(".."),
         lambda: requests.get_ready_chunks(""),
-        lambda: requests.eject_tape(""),
-        lambda: requests.tape_operation(names.CANCEL_EJECT, ""),
-        lambda: requests.eject_all_tapes(bucket="b"),
+        lambda: requests.undelete_object("b", ""),
+        lambda: requests.undelete_object("", "k"),
+        lambda: requests.list_suspect_blobs(""),
+        lambda: tape_requests.eject_tape(""),
+        lambda: tape_requests.tape_operation(names.CANCEL_EJECT, ""),
+        lambda: tape_requests.eject_all_tapes(bucket="b"),
         lambda: requests.delete_folder("b", ""),
         lambda: requests.delete_folder("b", "/"),
         lambda: requests.delete_folder("b", "a//"),
@@ -370,7 +379,7 @@ def test_what_would_reach_further_than_was_meant_is_refused(build: Callable[[], 
         lambda: requests.get_object("b", "k", offset=-1),
         lambda: requests.create_put_job("b", [ObjectToPut("k", -1)]),
         lambda: requests.get_ready_chunks("j", preferred_number=0),
-        lambda: requests.list_tapes(page_offset=-1),
+        lambda: tape_requests.list_tapes(page_offset=-1),
         lambda: requests.put_object("b", "k", checksum=(ChecksumType("BLAKE_9"), "x")),
     ],
 )
