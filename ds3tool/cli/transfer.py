@@ -22,6 +22,7 @@ from ds3tool.cli.progress import chosen_mode, shown
 from ds3tool.cli.settings import Settings
 from ds3tool.client import Ds3Client
 from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError, UsageError
+from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.plan import JobLimits
 from ds3tool.jobs.run import JobOutcome, Run, RunResult, RunSettings
@@ -232,15 +233,18 @@ def _job_mapping(outcome: JobOutcome) -> dict[str, object]:
     return {field.name: field.get(outcome) for field in JOB_FIELDS}
 
 
+def _failure_mapping(failure: Failure) -> dict[str, object]:
+    """Return a failure as results list it; what has no key has a path instead."""
+    known: dict[str, object] = {"key": failure.key, "error": failure.error.message}
+    return known if failure.key is not None else {**known, "path": failure.path}
+
+
 RESULT_FIELDS: list[Field[RunResult]] = [
     Field("jobs", lambda result: [_job_mapping(outcome) for outcome in result.jobs]),
     Field("objects", lambda result: result.objects),
     Field("bytes", lambda result: result.bytes),
     Field("skipped", lambda result: result.skipped),
-    Field(
-        "failed",
-        lambda result: [{"key": failure.key, "error": failure.error.message} for failure in result.failures],
-    ),
+    Field("failed", lambda result: [_failure_mapping(failure) for failure in result.failures]),
     Field("notes", lambda result: result.notes),
     Field("seconds", lambda result: round(result.seconds, 3)),
     Field("bytes_per_second", lambda result: round(result.bytes / result.seconds) if result.seconds else 0),
@@ -261,7 +265,8 @@ def show_result(result: RunResult, settings: Settings, *, done: str, failed: str
     for note in result.notes:
         messages.warn(note)
     for failure in result.failures:
-        messages.complain(failure.error if failure.key in failure.error.message else _named(failure.key, failure.error))
+        said = failure.name in failure.error.message
+        messages.complain(failure.error if said else _named(failure.name, failure.error))
     if settings.output is OutputFormat.TABLE:
         if not settings.quiet:
             settings.results().line(summary(result, done=done))

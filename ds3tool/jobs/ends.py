@@ -30,10 +30,16 @@ class SourceObject:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One object that could not be done, and why."""
+    """One object that could not be done, and why. What has no key (a name that cannot be one) has a local `path`."""
 
-    key: str
+    key: str | None
     error: Ds3Error
+    path: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What a person knows it by."""
+        return self.key if self.key is not None else self.path or ""
 
 
 class OpenObject(Protocol):

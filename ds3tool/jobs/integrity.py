@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import StrEnum
 
 from ds3tool.client import Ds3Client
-from ds3tool.errors import AccessDeniedError, ChecksumError, NotFoundError, ProtocolError
+from ds3tool.errors import AccessDeniedError, ChecksumError, NotFoundError, ProtocolError, UsageError
 from ds3tool.jobs.ends import ExpectedChecksum
 from ds3tool.protocol import checksums, names
 from ds3tool.protocol.model import ChecksumType, DataPolicy, ObjectHead, Versioning
 
 READ_BYTES = 1024 * 1024
+
+
+class ChecksumChoice(StrEnum):
+    """What `--checksum` asks for: the data policy's type, no digests at all, or one type that must be the policy's."""
+
+    AUTO = "auto"
+    NONE = "none"
+    CRC32 = "crc32"
+    CRC32C = "crc32c"
+    MD5 = "md5"
+    SHA256 = "sha256"
+    SHA512 = "sha512"
+
+    @property
+    def type(self) -> ChecksumType | None:
+        """The type that is named; None for the other two."""
+        return _NAMED_TYPES.get(self)
+
+    def check(self, policy: DataPolicy) -> None:
+        """Raise UsageError when a bucket's data policy does not admit the choice."""
+        if self.type is not None and self.type != policy.checksum_type:
+            raise UsageError(
+                f"--checksum {self.value} asks for {self.type} digests, and the data policy {policy.name!r} demands "
+                f"{policy.checksum_type}",
+                hint="leave --checksum out, or use a bucket of another data policy",
+            )
+        if self is ChecksumChoice.NONE and policy.end_to_end_crc_required:
+            raise UsageError(
+                f"the data policy {policy.name!r} refuses what comes without a digest, so --checksum none cannot be",
+                hint="leave --checksum out",
+            )
+
+
+_NAMED_TYPES = {
+    ChecksumChoice.CRC32: ChecksumType.CRC_32,
+    ChecksumChoice.CRC32C: ChecksumType.CRC_32C,
+    ChecksumChoice.MD5: ChecksumType.MD5,
+    ChecksumChoice.SHA256: ChecksumType.SHA_256,
+    ChecksumChoice.SHA512: ChecksumType.SHA_512,
+}
 
 
 def bucket_policy(client: Ds3Client, bucket: str) -> DataPolicy:

@@ -12,7 +12,7 @@ from ds3tool.protocol.model import BlobColumns, Job
 
 
 class Recorder(Protocol):
-    """Told in this order: planned, created, then blobs and objects as they end, then ended.
+    """Told in this order: planned, (deleting,) created, then blobs and objects as they end, then ended.
 
     Called from the thread that runs the put or get, and from no other; blobs come in batches. A recorder that raises
     stops the run: what cannot be recorded must not go on.
@@ -28,6 +28,10 @@ class Recorder(Protocol):
 
     def moved(self, job_id: str, blobs: BlobColumns, numbers: Sequence[int], checksums: Sequence[str | None]) -> None:
         """The blobs of these numbers are through; beside each its digest in base64, None where none could be had."""
+        ...
+
+    def deleting(self, bucket: str, key: str, version_id: str | None, etag: str | None) -> None:
+        """This object is about to be deleted, so that a put can replace it; told before it happens."""
         ...
 
     def failed(self, job_id: str | None, failure: Failure) -> None:
@@ -51,6 +55,9 @@ class NoRecorder:
     def moved(self, job_id: str, blobs: BlobColumns, numbers: Sequence[int], checksums: Sequence[str | None]) -> None:
         """Nothing is kept."""
 
+    def deleting(self, bucket: str, key: str, version_id: str | None, etag: str | None) -> None:
+        """Nothing is kept."""
+
     def failed(self, job_id: str | None, failure: Failure) -> None:
         """Nothing is kept."""
 
@@ -66,6 +73,7 @@ class MemoryRecorder:
     jobs: dict[str, Job] = field(default_factory=dict)
     checksums: dict[tuple[str, str, int], str | None] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    deletions: list[tuple[str, str, str | None, str | None]] = field(default_factory=list)
 
     def planned(self, plan: PlannedJob) -> None:
         """Keep the plan."""
@@ -79,6 +87,10 @@ class MemoryRecorder:
         """Keep each blob's digest."""
         for number, checksum in zip(numbers, checksums, strict=True):
             self.checksums[job_id, blobs.keys[number], blobs.offsets[number]] = checksum
+
+    def deleting(self, bucket: str, key: str, version_id: str | None, etag: str | None) -> None:
+        """Keep what is going to be deleted."""
+        self.deletions.append((bucket, key, version_id, etag))
 
     def failed(self, job_id: str | None, failure: Failure) -> None:  # noqa: ARG002
         """Keep the failure."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -29,6 +29,7 @@ from ds3tool.errors import (
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.engine import Engine, EngineSettings
 from ds3tool.jobs.existing import IfExists
+from ds3tool.jobs.integrity import ChecksumChoice
 from ds3tool.jobs.plan import JobLimits, PlannedJob
 from ds3tool.jobs.progress import Phase, ProgressSnapshot
 from ds3tool.jobs.recorder import NoRecorder, Recorder
@@ -47,7 +48,8 @@ class RunSettings:
 
     `blob_size` caps the blobs of a put in bytes, None leaves it to the data policy. A run of more than `limits` allow
     is several jobs, one after the other; `job_name` is what their names begin with. `stop_on_error`: the first object
-    that fails ends the run, else the others go on.
+    that fails ends the run, else the others go on. Of a put: `checksum` is what its digests must be, `metadata` is
+    stored with every object, and `may_delete` lets `--if-exists overwrite` delete first where no versions are kept.
     """
 
     engine: EngineSettings = field(default_factory=EngineSettings)
@@ -57,6 +59,9 @@ class RunSettings:
     job_name: str | None = None
     if_exists: IfExists = IfExists.SKIP_SAME
     stop_on_error: bool = False
+    checksum: ChecksumChoice = ChecksumChoice.AUTO
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    may_delete: bool = False
 
 
 @dataclass(slots=True)
@@ -303,15 +308,20 @@ class Run(ABC):
 
     def fail(self, key: str, error: Ds3Error, *, job_id: str | None) -> None:
         """Keep and record a failure; with `stop_on_error` the first one raises JobError, which ends the run."""
-        failure = Failure(key, error)
+        self.take_failure(Failure(key, error), job_id=job_id)
+
+    def take_failure(self, failure: Failure, *, job_id: str | None) -> None:
+        """Do with a failure what `fail` does with a key's."""
+        error = failure.error
         self.result.failures.append(failure)
         self.recorder.failed(job_id, failure)
-        self.object_ended(key, 0, error)
-        _log.info("job %s: %s: %s", job_id, key, error)
+        if failure.key is not None:
+            self.object_ended(failure.key, 0, error)
+        _log.info("job %s: %s: %s", job_id, failure.name, error)
         if self.settings.stop_on_error and not self._stopped_on_error:
             self._stopped_on_error = True
             raise JobError(
-                f"stopped at the first object that failed: {key}",
+                f"stopped at the first object that failed: {failure.name}",
                 hint="without --on-error stop the others would have gone on; run the command again for the rest",
             ) from error
 

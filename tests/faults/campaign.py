@@ -73,7 +73,7 @@ class Outcome:
 
     @property
     def named(self) -> set[str]:
-        return set() if self.result is None else {failure.key for failure in self.result.failures}
+        return set() if self.result is None else {failure.name for failure in self.result.failures}
 
     @property
     def told(self) -> str:
@@ -81,7 +81,7 @@ class Outcome:
         if self.result is None:
             return f"{self.error} {self.error.hint if self.error else None}"
         told = [*self.result.notes, str(self.result.stopped)]
-        return "\n".join([*told, *(f"{failure.key}: {failure.error}" for failure in self.result.failures)])
+        return "\n".join([*told, *(f"{failure.name}: {failure.error}" for failure in self.result.failures)])
 
 
 def mixed_tree(root: Path, chance: random.Random, *, scale: int = 1) -> None:

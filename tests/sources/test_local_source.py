@@ -200,7 +200,7 @@ def test_names_that_no_request_can_carry_fail_by_name(tmp_path: Path, name: byte
     (failure,) = found.failures
     assert isinstance(failure.error, SourceError)
     assert failure.error.hint == "rename it"
-    assert os.fsencode(failure.key).endswith(name)
+    assert os.fsencode(failure.name).endswith(name)
 
 
 def test_files_below_a_folder_with_a_bad_name_fail_one_by_one(tmp_path: Path) -> None:
