@@ -88,6 +88,11 @@ class Source(Protocol):
         """What was left out on purpose (links, devices), each a sentence."""
         ...
 
+    @property
+    def notes(self) -> list[str]:
+        """What else a person should know of the objects, each a sentence; complete once all of them are put."""
+        ...
+
     def open(self, item: SourceObject) -> OpenObject:
         """Open an object that this source listed; SourceError when it is gone, unreadable or changed."""
         ...

@@ -35,6 +35,7 @@ class LocalSource:
         self._prefix = prefix
         self.failures: list[Failure] = []
         self.skipped: list[str] = []
+        self.notes: list[str] = []
         try:
             mode = os.stat(self._root).st_mode
         except FileNotFoundError as error:
