@@ -392,10 +392,11 @@ class Ds3Client:
         implicit_job_id_resolution: bool | None = None,
         dead_job_cleanup_allowed: bool | None = None,
         protected: bool | None = None,
+        retry_busy: bool = True,
     ) -> JobDetails:
         """Ask for up to 500,000 objects or ranges and return the job, whose blobs are whole and cover them.
 
-        MediaOfflineError when tapes have to be loaded first.
+        MediaOfflineError when tapes have to be loaded first. `retry_busy` False hands 503 over at once.
         """
         request = requests.create_get_job(
             bucket,
@@ -408,7 +409,7 @@ class Ds3Client:
             dead_job_cleanup_allowed=dead_job_cleanup_allowed,
             protected=protected,
         )
-        return self._send(request, responses.job)
+        return self._exchange.exchange(request, responses.job, retry_busy=retry_busy)
 
     def create_verify_job(
         self,

@@ -143,12 +143,17 @@ class Sink(Protocol):
         """Store a blob that came in one piece and was verified by the caller."""
         ...
 
+    @property
+    def wants_metadata(self) -> bool:
+        """Whether it makes something of what `describe` tells: then it is asked for where no blob's reply tells it."""
+        ...
+
     def describe(self, item: TargetObject, metadata: Mapping[str, str]) -> None:
         """Tell what is stored with an object; a sink makes of it what it can.
 
-        Called once, for every object that is moved, folders included, and as early as may be: when the head of the
-        object's first reply is known and nothing of its body is stored (what a file's holes need), at the latest
-        before `finish`. SinkError when the object cannot be made as what it says that it is.
+        Called once, for every object that is moved and has any metadata, folders included, and as early as may be:
+        when the head of the object's first reply is known and nothing of its body is stored (what a file's holes
+        need), at the latest before `finish`. SinkError when the object cannot be made as what it says that it is.
         """
         ...
 

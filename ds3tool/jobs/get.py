@@ -2,49 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import functools
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
 from ds3tool.errors import (
     AccessDeniedError,
-    ApplianceError,
-    ChecksumError,
+    BusyError,
     Ds3Error,
     JobError,
     NotFoundError,
-    ProtocolError,
+    RetryLaterError,
     SinkError,
 )
-from ds3tool.jobs.ends import ExpectedChecksum, Sink, TargetObject
+from ds3tool.jobs.ends import Failure, Sink, TargetObject
 from ds3tool.jobs.engine import SMALL_BLOB_BYTES, Engine
-from ds3tool.jobs.integrity import check_length, compare, expected_checksum, has_digests
+from ds3tool.jobs.get_mover import GetMover
+from ds3tool.jobs.get_targets import Asked, Targets
+from ds3tool.jobs.pieces import covered
 from ds3tool.jobs.plan import PlannedJob, plan_get
 from ds3tool.jobs.recorder import Recorder
 from ds3tool.jobs.run import Run, RunResult, RunSettings
 from ds3tool.jobs.state import JobState
 from ds3tool.protocol import names
-from ds3tool.protocol.checksums import digest_of, to_base64
-from ds3tool.protocol.messages import Response
-from ds3tool.protocol.model import ChecksumType, JobDetails, JobStatus, ListedObject
+from ds3tool.protocol.model import JobDetails, JobStatus, ProcessingOrder
+from ds3tool.protocol.ranges import ByteRange
 from ds3tool.sizes import format_size
 from ds3tool.transport.burst import Burst
-from ds3tool.transport.pool import Transport
-from ds3tool.transport.replies import ReplyHead
-from ds3tool.transport.templates import BlobHeads
 
 _log = logging.getLogger(__name__)
 
 # The appliance's lists of jobs lag behind by up to five seconds. Source: protocol, 9.7.
 _LAG_SECONDS = (0.25, 0.5, 1.0, 2.0, 4.0)
+_REPLACED = "it was replaced since it was listed, or read by another client; get it again"
 
 
 class GetRun(Run):
     """Gets `objects` of `bucket` into `sink`, each under the name that `name_of` gives its key.
 
-    One use: `run` once, `progress` from any thread. The sink stays the caller's to close.
+    `whole_blobs`: where only ranges of an object are wanted, fetch the blobs that hold them whole, check them and cut
+    them; else only the ranges are fetched, of which there are no digests. One use: `run` once, `progress` from any
+    thread. The sink stays the caller's to close. A sequential sink gets the objects one after the other.
     """
 
     waiting_for = "the appliance to load from tape"
@@ -54,10 +57,11 @@ class GetRun(Run):
         client: Ds3Client,
         sink: Sink,
         bucket: str,
-        objects: Iterable[ListedObject],
+        objects: Iterable[Asked],
         *,
         name_of: Callable[[str], str],
         settings: RunSettings,
+        whole_blobs: bool = False,
         recorder: Recorder | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -65,8 +69,17 @@ class GetRun(Run):
         self._sink = sink
         self._bucket = bucket
         self._objects = objects
-        self._name_of = name_of
+        self._whole_blobs = whole_blobs
+        self._targets = Targets(
+            client,
+            sink,
+            bucket,
+            name_of=name_of,
+            if_exists=settings.if_exists,
+            fail=lambda failure: self.take_failure(failure, job_id=None),
+        )
         self._appeared = 0
+        self._full = False
 
     def run(self) -> RunResult:
         """Plan, create and move job after job; returns the result also when some objects or a job failed.
@@ -75,82 +88,45 @@ class GetRun(Run):
         """
         with self.stopping():
             for doubtful in plan_get(
-                self._targets(), self._bucket, limits=self.settings.limits, title=self.settings.job_name
+                self._targets.of(self._objects),
+                self._bucket,
+                limits=self.settings.limits,
+                title=self.settings.job_name,
+                repeated=self._sink.sequential,
             ):
-                plan = self._without_doubles(doubtful)
+                plan = self._targets.without_conflicts(doubtful)
+                if not len(plan):
+                    continue
                 self._check_room(plan)
                 self.planned(plan)
                 self._run_job(plan)
+        self.result.skipped = self._targets.skipped
+        self.result.notes.extend(self._sink.notes)
         return self.finished()
 
-    # -- planning ----------------------------------------------------------------------------------------------
-
-    def _targets(self) -> Iterator[TargetObject]:
-        """Yield what is to be moved; what is there already is skipped or fails by name."""
-        for listed in self._objects:
-            item = TargetObject(listed.key, listed.size, self._name_of(listed.key))
-            try:
-                if listed.last_modified is None:
-                    raise JobError(f"{listed.key} is not complete: a job is still putting it")
-                self._sink.check_name(item.name)
-                if self._is_there(item):
-                    self.result.skipped += 1
-                    continue
-            except Ds3Error as error:
-                self.fail(item.key, error, job_id=None)
-                continue
-            yield item
-
-    def _is_there(self, item: TargetObject) -> bool:
-        """Whether the target has the object already, the same to the byte; SinkError when it has another one."""
-        size = self._sink.existing_size(item.name)
-        if size is None:
-            return False
-        if item.name.endswith("/"):
-            return True
-        if size == item.size and self._has_same_digests(item):
-            return True
-        raise SinkError(
-            f"{item.name} is there already, and is not the same",
-            hint="get it into another folder, or move the file away",
-        )
-
-    def _has_same_digests(self, item: TargetObject) -> bool:
-        head = self.client.head_object(self._bucket, item.key)
-        return bool(has_digests(head, lambda at, length: self._sink.read_existing(item.name, at, length), item.size))
-
-    def _without_doubles(self, plan: PlannedJob) -> PlannedJob:
-        """Leave out keys that would become one file with another; across jobs the sink itself finds them."""
-        first: dict[str, int] = {}
-        kept = [number for number, name in enumerate(plan.target_names) if first.setdefault(name, number) == number]
-        if len(kept) == len(plan):
-            return plan
-        for number, name in enumerate(plan.target_names):
-            if first[name] != number:
-                other = plan.keys[first[name]]
-                self.fail(
-                    plan.keys[number], SinkError(f"{plan.keys[number]} and {other} would become one file"), job_id=None
-                )
-        return plan.keep(kept)
-
     def _check_room(self, plan: PlannedJob) -> None:
-        free = self._sink.free_bytes()
-        if free is not None and plan.bytes > free:
+        needed, free = self._targets.room_needed(plan), self._sink.free_bytes()
+        if free is not None and needed > free:
             raise SinkError(
-                f"the target has room for {format_size(free)}, and {format_size(plan.bytes)} are to come",
+                f"the target has room for {format_size(free)}, and {format_size(needed)} are to come",
                 hint="nothing was moved and no tape was loaded; make room, or get a part of it",
             )
+
+    def take_failure(self, failure: Failure, *, job_id: str | None) -> None:
+        """Keep a failure; a target that is full ends the run, since everything else would fail the same way."""
+        super().take_failure(failure, job_id=job_id)
+        if not self._full and _is_full(failure.error):
+            self._full = True
+            raise SinkError(
+                f"the target is full: {failure.name} cannot be written",
+                hint="make room and run the command again; what is there already is skipped",
+            ) from failure.error
 
     # -- one job -----------------------------------------------------------------------------------------------
 
     def _run_job(self, plan: PlannedJob) -> None:
         try:
-            details = self.create(
-                plan,
-                lambda: self.client.create_get_job(
-                    self._bucket, plan.to_get, name=plan.name, priority=self.settings.priority
-                ),
-            )
+            details = self.create(plan, lambda: self._create_job(plan))
         except NotFoundError as error:
             raise JobError(
                 f"the appliance refuses the job: {error.message}",
@@ -159,13 +135,37 @@ class GetRun(Run):
         with self.given_up_unless_moved(details.job.id):
             self._move_job(plan, details)
 
+    def _create_job(self, plan: PlannedJob) -> JobDetails:
+        """Ask for the job; for a stream in order, so that the appliance holds all of it before the first byte goes."""
+        create = functools.partial(
+            self.client.create_get_job, self._bucket, plan.to_get, name=plan.name, priority=self.settings.priority
+        )
+        if not self._sink.sequential:
+            return create()
+        try:
+            return create(processing_order=ProcessingOrder.IN_ORDER, retry_busy=False)
+        except BusyError as busy:
+            if names.NOT_PRE_ALLOCATED in busy.message:
+                raise JobError(
+                    f"{format_size(plan.bytes)} in one stream need room in the appliance's cache all at once, and "
+                    "there is not enough now",
+                    hint="get them to files instead: those come in any order and need no such room",
+                ) from busy
+        except RetryLaterError:
+            pass
+        return create(processing_order=ProcessingOrder.IN_ORDER)
+
     def _move_job(self, plan: PlannedJob, details: JobDetails) -> None:
         job_id = details.job.id
+        in_order = self._sink.sequential
+        # The loop for small requests asks for whole blobs of the latest version.
+        plain = not (in_order or plan.ranges or plan.version_ids) and Burst.suits(self.transport)
         state = JobState(
             details.chunks,
             plan.keys,
-            small_limit=SMALL_BLOB_BYTES if Burst.suits(self.transport) else -1,
+            small_limit=SMALL_BLOB_BYTES if plain else -1,
             skip_cached=False,
+            in_order=in_order,
         )
         failed: set[int] = set()
 
@@ -173,7 +173,15 @@ class GetRun(Run):
             failed.add(owner)
             self.fail(plan.keys[owner], error, job_id=job_id)
 
-        mover = _GetMover(self.client, self.transport, sink=self._sink, plan=plan, state=state, job_id=job_id)
+        mover = GetMover(
+            self.client,
+            self.transport,
+            sink=self._sink,
+            plan=plan,
+            state=state,
+            job_id=job_id,
+            whole_blobs=self._whole_blobs,
+        )
         self._account_for_blobs(plan, state, on_failure)
         engine = Engine(
             self.client,
@@ -191,9 +199,11 @@ class GetRun(Run):
         try:
             self.move(engine)
         finally:
-            self._take_settled(job_id, wait=True)
-            self.count(objects=self._appeared, bytes_moved=state.bytes_done)
-            self.result.unverified += sum(mover.unverified)
+            try:
+                self._take_settled(job_id, wait=True)
+            finally:
+                self.count(objects=self._appeared, bytes_moved=_bytes_moved(plan, state))
+                self.result.unverified += sum(mover.unverified)
         if failed:
             self.give_up(job_id)
         else:
@@ -214,18 +224,21 @@ class GetRun(Run):
     ) -> None:
         """Make sure that the job's blobs are the objects, whole and without a gap; older releases omit empty ones."""
         for owner in range(len(plan)):
-            if not state.covers(owner, plan.sizes[owner]):
-                offered = sum(state.blobs.lengths[number] for number in state.numbers_of(owner))
+            wrong = _wrong_blobs(plan, state, owner)
+            if wrong is not None:
                 state.fail_object(owner)
-                on_failure(
-                    owner,
-                    JobError(
-                        f"{plan.keys[owner]}: the job's blobs are not its {plan.sizes[owner]} bytes, but {offered}",
-                        hint="it was replaced since it was listed, or read by another client; get it again",
-                    ),
-                )
+                on_failure(owner, wrong)
             elif not state.listed[owner]:
-                self._sink.finish(plan.target_object(owner))
+                self._finish_unlisted(plan.target_object(owner))
+
+    def _finish_unlisted(self, item: TargetObject) -> None:
+        """Let an object appear of which nothing is to be fetched, with what is stored beside it."""
+        if self._sink.wants_metadata:
+            with contextlib.suppress(NotFoundError, AccessDeniedError):
+                head = self.client.head_object(self._bucket, item.key, version_id=item.version_id)
+                if head.metadata:
+                    self._sink.describe(item, head.metadata)
+        self._sink.finish(item)
 
     def _take_settled(self, job_id: str, *, wait: bool) -> None:
         """Count what has appeared at the target, and what could not."""
@@ -250,114 +263,39 @@ class GetRun(Run):
         self.note_job(job_id)
 
 
-class _GetMover:
-    """Fetches the blobs of one get job into a sink, each held against its digest."""
+def _wrong_blobs(plan: PlannedJob, state: JobState, owner: int) -> Ds3Error | None:
+    """Return why a job's blobs are not what was asked for of one object, None when they are."""
+    key, ranges, version = plan.keys[owner], plan.ranges.get(owner, ()), plan.version_ids.get(owner)
+    blobs = [(state.blobs.offsets[number], state.blobs.lengths[number]) for number in state.numbers_of(owner)]
+    if version is not None:
+        others = {state.blobs.version_ids[number] for number in state.numbers_of(owner)} - {None, version}
+        if others:
+            return JobError(f"{key}: the job offers version {min(map(str, others))}, and {version} was asked for")
+    if ranges:
+        if covered(ranges, (ByteRange(offset, offset + length) for offset, length in blobs)):
+            return None
+        return JobError(f"{key}: the job's blobs do not hold the bytes that were asked for", hint=_REPLACED)
+    if state.covers(owner, plan.sizes[owner]):
+        return None
+    offered = sum(length for _, length in blobs)
+    return JobError(f"{key}: the job's blobs are not its {plan.sizes[owner]} bytes, but {offered}", hint=_REPLACED)
 
-    method = "GET"
 
-    def __init__(
-        self,
-        client: Ds3Client,
-        transport: Transport,
-        *,
-        sink: Sink,
-        plan: PlannedJob,
-        state: JobState,
-        job_id: str,
-    ) -> None:
-        self._client = client
-        self._sink = sink
-        self._plan = plan
-        self._blobs = state.blobs
-        self._owners = state.object_of
-        self._job_id = job_id
-        self._heads = BlobHeads(transport, method="GET", bucket=plan.bucket, job_id=job_id)
-        # Blobs that came without a digest, a flag for each: several threads set them.
-        self.unverified = bytearray(len(state.blobs))
-        # What HEAD says of objects under way, by number: the digests' kind, and each blob's by its offset.
-        self._known: dict[int, tuple[ChecksumType | None, Mapping[int, str]]] = {}
+def _bytes_moved(plan: PlannedJob, state: JobState) -> int:
+    """Return the bytes that came: of objects in ranges, the ranges of those that came whole."""
+    if not plan.ranges:
+        return state.bytes_done
+    return sum(
+        plan.sizes[owner]
+        for owner in range(len(plan))
+        if not state.blobs_left[owner] and not state.failed_objects[owner]
+    )
 
-    def move(self, number: int, counter: Callable[[int], None]) -> str | None:
-        """Fetch one blob and verify it."""
-        offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
-        item = self._plan.target_object(self._owners[number])
 
-        def receive(response: Response) -> str | None:
-            expected = expected_checksum(response.headers)
-            self._vouch(number, response.headers, expected)
-            self.unverified[number] = expected is None
-            if not length:
-                return None if expected is None else expected.value
-            return self._sink.receive(item, offset, length, response, checksum=expected, counter=counter)
-
-        try:
-            return self._get(item, receive, offset)
-        except (ChecksumError, ProtocolError) as damaged:
-            # Most damage is done on the way, and a second try mends it.
-            _log.warning("job %s: %s; fetched again", self._job_id, damaged)
-            try:
-                return self._get(item, receive, offset)
-            except ApplianceError as error:  # the job may have ended with the first try
-                raise damaged from error
-
-    def _get(self, item: TargetObject, receive: Callable[[Response], str | None], offset: int) -> str | None:
-        return self._client.get_object(self._plan.bucket, item.key, receive, job_id=self._job_id, offset=offset)
-
-    def _vouch(self, number: int, headers: Mapping[str, str], expected: ExpectedChecksum | None) -> None:
-        """Make sure that a reply is the answer for this very blob; ChecksumError when it is another's.
-
-        Its bytes agree with its own digest also when a reply was taken for another's on the way, or when the offset,
-        which no signature covers, was changed. The version tells objects apart; blobs of one object only HEAD does.
-        """
-        owner, offset = self._owners[number], self._blobs.offsets[number]
-        version, stated = self._blobs.version_ids[number], headers.get(names.VERSION_ID)
-        is_whole = self._blobs.lengths[number] == self._plan.sizes[owner]
-        if expected is None or (is_whole and (version is None or not stated or stated == version)):
-            return
-        kind, digests = self._known.get(owner) or self._ask_digests(owner, version)
-        if kind == expected.type and offset in digests:
-            compare(self._plan.keys[owner], offset, expected=digests[offset], actual=expected.value)
-        elif version is not None and stated and stated != version:
-            raise ProtocolError(f"{self._plan.keys[owner]}: the answer is of version {stated}, not {version}")
-
-    def _ask_digests(self, owner: int, version: str | None) -> tuple[ChecksumType | None, Mapping[int, str]]:
-        try:
-            head = self._client.head_object(self._plan.bucket, self._plan.keys[owner], version_id=version)
-        except (AccessDeniedError, NotFoundError):  # what the appliance does not tell cannot be held against it
-            known: tuple[ChecksumType | None, Mapping[int, str]] = (None, {})
-        else:
-            if head.size != self._plan.sizes[owner]:
-                raise ProtocolError(f"{head.key}: the appliance says that it has {head.size} bytes now")
-            known = (head.checksum_type, head.checksums)
-        self._known[owner] = known
-        return known
-
-    def small_request(self, number: int) -> bytes:
-        """Return the head that asks for a small blob."""
-        return self._heads.get(self._blobs.keys[number], self._blobs.offsets[number])
-
-    def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str | None:
-        """Verify a small blob and store it."""
-        offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
-        item = self._plan.target_object(self._owners[number])
-        check_length(item.key, came=len(body), length=length)
-        expected = expected_checksum(head.headers)
-        self._vouch(number, head.headers, expected)
-        actual = None
-        self.unverified[number] = expected is None
-        if expected is not None:
-            actual = to_base64(digest_of(expected.type, body))
-            compare(item.key, offset, expected=expected.value, actual=actual)
-        if length:
-            self._sink.receive_small(item, offset, body)
-        return actual
-
-    def object_moved(self, owner: int) -> None:
-        """Let the whole object appear."""
-        self._known.pop(owner, None)
-        self._sink.finish(self._plan.target_object(owner))
-
-    def object_failed(self, owner: int) -> None:
-        """Drop what came of it."""
-        self._known.pop(owner, None)
-        self._sink.abandon(self._plan.target_object(owner))
+def _is_full(error: BaseException | None) -> bool:
+    """Whether an error comes of a disk, or a quota, that is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return True
+        error = error.__cause__
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -180,24 +181,37 @@ def plan_put(
 
 
 def plan_get(
-    items: Iterable[TargetObject], bucket: str, *, limits: JobLimits, title: str | None = None
+    items: Iterable[TargetObject], bucket: str, *, limits: JobLimits, title: str | None = None, repeated: bool = False
 ) -> Iterator[PlannedJob]:
-    """Yield jobs that get `items`, in their order, each within `limits`."""
-    return _split(items, lambda: PlannedJob(JobType.GET, bucket, title=title), PlannedJob.add_target, limits)
+    """Yield jobs that get `items`, in their order, each within `limits`.
+
+    `repeated`: an object may be wanted several times; each time again begins a new job, since one names it once.
+    """
+    start = functools.partial(PlannedJob, JobType.GET, bucket, title=title)
+    return _split(items, start, PlannedJob.add_target, limits, once=repeated)
 
 
 Item = TypeVar("Item", SourceObject, TargetObject)
 
 
 def _split(
-    items: Iterable[Item], start: Callable[[], PlannedJob], add: Callable[[PlannedJob, Item], None], limits: JobLimits
+    items: Iterable[Item],
+    start: Callable[[], PlannedJob],
+    add: Callable[[PlannedJob, Item], None],
+    limits: JobLimits,
+    *,
+    once: bool = False,
 ) -> Iterator[PlannedJob]:
     plan, size = start(), 0
+    keys: set[str] = set()
     for item in items:
         too_large = limits.bytes is not None and size + item.size > limits.bytes
-        if len(plan) == limits.objects or (len(plan) and too_large):
+        if len(plan) == limits.objects or (len(plan) and too_large) or item.key in keys:
             yield plan
             plan, size = start(), 0
+            keys.clear()
+        if once:
+            keys.add(item.key)
         add(plan, item)
         size += item.size
     if len(plan):

@@ -57,6 +57,9 @@ INTERNAL_ERROR = "InternalError"
 SERVICE_UNAVAILABLE = "ServiceUnavailable"
 SLOW_DOWN = "SlowDown"
 
+# A 503 whose message holds this is about a get in order that needs more room than the cache has.
+NOT_PRE_ALLOCATED = "must be entirely pre-allocated"
+
 # A 403 whose message holds these words is about the clock, whatever its code.
 CLIENT_CLOCK = "Client clock"
 

@@ -1,0 +1,259 @@
+"""Fetches the blobs of one get job into a sink: each is held against its digest, or cut where ranges are wanted."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from ds3tool.client import Ds3Client
+from ds3tool.errors import AccessDeniedError, ApplianceError, ChecksumError, NotFoundError, ProtocolError
+from ds3tool.jobs.ends import ExpectedChecksum, Sink, TargetObject
+from ds3tool.jobs.integrity import check_length, compare, expected_checksum, hashed
+from ds3tool.jobs.pieces import Cutter, pieces_of, ranges_to_ask
+from ds3tool.jobs.plan import PlannedJob
+from ds3tool.jobs.state import JobState
+from ds3tool.protocol import metadata as metadata_codec
+from ds3tool.protocol import names
+from ds3tool.protocol.checksums import digest_of, new_hasher, to_base64
+from ds3tool.protocol.messages import Response
+from ds3tool.protocol.model import ChecksumType
+from ds3tool.protocol.ranges import ByteRange, parse_content_range
+from ds3tool.transport.pool import IncomingBody, Transport
+from ds3tool.transport.replies import ReplyHead
+from ds3tool.transport.templates import BlobHeads
+
+_log = logging.getLogger(__name__)
+
+
+class GetMover:
+    """Fetches the blobs of one get job into a sink.
+
+    `whole_blobs`: also where only ranges are wanted, so that their digests can be checked. `unverified` flags, by
+    number, the blobs of which no digest was checked. Called from several threads.
+    """
+
+    method = "GET"
+
+    def __init__(
+        self,
+        client: Ds3Client,
+        transport: Transport,
+        *,
+        sink: Sink,
+        plan: PlannedJob,
+        state: JobState,
+        job_id: str,
+        whole_blobs: bool = False,
+    ) -> None:
+        self._client = client
+        self._sink = sink
+        self._plan = plan
+        self._blobs = state.blobs
+        self._owners = state.object_of
+        self._job_id = job_id
+        self._whole_blobs = whole_blobs
+        self._heads = BlobHeads(transport, method="GET", bucket=plan.bucket, job_id=job_id)
+        self.unverified = bytearray(len(state.blobs))
+        # What HEAD says of objects under way, by number: the digests' kind, and each blob's by its offset.
+        self._known: dict[int, tuple[ChecksumType | None, Mapping[int, str]]] = {}
+        self._described = bytearray(len(plan))
+        self._describing = threading.Lock()
+
+    def move(self, number: int, counter: Callable[[int], None]) -> str | None:
+        """Fetch one blob, or what is wanted of it, and verify it where it came whole."""
+        offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
+        item = self._plan.target_object(self._owners[number])
+        if item.ranges:
+            return self._move_pieces(number, item, ByteRange(offset, offset + length), counter)
+
+        def receive(response: Response) -> str | None:
+            expected = expected_checksum(response.headers)
+            self._vouch(number, response.headers, expected)
+            self.unverified[number] = expected is None
+            self._describe(number, item, response.headers)
+            if not length:
+                return None if expected is None else expected.value
+            return self._sink.receive(item, offset, length, response, checksum=expected, counter=counter)
+
+        try:
+            return self._get(item, receive, offset)
+        except (ChecksumError, ProtocolError) as damaged:
+            if self._sink.sequential:  # what was handed on cannot be taken back
+                raise
+            # Most damage is done on the way, and a second try mends it.
+            _log.warning("job %s: %s; fetched again", self._job_id, damaged)
+            try:
+                return self._get(item, receive, offset)
+            except ApplianceError as error:  # the job may have ended with the first try
+                raise damaged from error
+
+    def _get(
+        self,
+        item: TargetObject,
+        receive: Callable[[Response], str | None],
+        offset: int,
+        ranges: Sequence[ByteRange] = (),
+    ) -> str | None:
+        return self._client.get_object(
+            self._plan.bucket,
+            item.key,
+            receive,
+            job_id=self._job_id,
+            offset=offset,
+            ranges=ranges,
+            version_id=item.version_id,
+        )
+
+    # -- ranges ------------------------------------------------------------------------------------------------
+
+    def _move_pieces(
+        self, number: int, item: TargetObject, blob: ByteRange, counter: Callable[[int], None]
+    ) -> str | None:
+        """Fetch the wanted ranges of a blob; when the answer is not what was asked for, the whole blob, and cut it."""
+        pieces = pieces_of(item.ranges, blob)
+        asked = () if self._whole_blobs else ranges_to_ask(pieces, blob)
+        cutter = Cutter(
+            pieces,
+            lambda target, data: self._sink.receive_small(item, target, data),
+            key=item.key,
+            sequential=self._sink.sequential,
+        )
+
+        def receive(response: Response) -> str | None:
+            expected = expected_checksum(response.headers)
+            self._vouch(number, response.headers, expected)
+            carried = _carried(item.key, blob, response, asked)
+            self._describe(number, item, response.headers)
+            checked = expected if carried == (blob,) else None  # the digest is the whole blob's, also beside a part
+            self.unverified[number] = checked is None
+            if checked is None:
+                cutter.cut(response.body, carried, counter)
+                return None
+            hasher = new_hasher(checked.type)
+            cutter.cut(hashed(response.body, hasher), carried, counter)
+            actual = to_base64(hasher.digest())
+            compare(item.key, blob.start, expected=checked.value, actual=actual)
+            return actual
+
+        try:
+            return self._get(item, receive, blob.start, asked)
+        except (ChecksumError, ProtocolError) as odd:
+            if isinstance(odd, ChecksumError) and self._sink.sequential:
+                raise
+            _log.warning("job %s: %s; the whole blob is fetched", self._job_id, odd)
+            asked = ()
+            try:
+                return self._get(item, receive, blob.start)
+            except ApplianceError as error:
+                raise odd from error
+
+    # -- whose answer it is ------------------------------------------------------------------------------------
+
+    def _vouch(self, number: int, headers: Mapping[str, str], expected: ExpectedChecksum | None) -> None:
+        """Make sure that a reply is the answer for this very blob; ChecksumError when it is another's.
+
+        Its bytes agree with its own digest also when a reply was taken for another's on the way, or when the offset,
+        which no signature covers, was changed. The version tells objects apart; blobs of one object only HEAD does.
+        """
+        owner, offset = self._owners[number], self._blobs.offsets[number]
+        version, stated = self._blobs.version_ids[number], headers.get(names.VERSION_ID)
+        is_whole = self._blobs.lengths[number] == self._plan.sizes[owner] and owner not in self._plan.ranges
+        if expected is None or (is_whole and (version is None or not stated or stated == version)):
+            return
+        kind, digests = self._known.get(owner) or self._ask_digests(owner, version)
+        if kind == expected.type and offset in digests:
+            compare(self._plan.keys[owner], offset, expected=digests[offset], actual=expected.value)
+        elif version is not None and stated and stated != version:
+            raise ProtocolError(f"{self._plan.keys[owner]}: the answer is of version {stated}, not {version}")
+
+    def _ask_digests(self, owner: int, version: str | None) -> tuple[ChecksumType | None, Mapping[int, str]]:
+        try:
+            head = self._client.head_object(self._plan.bucket, self._plan.keys[owner], version_id=version)
+        except (AccessDeniedError, NotFoundError):  # what the appliance does not tell cannot be held against it
+            known: tuple[ChecksumType | None, Mapping[int, str]] = (None, {})
+        else:
+            ranges = self._plan.ranges.get(owner, ())
+            if head.size < max((one.end for one in ranges), default=0) or (
+                not ranges and head.size != self._plan.sizes[owner]
+            ):
+                raise ProtocolError(f"{head.key}: the appliance says that it has {head.size} bytes now")
+            known = (head.checksum_type, head.checksums)
+        self._known[owner] = known
+        return known
+
+    def _describe(self, number: int, item: TargetObject, headers: Mapping[str, str]) -> None:
+        """Tell the sink what is stored with an object, before its first bytes and once; nothing when that is nothing.
+
+        Whoever brings a second blob of it waits until it is told.
+        """
+        owner = self._owners[number]
+        if self._described[owner]:
+            return
+        with self._describing:
+            if self._described[owner]:
+                return
+            metadata = metadata_codec.from_headers(headers)
+            if metadata:
+                self._sink.describe(item, metadata)
+            self._described[owner] = 1
+
+    # -- small blobs -------------------------------------------------------------------------------------------
+
+    def small_request(self, number: int) -> bytes:
+        """Return the head that asks for a small blob."""
+        return self._heads.get(self._blobs.keys[number], self._blobs.offsets[number])
+
+    def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str | None:
+        """Verify a small blob and store it."""
+        offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
+        item = self._plan.target_object(self._owners[number])
+        check_length(item.key, came=len(body), length=length)
+        expected = expected_checksum(head.headers)
+        self._vouch(number, head.headers, expected)
+        actual = None
+        self.unverified[number] = expected is None
+        if expected is not None:
+            actual = to_base64(digest_of(expected.type, body))
+            compare(item.key, offset, expected=expected.value, actual=actual)
+        self._describe(number, item, head.headers)
+        if length:
+            self._sink.receive_small(item, offset, body)
+        return actual
+
+    # -- objects -----------------------------------------------------------------------------------------------
+
+    def object_moved(self, owner: int) -> None:
+        """Let the whole object appear."""
+        self._known.pop(owner, None)
+        self._sink.finish(self._plan.target_object(owner))
+
+    def object_failed(self, owner: int) -> None:
+        """Drop what came of it."""
+        self._known.pop(owner, None)
+        self._sink.abandon(self._plan.target_object(owner))
+
+
+def _carried(key: str, blob: ByteRange, response: Response, asked: Sequence[ByteRange]) -> tuple[ByteRange, ...]:
+    """Return which ranges of the object a reply's body is, one after the other.
+
+    The whole blob, whatever was asked, when the reply says 200; what was asked when it says 206 and names just that.
+    Raises ProtocolError for anything else, before a byte of it is taken.
+    """
+    carried: tuple[ByteRange, ...] = (blob,)
+    if response.status == 206:
+        if not asked:
+            raise ProtocolError(f"{key}: the appliance sent a part (206), and the whole blob was asked for")
+        carried = tuple(asked)
+        stated = response.headers.get(names.CONTENT_RANGE)
+        if stated is None:
+            raise ProtocolError(f"{key}: the appliance sent a part (206), and does not say which")
+        ranges, _ = parse_content_range(stated)
+        if ranges != carried:
+            raise ProtocolError(f"{key}: the appliance sent {stated[:80]}, which is not what was asked for")
+    body = response.body
+    if isinstance(body, IncomingBody) and body.length is not None:
+        wanted = sum(one.length for one in carried)
+        if body.length != wanted:
+            raise ProtocolError(f"{key}: the appliance sent {body.length} bytes, and {wanted} were to come")
+    return carried

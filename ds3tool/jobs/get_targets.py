@@ -1,0 +1,215 @@
+"""What of the objects asked for is to be fetched, and under which names: the `--if-exists` rules of a get."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from ds3tool.client import Ds3Client
+from ds3tool.errors import Ds3Error, JobError, SinkError, UsageError
+from ds3tool.jobs.ends import Failure, Sink, TargetObject
+from ds3tool.jobs.existing import IfExists, numbered_name
+from ds3tool.jobs.integrity import has_digests
+from ds3tool.jobs.plan import PlannedJob
+from ds3tool.protocol.attributes import FileAttributes
+from ds3tool.protocol.model import ListedObject
+from ds3tool.protocol.ranges import ByteRange
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An object to get: its key and its size in bytes.
+
+    `version_id` is None for the latest version. With `ranges` only these bytes are wanted, one after the other in
+    this order; each lies in the object. `complete` is False of an object that a job is still putting.
+    """
+
+    key: str
+    size: int
+    version_id: str | None = None
+    ranges: tuple[ByteRange, ...] = ()
+    complete: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse ranges that are not in the object."""
+        for one in self.ranges:
+            if not one.length or one.end > self.size:
+                raise UsageError(
+                    f"{self.key} has {self.size} bytes, so {one.length} bytes from byte {one.start} on are not in it"
+                )
+
+    @classmethod
+    def of(cls, listed: ListedObject) -> Wanted:
+        """Return the latest version of what a listing tells of."""
+        return cls(listed.key, listed.size, complete=listed.last_modified is not None)
+
+    def target(self, name: str) -> TargetObject:
+        """Return where this goes, under `name`."""
+        size = sum(one.length for one in self.ranges) if self.ranges else self.size
+        return TargetObject(self.key, size, name, self.version_id, self.ranges)
+
+
+# What a get may be asked for: a listed object means its latest version; a failure is passed on by name.
+Asked = Wanted | ListedObject | Failure
+
+
+class Targets:
+    """Decides object by object what becomes of it at the target; one use.
+
+    `skipped` counts what is there already, `replaced_bytes` the sizes, by name, of files that are to make room.
+    """
+
+    def __init__(
+        self,
+        client: Ds3Client,
+        sink: Sink,
+        bucket: str,
+        *,
+        name_of: Callable[[str], str],
+        if_exists: IfExists,
+        fail: Callable[[Failure], None],
+    ) -> None:
+        if if_exists is IfExists.VERSION:
+            raise UsageError(
+                "a file at the target has no versions", hint="use --if-exists rename, to keep both, or overwrite"
+            )
+        self._client = client
+        self._sink = sink
+        self._bucket = bucket
+        self._name_of = name_of
+        self._rule = if_exists
+        self._fail = fail
+        self._given: set[str] = set()
+        self.skipped = 0
+        self.replaced_bytes: dict[str, int] = {}
+
+    def of(self, objects: Iterable[Asked]) -> Iterator[TargetObject]:
+        """Yield what is to be fetched, in the order of `objects`; what cannot be is told to `fail`."""
+        for one in objects:
+            if isinstance(one, Failure):
+                self._fail(one)
+                continue
+            wanted = Wanted.of(one) if isinstance(one, ListedObject) else one
+            try:
+                item = self._target(wanted)
+            except Ds3Error as error:
+                self._fail(Failure(wanted.key, error))
+                continue
+            if item is None:
+                self.skipped += 1
+            elif self._sink.sequential:
+                yield from _in_stream_order(item)
+            else:
+                yield item
+
+    def _target(self, wanted: Wanted) -> TargetObject | None:
+        """Return what is to be fetched, None when nothing is because of what is there."""
+        if not wanted.complete:
+            raise JobError(f"{wanted.key} is not complete: a job is still putting it")
+        item = wanted.target(self._name_of(wanted.key))
+        self._sink.check_name(item.name)
+        if item.name in self._given:  # by a renaming of this run, so that nothing of that name is there yet
+            return self._renamed(item)
+        if self._rule in {IfExists.SKIP, IfExists.RENAME} and self._sink.free_name(item.name) == item.name:
+            return item
+        if self._rule is IfExists.SKIP:
+            return None
+        try:
+            size = self._sink.existing_size(item.name)
+        except SinkError:
+            if self._rule is not IfExists.RENAME:
+                raise
+            return self._renamed(item)
+        return item if size is None else self._beside(item, size)
+
+    def _beside(self, item: TargetObject, size: int) -> TargetObject | None:
+        """Return what is to be fetched where a file of `size` bytes, or for a folder's name a folder, is there."""
+        if item.name.endswith("/"):
+            return None
+        if self._rule is IfExists.FAIL:
+            raise SinkError(f"{item.name} is there already", hint="without --if-exists fail, the same is skipped")
+        same = not item.ranges and size == item.size and self._has_same_digests(item)
+        if same:
+            return None
+        if self._rule is IfExists.OVERWRITE:
+            self.replaced_bytes[item.name] = size
+            return replace(item, replace=True)
+        if self._rule is IfExists.RENAME:
+            return self._renamed(item)
+        unknown = bool(item.ranges) or same is None
+        raise SinkError(
+            f"{item.name} is there already, and "
+            + ("whether it is the same cannot be told: there is no digest of it" if unknown else "is not the same"),
+            hint="get it into another folder, move the file away, or use --if-exists overwrite or rename",
+        )
+
+    def _renamed(self, item: TargetObject) -> TargetObject:
+        number, name = 0, self._sink.free_name(item.name)
+        while name in self._given:
+            number += 1
+            numbered = numbered_name(item.name, number)
+            name = numbered if self._sink.free_name(numbered) == numbered else name
+        self._given.add(name)
+        return replace(item, name=name)
+
+    def _has_same_digests(self, item: TargetObject) -> bool | None:
+        head = self._client.head_object(self._bucket, item.key, version_id=item.version_id)
+        if self._sink.is_link(item.name) and not FileAttributes.from_metadata(head.metadata).link:
+            return False
+        return has_digests(head, lambda at, length: self._sink.read_existing(item.name, at, length), item.size)
+
+    def without_conflicts(self, plan: PlannedJob) -> PlannedJob:
+        """Leave out what would become one file with another, or a file where others need a folder.
+
+        They fail by name; the first of those of one name stays, and what needs the folder. Across jobs the sink
+        itself finds such names.
+        """
+        if self._sink.sequential:
+            return plan
+        first: dict[str, int] = {}
+        folders: set[str] = set()
+        for number, name in enumerate(plan.target_names):
+            first.setdefault(name, number)
+            folder = name.rpartition("/")[0]
+            while folder and folder not in folders:
+                folders.add(folder)
+                folder = folder.rpartition("/")[0]
+        kept = []
+        for number, name in enumerate(plan.target_names):
+            if first[name] != number:
+                other = plan.keys[first[name]]
+                failed = f"{plan.keys[number]} and {other} would become one file"
+            elif name in folders:
+                failed = f"{plan.keys[number]} would become a file, and others need a folder of that name"
+            else:
+                kept.append(number)
+                continue
+            hint = "get it alone, under a name of your choice: get ds3://BUCKET/KEY FILE"
+            self._fail(Failure(plan.keys[number], SinkError(failed, hint=hint)))
+        return plan if len(kept) == len(plan) else plan.keep(kept)
+
+    def room_needed(self, plan: PlannedJob) -> int:
+        """Return the bytes of room that `plan` needs: what comes without what it replaces, but for its largest file.
+
+        A replaced file goes when the new one is whole, so that there are two of the largest at some time.
+        """
+        replaced = sum(self.replaced_bytes.pop(plan.target_names[number]) for number in plan.replaces)
+        return max(plan.bytes - replaced, max(plan.sizes, default=0))
+
+
+def _in_stream_order(item: TargetObject) -> Iterator[TargetObject]:
+    """Yield an object as often as its ranges begin anew before the end of the one before: a stream cannot go back."""
+    if not item.ranges:
+        yield item
+        return
+    run: list[ByteRange] = []
+    for one in item.ranges:
+        if run and one.start < run[-1].end:
+            yield _of_ranges(item, run)
+            run = []
+        run.append(one)
+    yield _of_ranges(item, run)
+
+
+def _of_ranges(item: TargetObject, ranges: list[ByteRange]) -> TargetObject:
+    return replace(item, size=sum(one.length for one in ranges), ranges=tuple(ranges))
