@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ds3tool.client import Ds3Client
-from ds3tool.errors import Ds3Error, JobError, SinkError, UsageError
+from ds3tool.errors import AccessDeniedError, Ds3Error, JobError, NotFoundError, SinkError, UsageError
 from ds3tool.jobs.ends import Failure, Sink, TargetObject
 from ds3tool.jobs.existing import IfExists, numbered_name
 from ds3tool.jobs.integrity import has_digests
 from ds3tool.jobs.plan import PlannedJob
+from ds3tool.protocol import escaped
 from ds3tool.protocol.attributes import FileAttributes
 from ds3tool.protocol.model import ListedObject
 from ds3tool.protocol.ranges import ByteRange
@@ -106,7 +107,7 @@ class Targets:
         """Return what is to be fetched, None when nothing is because of what is there."""
         if not wanted.complete:
             raise JobError(f"{wanted.key} is not complete: a job is still putting it")
-        item = wanted.target(self._name_of(wanted.key))
+        item = wanted.target(self._real_name(wanted))
         self._sink.check_name(item.name)
         if item.name in self._given:  # by a renaming of this run, so that nothing of that name is there yet
             return self._renamed(item)
@@ -121,6 +122,17 @@ class Targets:
                 raise
             return self._renamed(item)
         return item if size is None else self._beside(item, size)
+
+    def _real_name(self, wanted: Wanted) -> str:
+        """Return the name at the target: that of a key that was escaped is the real one, where metadata vouch for it."""
+        name = self._name_of(wanted.key)
+        if self._sink.sequential or not escaped.may_be_escaped(wanted.key):
+            return name
+        try:
+            head = self._client.head_object(self._bucket, wanted.key, version_id=wanted.version_id)
+        except (AccessDeniedError, NotFoundError):
+            return name
+        return escaped.raw_name(name, wanted.key, head.metadata) or name
 
     def _beside(self, item: TargetObject, size: int) -> TargetObject | None:
         """Return what is to be fetched where a file of `size` bytes, or for a folder's name a folder, is there."""
