@@ -30,7 +30,8 @@ BUCKET_FIELDS: list[Field[BucketSummary]] = [
 ]
 
 
-def _entry_fields(*, versions: bool) -> list[Field[Entry]]:
+def entry_fields(*, versions: bool) -> list[Field[Entry]]:
+    """Return what a listing shows of each entry; with `versions` a table names them too."""
     return [
         Field("last_modified", lambda entry: None if isinstance(entry, str) else entry.last_modified),
         Field("size", lambda entry: None if isinstance(entry, str) else entry.size, text=format_size, right=True),
@@ -95,7 +96,7 @@ def list_entries(
             entries = iter(selected_objects(client, selection, versions=versions))
         else:
             entries = _one_level(client, selection, versions=versions)
-        output.records(entries, _entry_fields(versions=versions))
+        output.records(entries, entry_fields(versions=versions))
 
 
 def _one_level(client: Ds3Client, selection: Selection, *, versions: bool) -> Iterator[Entry]:
@@ -125,14 +126,15 @@ def _below(client: Ds3Client, selection: Selection, *, versions: bool) -> Iterat
     pages = client.listing_pages(selection.bucket, prefix=selection.prefix, delimiter="/", versions=versions)
     found = False
     for page in pages:
-        for entry in _in_order(page):
+        for entry in in_order(page):
             found = True
             yield entry
     if not found and selection.prefix:
         raise NothingThereError(f"there is nothing at {selection}")
 
 
-def _in_order(page: ListingPage) -> Iterator[Entry]:
+def in_order(page: ListingPage) -> Iterator[Entry]:
+    """Yield a page's objects and prefixes in the order of their keys."""
     # The appliance tells objects and prefixes apart; each of the two is in its order.
     objects: Iterable[Entry] = page.objects
     prefixes: Iterable[Entry] = page.prefixes

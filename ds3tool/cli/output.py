@@ -137,6 +137,12 @@ def _readable(value: object) -> str:
     return "-" if value is None else str(value)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things for people: `1 object`, `2,000 objects`, `3 prefixes`."""
+    plural = f"{noun}es" if noun.endswith(("s", "x")) else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
 class Output:
     """Where results go, in the shape that was asked for.
 
@@ -147,8 +153,8 @@ class Output:
         self.shape = shape
         self._stream = stream
         self._styled = styled
-        encoding = (getattr(stream, "encoding", None) or "utf-8").lower()
-        self._ascii_only = not encoding.replace("-", "").startswith("utf")
+        self._encoding = (getattr(stream, "encoding", None) or "utf-8").lower()
+        self._ascii_only = not self._encoding.replace("-", "").startswith("utf")
 
     def records(self, records: Iterable[T], fields: Sequence[Field[T]]) -> int:
         """Show every record, as they come where the shape allows; return how many there were.
@@ -206,6 +212,40 @@ class Output:
         """Print one line as it is, made safe; for results that have no shape, such as a path."""
         self._write(printable(text) + "\n", flush=True)
 
+    def lines(self, lines: Iterable[str]) -> int:
+        """Print many lines, each made safe, as they come; return how many there were."""
+        count = 0
+        for count, text in enumerate(lines, start=1):
+            self._write(printable(text) + "\n", flush=count % ROWS_FITTED_TOGETHER == 0)
+        self.flush()
+        return count
+
+    def exact(self, names: Iterable[str], *, end: str) -> int:
+        """Print names for a program to read, each followed by `end`, letter for letter; return how many there were.
+
+        A terminal is no program: there they are made safe, and each has its line.
+        """
+        if self._stream.isatty():
+            return self.lines(names)
+        counted_names = _Counted(names)
+        try:
+            self._stream.flush()
+            target = getattr(self._stream, "buffer", None)
+            for name in counted_names:
+                if target is None:
+                    self._stream.write(name + end)
+                else:
+                    target.write((name + end).encode("utf-8", "surrogatepass"))
+            self._stream.flush()
+        except BrokenPipeError as error:
+            raise OutputClosedError from error
+        return counted_names.count
+
+    @property
+    def draws_lines(self) -> bool:
+        """Whether the reader's encoding has the characters that lines are drawn of."""
+        return not self._ascii_only
+
     def scalar(self, value: T, field: Field[T]) -> None:
         """Show one value: a bare line for people, a record in the other shapes."""
         if self.shape is OutputFormat.TABLE:
@@ -218,6 +258,9 @@ class Output:
         self._write("", flush=True)
 
     def _write(self, text: str, *, flush: bool = False) -> None:
+        if self._ascii_only:
+            # An encoding that lacks a character would stop the listing in its midst.
+            text = text.encode(self._encoding, "backslashreplace").decode(self._encoding)
         try:
             self._stream.write(text)
             if flush:

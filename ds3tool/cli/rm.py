@@ -12,13 +12,16 @@ from typing import IO, TYPE_CHECKING, Annotated
 import typer
 
 from ds3tool.cli import messages
+from ds3tool.cli.choice import Choice
 from ds3tool.cli.failures import FAILURE_FIELDS, Failure, NothingThereError, failures_of, judged
+from ds3tool.cli.lookup import chosen
 from ds3tool.cli.options import command
-from ds3tool.cli.output import Field, Output, OutputFormat
+from ds3tool.cli.output import Field, Output, OutputFormat, counted
 from ds3tool.cli.prompts import confirm
 from ds3tool.cli.selection import Selection, missing_key, parse_selection, refuse_ambiguous, selected_objects
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.errors import Ds3Error, NotFoundError, UsageError
+from ds3tool.filters import Filter
 from ds3tool.protocol import names
 from ds3tool.protocol.model import DeleteFailure
 from ds3tool.sizes import format_size
@@ -66,6 +69,7 @@ REMOVED_FIELDS: list[Field[RemovedObject]] = [
         "ds3tool rm ds3://archive/2024/reel-1.mxf",
         "ds3tool rm -r ds3://archive/2024/",
         "ds3tool rm --yes 'ds3://archive/2024/*.tmp'",
+        "ds3tool rm -r --older 30d --include '*.log' ds3://archive/logs/",
     ],
 )
 def remove(
@@ -80,15 +84,23 @@ def remove(
     raw: Annotated[
         bool, typer.Option("--raw", metavar="", help="Wildcards and a slash at the end stand for themselves.")
     ] = False,
+    choice: Choice,
     settings: Settings,
 ) -> None:
     """Remove objects; data on tape are only marked as deleted.
 
     With -r an address is read as ending in a slash, so that logs never means logs-2024/x. Everything below a prefix,
-    and whatever a pattern selects, is counted first and asked about, unless --yes.
+    and whatever a pattern selects, is counted first and asked about, unless --yes; --include, --older and the like
+    choose among it. Where the data policy keeps several versions, ds3tool undelete brings an object back.
     """
     selections = [parse_selection(address, recursive=recursive, raw=raw) for address in addresses]
     _refuse_unclear(selections, recursive=recursive, version_id=version_id)
+    wanted = choice.filter()
+    if not wanted.is_empty and any(selection.whole for selection in selections):
+        raise UsageError(
+            "an address of one object leaves nothing to choose",
+            hint="give a prefix with -r or a pattern, or leave out --include, --older and the like",
+        )
     output = settings.results()
     with connect(settings) as client:
         if version_id is not None:
@@ -96,7 +108,7 @@ def remove(
         elif all(selection.whole for selection in selections):
             removal = _remove_keys(client, selections, output)
         else:
-            removal = _remove_selected(client, selections, settings, output)
+            removal = _remove_selected(client, selections, wanted, settings, output)
     _show(removal, output, settings)
 
 
@@ -135,39 +147,43 @@ def _remove_keys(client: Ds3Client, selections: list[Selection], output: Output)
     return _remove_batches(client, ((selection.bucket, selection.prefix) for selection in selections), output)
 
 
-def _remove_selected(client: Ds3Client, selections: list[Selection], settings: Settings, output: Output) -> Removal:
+def _remove_selected(
+    client: Ds3Client, selections: list[Selection], wanted: Filter, settings: Settings, output: Output
+) -> Removal:
     for selection in selections:
         if selection.pattern is not None:
             refuse_ambiguous(client, selection, selection.text.partition("://")[2].partition("/")[2])
     if settings.assume_yes:
         nowhere: list[Failure] = []
-        removal = _remove_batches(client, _found(client, selections, nowhere), output)
+        removal = _remove_batches(client, _found(client, selections, wanted, nowhere), output)
         removal.failures += nowhere
         return removal
     # What is removed is what was counted and agreed to: the keys wait in a temporary file, not in memory.
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass") as kept:
-        objects, total = _keep_keys(client, selections, kept)
+        objects, total = _keep_keys(client, selections, wanted, kept)
         where = " and ".join(map(str, selections[:3])) + (" and more" if len(selections) > 3 else "")
         if objects:
-            confirm(f"Remove {objects:,} objects ({format_size(total)}) of {where}?", settings)
+            confirm(f"Remove {counted(objects, 'object')} ({format_size(total)}) of {where}?", settings)
         kept.seek(0)
         return _remove_batches(client, ((bucket, key) for bucket, key in map(json.loads, kept)), output)
 
 
-def _found(client: Ds3Client, selections: list[Selection], nowhere: list[Failure]) -> Iterator[tuple[str, str]]:
+def _found(
+    client: Ds3Client, selections: list[Selection], wanted: Filter, nowhere: list[Failure]
+) -> Iterator[tuple[str, str]]:
     """Yield bucket and key of all that is selected; an address that names nothing joins `nowhere`."""
     for selection in selections:
         try:
-            for item in selected_objects(client, selection):
+            for item in chosen(selected_objects(client, selection), selection, wanted):
                 yield selection.bucket, item.key
         except NothingThereError as error:
             nowhere.append(Failure(str(selection), error.message, missing=True))
 
 
-def _keep_keys(client: Ds3Client, selections: list[Selection], kept: IO[str]) -> tuple[int, int]:
+def _keep_keys(client: Ds3Client, selections: list[Selection], wanted: Filter, kept: IO[str]) -> tuple[int, int]:
     objects = total = 0
     for selection in selections:
-        for item in selected_objects(client, selection):
+        for item in chosen(selected_objects(client, selection), selection, wanted):
             kept.write(json.dumps([selection.bucket, item.key]) + "\n")
             objects += 1
             total += item.size
@@ -204,6 +220,6 @@ def _show(removal: Removal, output: Output, settings: Settings) -> None:
             output.event(failure, FAILURE_FIELDS)
     else:
         output.records(removal.failures, FAILURE_FIELDS)
-    messages.note(f"removed {removal.removed:,} object{'' if removal.removed == 1 else 's'}", quiet=settings.quiet)
+    messages.note(f"removed {counted(removal.removed, 'object')}", quiet=settings.quiet)
     if error is not None:
         raise error

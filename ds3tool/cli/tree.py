@@ -21,6 +21,9 @@ _HOST = "This host"
 # Name of each command, the module whose `app` holds it, and the panel of the help it stands in.
 COMMANDS: dict[str, tuple[str, str]] = {
     "ls": ("ds3tool.cli.ls", _LOOK),
+    "tree": ("ds3tool.cli.tree_of_keys", _LOOK),
+    "find": ("ds3tool.cli.find", _LOOK),
+    "du": ("ds3tool.cli.du", _LOOK),
     "stat": ("ds3tool.cli.stat", _LOOK),
     "where": ("ds3tool.cli.where", _LOOK),
     "put": ("ds3tool.cli.put", _MOVE),

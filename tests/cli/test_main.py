@@ -204,7 +204,7 @@ def _words_of(line: str) -> list[str]:
     if words[0] == "eval":
         words = shlex.split(words[1].removeprefix("$(").removesuffix(")"))
     assert words[0] == "ds3tool", line
-    end = words.index("<") if "<" in words else len(words)
+    end = next((place for place, word in enumerate(words) if word in {"<", ">", "|"}), len(words))
     return words[1:end]
 
 
