@@ -26,8 +26,7 @@ app = typer.Typer(add_completion=False)
     examples=[
         "ds3tool find ds3://archive/2024/ --name '*.mxf' --min-size 1G",
         "ds3tool find ds3://archive --older 365d -l",
-        "ds3tool find --relative -0 --newer 7d ds3://archive/2024/ |"
-        " ds3tool get -0 --files-from - ds3://archive/2024/ /data/week",
+        "ds3tool find --relative -0 --newer 7d ds3://archive/2024/ > names",
     ],
 )
 def find(
@@ -61,6 +60,8 @@ def find(
     An address without a slash at the end means all below it, or where nothing is, the one object. Names that hold a
     line feed or an escape code are shown with \n or \e in their place; with -0 they are exact. That nothing is
     chosen is no failure; that the address names nothing is.
+
+    What --relative -0 has written, ds3tool get -0 --files-from takes, with the same address.
     """
     if null and (long or settings.output is not OutputFormat.TABLE):
         raise UsageError("--null writes names, and nothing else", hint="leave out -l and -o, or --null")
