@@ -12,6 +12,7 @@ from collections.abc import Sequence
 # One syncfs serves a group better than a sync a file from about here on.
 _SYNCFS_FROM = 8
 _RENAME_NOREPLACE = 1  # linux/fs.h
+_KEEP_SIZE, _PUNCH_HOLE = 1, 2  # linux/falloc.h
 
 
 @functools.cache
@@ -25,19 +26,31 @@ def preallocate(descriptor: int, size: int) -> None:
     Where the file system cannot reserve, the size is only set: glibc's posix_fallocate would write every block.
     Raises OSError, ENOSPC included.
     """
+    try:
+        _fallocate(descriptor, 0, 0, size)
+    except OSError as error:
+        if error.errno not in {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}:
+            raise
+        os.ftruncate(descriptor, size)
+
+
+def punch_hole(descriptor: int, offset: int, length: int) -> None:
+    """Make a range of a file read as zeros, without blocks where whole ones are in it; its size stays.
+
+    Raises OSError, with EOPNOTSUPP or ENOSYS where the file system or the C library cannot.
+    """
+    _fallocate(descriptor, _PUNCH_HOLE | _KEEP_SIZE, offset, length)
+
+
+def _fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:
     fallocate = getattr(_libc(), "fallocate", None)
-    if fallocate is not None:
-        fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-        while fallocate(descriptor, 0, 0, size) != 0:
-            error = ctypes.get_errno()
-            if error == errno.EINTR:
-                continue
-            if error in {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}:
-                break
+    if fallocate is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    while fallocate(descriptor, mode, offset, length) != 0:
+        error = ctypes.get_errno()
+        if error != errno.EINTR:
             raise OSError(error, os.strerror(error))
-        else:
-            return
-    os.ftruncate(descriptor, size)
 
 
 def sync_all(descriptors: Sequence[int]) -> list[OSError | None]:

@@ -115,6 +115,31 @@ class Folders:
                 raise
             raise SinkError(f"the folder {path} cannot be made: {error.strerror}") from error
 
+    def still_there(self, path: str, descriptor: int) -> bool:
+        """Whether `path` leads, without a link, to the folder that `descriptor` stands for.
+
+        A kept one may have been moved away since, and what is written to it goes where it is.
+        """
+        state = os.fstat(descriptor)
+        return self._at_once(path) == (state.st_dev, state.st_ino)
+
+    def _at_once(self, path: str) -> tuple[int, int] | None:
+        """Return device and inode of the folder that `path` leads to now, None when it leads to none."""
+        current = self.root
+        try:
+            for part in path.split("/") if path else ():
+                below = os.open(part, _FLAGS, dir_fd=current)
+                if current != self.root:
+                    os.close(current)
+                current = below
+            state = os.fstat(current)
+        except OSError:
+            return None
+        finally:
+            if current != self.root:
+                os.close(current)
+        return (state.st_dev, state.st_ino)
+
     def take_made(self) -> list[str]:
         """Return the folders in which others were made since the last call: their names are not safe yet."""
         with self._lock:

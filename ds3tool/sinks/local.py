@@ -212,7 +212,10 @@ class LocalSink:
         """
         settled = self._groups.settle(wait=wait)
         with self._lock:
-            self._promised.difference_update(item.name for item, _ in settled)
+            for item, error in settled:
+                self._promised.discard(item.name)
+                if error is not None:
+                    self._finished_folders.pop(item.name, None)
         if wait:
             self._finish_folders()
         return settled

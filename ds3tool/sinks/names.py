@@ -1,0 +1,37 @@
+"""Names that a file below a target folder can safely have."""
+
+from __future__ import annotations
+
+import os
+
+from ds3tool.errors import SinkError
+
+# Linux's NAME_MAX.
+_LONGEST_PART = 255
+
+
+def check_name(name: str) -> None:
+    """Raise SinkError for a relative name that no file below a folder can safely have.
+
+    Parts stand between `/`; one at the end makes it a folder's name.
+    """
+    if "\0" in name:
+        raise SinkError("its name holds a NUL, which no file name can")
+    for part in name.removesuffix("/").split("/"):
+        if part in {"", ".", ".."}:
+            raise SinkError(
+                f"its name has a part {part!r}, which is no file name and could lead out of the target folder",
+                hint="get it alone, under a name of your choice: get ds3://BUCKET/KEY FILE",
+            )
+        try:
+            length = len(os.fsencode(part))
+        except UnicodeEncodeError as error:
+            raise SinkError("its name cannot be written in this system's encoding") from error
+        if length > _LONGEST_PART:
+            raise SinkError(f"a part of its name is {length} bytes long, more than a file name can be")
+
+
+def split(name: str) -> tuple[str, str]:
+    """Return the folder that a file's or a folder's name stands in (empty for the target itself), and its last part."""
+    folder, _, last = name.removesuffix("/").rpartition("/")
+    return folder, last

@@ -1,0 +1,236 @@
+"""The temporary files of objects that are being written, beside where the objects will appear."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ds3tool.errors import SinkError
+from ds3tool.jobs.ends import TargetObject
+from ds3tool.protocol.attributes import FileAttributes
+from ds3tool.sinks.durability import preallocate
+from ds3tool.sinks.folders import Folders
+from ds3tool.sinks.names import check_name, split
+
+OPEN_FILES = 64
+_PREFIX = ".ds3tool-"
+_SUFFIX = ".part"
+# Somebody's files of such names may stand in the way; so many in a row do by intent only.
+_TRIES = 100
+
+
+@dataclass(slots=True)
+class Part:
+    """The temporary file of one object. `descriptor` is -1 while it is closed; `users` are writing into it.
+
+    `identity` is the device and inode of the file that was made, None before: nothing else may stand in for it.
+    `attributes` is what was stored with the object; `private`: until it has its mode, only its owner may read it.
+    `sparse`: blocks of zeros are left out.
+    """
+
+    item: TargetObject
+    temporary: str
+    descriptor: int = -1
+    users: int = 0
+    identity: tuple[int, int] | None = None
+    attributes: FileAttributes | None = None
+    private: bool = False
+    sparse: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def close(self) -> None:
+        """Close the file. Twice is harmless."""
+        with self.lock:
+            if self.descriptor >= 0:
+                os.close(self.descriptor)
+                self.descriptor = -1
+
+    def is_at(self, parent: int) -> bool:
+        """Whether the temporary name in an open folder is still that of the file that was made. Raises OSError."""
+        state = os.stat(self.temporary, dir_fd=parent, follow_symlinks=False)
+        return (state.st_dev, state.st_ino) == self.identity
+
+    def remove(self, parent: int) -> None:
+        """Remove the file from an open folder, if it is the one that was made; what cannot be removed stays."""
+        with contextlib.suppress(OSError):
+            if self.identity is not None and self.is_at(parent):
+                os.unlink(self.temporary, dir_fd=parent)
+
+
+class Parts:
+    """Temporary files by the objects' names, 64 of them open at a time. Safe for several threads."""
+
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
+        self._token = secrets.token_hex(4)
+        self._lock = threading.Lock()
+        self._parts: dict[str, Part] = {}
+        self._open: OrderedDict[str, None] = OrderedDict()
+        self._count = 0
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._parts
+
+    def __getitem__(self, name: str) -> Part:
+        return self._parts[name]
+
+    @contextlib.contextmanager
+    def used(self, item: TargetObject) -> Iterator[Part]:
+        """Give the object's temporary file, open for the time of the block; made at the first call.
+
+        SinkError when it cannot be made, or is not the same file any more.
+        """
+        part = self.take(item)
+        try:
+            yield part
+        finally:
+            self._leave(part)
+
+    def describe(self, item: TargetObject, attributes: FileAttributes, *, private: bool) -> None:
+        """Keep what was stored with an object until it is finished; makes no file yet."""
+        with self._lock:
+            part = self._of(item)
+            part.attributes = attributes
+            part.private = private
+            part.sparse = attributes.sparse and not attributes.link
+
+    def take(self, item: TargetObject) -> Part:
+        """Return the object's temporary file, open and in use, until `_leave` or `release`."""
+        with self._lock:
+            part = self._of(item)
+            part.users += 1
+            self._open[item.name] = None
+            self._open.move_to_end(item.name)
+        try:
+            with part.lock:
+                if part.descriptor < 0:
+                    self._open_file(part)
+        except BaseException:
+            self._leave(part)
+            raise
+        return part
+
+    def release(self, part: Part) -> None:
+        """Let go of a file that is in use for the last time: it is the caller's now."""
+        with self._lock:
+            part.users -= 1
+            self._forget(part)
+
+    def drop(self, item: TargetObject) -> None:
+        """Remove the object's file; one that a writer still holds goes with `close`."""
+        with self._lock:
+            part = self._parts.get(item.name)
+            if part is None or part.users or not _same(part.item, item):
+                return
+            self._forget(part)
+        self._remove(part)
+
+    def close(self) -> None:
+        """Remove every file."""
+        for part in self._parts.values():
+            self._remove(part)
+        self._parts.clear()
+
+    def _forget(self, part: Part) -> None:
+        self._parts.pop(part.item.name, None)
+        self._open.pop(part.item.name, None)
+
+    def _remove(self, part: Part) -> None:
+        part.close()
+        with (
+            contextlib.suppress(OSError, SinkError),
+            self._folders.opened(split(part.item.name)[0], make=False) as parent,
+        ):
+            part.remove(parent)
+
+    def _of(self, item: TargetObject) -> Part:
+        """Return the object's part, with the lock held; SinkError when another object of that name is under way."""
+        part = self._parts.get(item.name)
+        if part is None:
+            check_name(item.name)
+            if item.name.endswith("/"):
+                raise SinkError(
+                    f"{item.name} has {item.size} bytes, and a name that only a folder can have",
+                    hint="get it alone, under a name of your choice: get ds3://BUCKET/KEY FILE",
+                )
+            if split(item.name)[1].startswith(f"{_PREFIX}{self._token}-"):
+                raise SinkError(
+                    f"{item.name} has the name of a temporary file of this very run",
+                    hint="get it again; another run names them otherwise",
+                )
+            part = self._parts[item.name] = Part(item, self._new_name())
+        elif not _same(part.item, item):
+            raise SinkError(
+                f"{item.key} cannot be written: {part.item.key} is being written under the same name, {item.name}"
+            )
+        return part
+
+    def _new_name(self) -> str:
+        self._count += 1
+        return f"{_PREFIX}{self._token}-{self._count}{_SUFFIX}"
+
+    def _open_file(self, part: Part) -> None:
+        """Make the object's temporary file, or open it again; SinkError when it is not the same file any more.
+
+        A new file in place of one that vanished would have holes where blobs were stored before.
+        """
+        item = part.item
+        try:
+            with self._folders.opened(split(item.name)[0]) as parent:
+                descriptor = self._make(part, parent) if part.identity is None else _open_again(part, parent)
+            try:
+                state = os.fstat(descriptor)
+                identity = (state.st_dev, state.st_ino)
+                if part.identity not in {None, identity}:
+                    raise SinkError(f"{item.name} cannot be written: somebody has replaced its temporary file")
+                part.identity = identity
+                if item.size and state.st_size != item.size:
+                    if part.sparse:
+                        os.ftruncate(descriptor, item.size)
+                    else:
+                        preallocate(descriptor, item.size)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            raise SinkError(f"{item.name} cannot be written: {error.strerror}") from error
+        part.descriptor = descriptor
+
+    def _make(self, part: Part, parent: int) -> int:
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL
+        for _ in range(_TRIES):
+            try:
+                return os.open(part.temporary, flags, 0o600 if part.private else 0o666, dir_fd=parent)
+            except FileExistsError:
+                with self._lock:
+                    part.temporary = self._new_name()
+        return os.open(part.temporary, flags, 0o600, dir_fd=parent)
+
+    def _leave(self, part: Part) -> None:
+        """Note that a writer is through; close what was used longest ago when too many are open."""
+        with self._lock:
+            part.users -= 1
+            if len(self._open) <= OPEN_FILES:
+                return
+            for name in list(self._open):
+                other = self._parts.get(name)
+                if other is None:
+                    del self._open[name]
+                elif not other.users and other is not part:
+                    del self._open[name]
+                    other.close()
+                if len(self._open) <= OPEN_FILES:
+                    return
+
+
+def _open_again(part: Part, parent: int) -> int:
+    return os.open(part.temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+
+
+def _same(one: TargetObject, other: TargetObject) -> bool:
+    return one is other or (one.key, one.version_id, one.ranges) == (other.key, other.version_id, other.ranges)

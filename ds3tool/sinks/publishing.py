@@ -1,0 +1,206 @@
+"""How whole objects get their names: attributes, bytes safe on the disk, the name, the name safe on the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+
+from ds3tool.errors import Ds3Error, SinkError
+from ds3tool.jobs.ends import TargetObject
+from ds3tool.protocol.attributes import FileAttributes
+from ds3tool.sinks.attributes import Attributes
+from ds3tool.sinks.durability import give_name, sync_all, sync_folder
+from ds3tool.sinks.folders import Folders
+from ds3tool.sinks.groups import Due, Outcome, unwritable
+from ds3tool.sinks.inodes import Inodes
+from ds3tool.sinks.links import Links, check_inside, read_target
+from ds3tool.sinks.names import split
+from ds3tool.sinks.notes import Notes
+from ds3tool.sinks.parts import Part
+
+_IS_THERE = "two keys can mean one file name here, or somebody wrote it meanwhile; it was left as it is"
+
+
+class Publisher:
+    """Gives objects their names below a root. For one thread at a time.
+
+    With `attributes`, files, links and folders get what was stored with them.
+    """
+
+    def __init__(self, folders: Folders, *, links: Links, attributes: Attributes | None, notes: Notes) -> None:
+        self._folders = folders
+        self._links = links
+        self._attributes = attributes
+        self._notes = notes
+        # What has appeared in this run; another object of it must not replace that.
+        self._own = Inodes()
+
+    def publish(self, group: list[Due]) -> Outcome:
+        """Make the group's bytes safe, give the files their names, make the names safe; tell of each what came of it.
+
+        The parts' files stay open, and have no temporary name any more.
+        """
+        synced = self._make_safe([due.part for due in group if due.part is not None])
+        moved = self._moved_folders({_folder_of(due) for due in group})
+        outcome: Outcome = []
+        appeared: dict[str, list[TargetObject]] = {}
+        for due in group:
+            folder = _folder_of(due)
+            try:
+                if due.part is None:
+                    with self._folders.opened(folder) as descriptor:
+                        if not self._folders.still_there(folder, descriptor):
+                            raise _moved(folder)
+                else:
+                    self._appear(due.item, due.part, synced[due.part.temporary] or moved.get(folder))
+            except Ds3Error as error:
+                outcome.append((due.item, error))
+            except OSError as error:
+                outcome.append((due.item, unwritable(due.item, error)))
+            else:
+                appeared.setdefault(folder, []).append(due.item)
+        outcome.extend(self._make_names_safe(appeared))
+        return outcome
+
+    def give_folders_attributes(self, told: dict[str, FileAttributes]) -> None:
+        """Give folders what was stored with them, the deepest first; for when all that stands in them is there."""
+        if self._attributes is None:
+            return
+        for name, attributes in sorted(told.items(), key=lambda one: one[0].count("/"), reverse=True):
+            try:
+                with self._folders.opened(name.removesuffix("/"), make=False) as descriptor:
+                    self._attributes.give(descriptor, attributes, name)
+                    os.fsync(descriptor)
+            except (OSError, SinkError) as error:
+                self._notes.add("attributes of folders not made again", name, str(error))
+
+    # -- the bytes ---------------------------------------------------------------------------------------------
+
+    def _make_safe(self, parts: list[Part]) -> dict[str, OSError | None]:
+        """Give the files their attributes and make them safe; return by temporary name what went wrong."""
+        if self._attributes is not None:
+            for part in parts:
+                if part.attributes is not None and not part.attributes.link:
+                    self._attributes.give(part.descriptor, part.attributes, part.item.name)
+        return dict(zip((part.temporary for part in parts), sync_all([part.descriptor for part in parts]), strict=True))
+
+    # -- the name ----------------------------------------------------------------------------------------------
+
+    def _moved_folders(self, paths: set[str]) -> dict[str, SinkError]:
+        """Return the folders, of those that are there, whose path leads somewhere else by now."""
+        moved: dict[str, SinkError] = {}
+        for path in paths:
+            with (
+                contextlib.suppress(OSError, SinkError),
+                self._folders.opened(path, make=False) as descriptor,
+            ):
+                if not self._folders.still_there(path, descriptor):
+                    moved[path] = _moved(path)
+        return moved
+
+    def _appear(self, item: TargetObject, part: Part, failed: OSError | SinkError | None) -> None:
+        """Give a temporary file its name, or let the link of which it is the content have it."""
+        folder, last = split(item.name)
+        with self._folders.opened(folder, make=False) as parent, _removed_unless_named(part, parent):
+            if failed is not None:
+                raise failed
+            if not part.is_at(parent):
+                raise SinkError(f"{item.name} cannot be written: somebody has replaced its temporary file")
+            if part.attributes is None or not part.attributes.link:
+                self._give_name(item, part.temporary, last, parent)
+            elif self._links is Links.SKIP:
+                self._notes.add("symbolic links left out", item.name)
+            else:
+                self._appear_as_link(item, part, part.attributes, parent)
+
+    def _appear_as_link(self, item: TargetObject, part: Part, attributes: FileAttributes, parent: int) -> None:
+        target = read_target(part.descriptor, item.size, item.name)
+        if self._links is Links.INSIDE:
+            check_inside(item.name, target)
+        temporary = part.temporary.replace(".part", "-link.part")
+        os.symlink(target, os.fsencode(temporary), dir_fd=parent)
+        try:
+            if self._attributes is not None:
+                self._attributes.give_link(temporary, parent, attributes, item.name)
+            self._give_name(item, temporary, split(item.name)[1], parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=parent)
+            raise
+
+    def _give_name(self, item: TargetObject, temporary: str, last: str, parent: int) -> None:
+        """Give a temporary file or link its name: in place of what has it when that is asked for, else never."""
+        state = os.stat(temporary, dir_fd=parent, follow_symlinks=False)
+        if item.replace and self._is_replaceable(item, last, parent):
+            os.rename(temporary, last, src_dir_fd=parent, dst_dir_fd=parent)
+        else:
+            try:
+                give_name(temporary, last, parent)
+            except FileExistsError as error:
+                raise SinkError(f"{item.name} is there already", hint=_IS_THERE) from error
+        self._own.add(state)
+
+    def _is_replaceable(self, item: TargetObject, last: str, parent: int) -> bool:
+        """Whether a file or a link of that name is there; SinkError when it is none, or came in this very run."""
+        try:
+            state = os.stat(last, dir_fd=parent, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        if not stat.S_ISREG(state.st_mode) and not stat.S_ISLNK(state.st_mode):
+            kind = "a folder" if stat.S_ISDIR(state.st_mode) else "something that is no regular file"
+            raise SinkError(
+                f"{item.name} cannot take the place of {kind}", hint="move it away, or get into another folder"
+            )
+        if state in self._own:
+            raise SinkError(f"{item.name} is there already: another object of this run has appeared so", hint=_IS_THERE)
+        return True
+
+    # -- the name, safe ----------------------------------------------------------------------------------------
+
+    def _make_names_safe(self, appeared: dict[str, list[TargetObject]]) -> Outcome:
+        """Make the folders safe in which something has appeared, and those above in which they were made."""
+        errors: dict[str, SinkError] = {}
+        for folder in {*appeared, *self._folders.take_made()}:
+            error = self._sync_folder(folder)
+            if error is not None:
+                errors[folder] = error
+        return [
+            (item, next((error for above, error in errors.items() if _is_below(folder, above)), None))
+            for folder, items in appeared.items()
+            for item in items
+        ]
+
+    def _sync_folder(self, folder: str) -> SinkError | None:
+        try:
+            with self._folders.opened(folder, make=False) as descriptor:
+                sync_folder(descriptor)
+        except (OSError, SinkError) as error:
+            return SinkError(f"the folder {folder or 'that is the target'} could not be made safe on the disk: {error}")
+        return None
+
+
+def _is_below(folder: str, above: str) -> bool:
+    return not above or folder == above or folder.startswith(f"{above}/")
+
+
+def _folder_of(due: Due) -> str:
+    """Return the folder that must be safe on the disk for the object to be: its own, where it is one."""
+    return due.item.name.removesuffix("/") if due.part is None else split(due.item.name)[0]
+
+
+def _moved(folder: str) -> SinkError:
+    return SinkError(
+        f"the folder {folder} has been moved away or replaced while files were written into it",
+        hint="nothing more appears in it; get it again when nobody changes the target folder",
+    )
+
+
+@contextlib.contextmanager
+def _removed_unless_named(part: Part, parent: int) -> Iterator[None]:
+    """Remove the temporary file at the end of the block; where it has got a name, its temporary one is gone."""
+    try:
+        yield
+    finally:
+        part.remove(parent)
