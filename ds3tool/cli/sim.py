@@ -18,6 +18,7 @@ from ds3tool.cli.options import command, group
 from ds3tool.cli.output import Field, OutputFormat
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import Ds3Error, UsageError
+from ds3tool.simulator.quirks import NAMES, named_quirks
 from ds3tool.sizes import parse_duration, parse_size
 
 app = group("sim", "Run an embedded appliance: a whole one in a process, with a cache and tapes.")
@@ -47,6 +48,11 @@ PersistDelay = Annotated[
 Tapes = Annotated[int | None, typer.Option("--tapes", metavar="N", min=0, help="Tapes in its library.")]
 Drives = Annotated[int | None, typer.Option("--drives", metavar="N", min=1, help="Tape drives.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Makes ids and keys repeatable.")]
+
+Quirks = Annotated[
+    list[str] | None,
+    typer.Option("--quirk", metavar="NAME", help=f"What is awkward about it (repeatable): {', '.join(NAMES)}."),
+]
 
 WhichDirectory = Annotated[Path | None, typer.Option("--dir", metavar="DIR", help="The one that lives in DIR.")]
 WhichPort = Annotated[int | None, typer.Option("--port", metavar="N", help="The one at this port.")]
@@ -80,6 +86,7 @@ def serve(
     tapes: Tapes = None,
     drives: Drives = None,
     seed: Seed = None,
+    quirk: Quirks = None,
     settings: Settings,
 ) -> None:
     """Run an appliance in the foreground until it is interrupted.
@@ -103,6 +110,7 @@ def serve(
         tapes=usual.tapes if tapes is None else tapes,
         drives=usual.drives if drives is None else drives,
         seed=seed,
+        quirks=named_quirks(quirk or ()),
     )
     # Blocked before the appliance starts its threads, which inherit that: the signals wait for `sigwait`.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
@@ -139,6 +147,7 @@ def start(
     tapes: Tapes = None,
     drives: Drives = None,
     seed: Seed = None,
+    quirk: Quirks = None,
     settings: Settings,
 ) -> None:
     """Run an appliance in the background; returns, with the lines for eval, when it accepts connections."""
@@ -159,6 +168,7 @@ def start(
     }
     line = [sys.executable, "-m", "ds3tool", "sim", "serve", "--state-dir", str(settings.state_path)]
     line += [f"{option}={value}" for option, value in options.items() if value is not None]
+    line += [f"--quirk={name}" for name in sorted(named_quirks(quirk or ()))]
     if settings.log_file is not None:
         line += [f"--log-file={settings.log_file}", f"--log-format={settings.log_format}", *["-v"] * settings.verbosity]
     sys.stdout.write(_started(line))

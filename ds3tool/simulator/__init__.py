@@ -7,10 +7,47 @@ What it does not imitate: permissions (every user may do everything), TLS, repli
 multipart upload, notifications, feature keys, several nodes, mount and seek times, tape compaction and import of
 foreign tapes, compression. Naked puts get one job each and one blob each, whatever their size. An aggregating job
 ends with its last blob instead of waiting for more. What the protocol reference marks as inference is a choice here.
+
+What an appliance may do beside the usual is in `Quirk`: `ApplianceSettings(quirks=named_quirks(["release-1.2"]))`.
 """
 
-from ds3tool.simulator.appliance import STATE_FILE, Appliance
-from ds3tool.simulator.clock import Clock, ManualClock, SystemClock
-from ds3tool.simulator.settings import ApplianceSettings
+from __future__ import annotations
 
-__all__ = ["STATE_FILE", "Appliance", "ApplianceSettings", "Clock", "ManualClock", "SystemClock"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ds3tool.simulator.appliance import STATE_FILE, Appliance
+    from ds3tool.simulator.clock import Clock, ManualClock, SystemClock
+    from ds3tool.simulator.quirks import Quirk, named_quirks
+    from ds3tool.simulator.settings import ApplianceSettings
+
+__all__ = [
+    "STATE_FILE",
+    "Appliance",
+    "ApplianceSettings",
+    "Clock",
+    "ManualClock",
+    "Quirk",
+    "SystemClock",
+    "named_quirks",
+]
+
+_HOMES = {
+    "STATE_FILE": "appliance",
+    "Appliance": "appliance",
+    "Clock": "clock",
+    "ManualClock": "clock",
+    "SystemClock": "clock",
+    "Quirk": "quirks",
+    "named_quirks": "quirks",
+    "ApplianceSettings": "settings",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # any of the names above
+    """Import what is asked for: whoever only names quirks need not wait for a whole appliance."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)

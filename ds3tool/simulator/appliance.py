@@ -15,6 +15,7 @@ from typing import IO, Self
 from ds3tool.errors import LockedError, UsageError
 from ds3tool.protocol import names
 from ds3tool.simulator import handlers, signatures, xmlout
+from ds3tool.simulator.awkward import Awkward
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.dispatch import Call, find
 from ds3tool.simulator.http import HttpServer
@@ -41,6 +42,7 @@ class Appliance:
     def __init__(self, settings: ApplianceSettings | None = None, *, clock: Clock | None = None) -> None:
         self.settings = settings or ApplianceSettings()
         self._clock = clock
+        self._awkward = Awkward(self.settings) if self.settings.quirks else None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._lock_file: IO[bytes] | None = None
         self._machine: Machine | None = None
@@ -214,9 +216,16 @@ class Appliance:
     def _handle(self, request: Request) -> Reply:
         request.number = self._next_number()
         machine = self.machine
+        awkward = self._awkward
+        if awkward is not None:
+            awkward.refuse_all()
         user = self._authenticate(machine, request)
         call = Call(machine, request, user, parameters=request.target.parameters)
-        return find(call).handler(call)
+        operation = find(call)
+        if awkward is None:
+            return operation.handler(call)
+        awkward.ask(call, operation.name)
+        return awkward.answer(call, operation.name, operation.handler(call))
 
     def _authenticate(self, machine: Machine, request: Request) -> dict[str, object]:
         access_id, signature = signatures.access_id(request.headers)
@@ -246,4 +255,5 @@ class Appliance:
                 "ResourceId": self._numbers,
             },
         )
-        return Reply(refusal.status, refusal.headers, xmlout.document(document), XML_TYPE)
+        reply = Reply(refusal.status, refusal.headers, xmlout.document(document), XML_TYPE)
+        return reply if self._awkward is None else self._awkward.refuse(path, reply)

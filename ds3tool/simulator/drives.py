@@ -235,7 +235,7 @@ class Drives:
     def _next_read(self) -> _ReadTask | None:
         for job in sorted(self._jobs.readers.values(), key=lambda each: (each.rank, each.n)):
             verify = job.type is JobType.VERIFY
-            for chunk in list(job.chunks.values()):
+            for chunk in self._jobs.in_turn(job):
                 if not verify and not self._jobs.allocate(job, chunk):
                     break
                 if verify or chunk.to_load:

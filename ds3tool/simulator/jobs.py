@@ -16,6 +16,7 @@ from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.ids import IdFamily
 from ds3tool.simulator.job import PRIORITY_RANK, Chunk, Job
+from ds3tool.simulator.quirks import Quirk
 from ds3tool.simulator.refusals import Refusal, not_found
 from ds3tool.simulator.settings import ApplianceSettings
 from ds3tool.simulator.store import Store
@@ -55,6 +56,7 @@ class JobBook:
         # Set when the appliance closes: nobody waits for anything any more.
         self.closing = False
         self._shuffler = random.Random(settings.seed) if settings.shuffle else None  # noqa: S311 - order, not secrets
+        self._chance = random.Random(settings.seed)  # noqa: S311 - order, not secrets
 
     # Finding.
 
@@ -218,13 +220,21 @@ class JobBook:
         ).fetchone()
         return count, size
 
+    def in_turn(self, job: Job) -> list[Chunk]:
+        """Return the chunks that wait for the client, in the order in which they may have room."""
+        chunks = list(job.chunks.values())
+        free = job.type is JobType.PUT or job.processing_order == "NONE"
+        if free and Quirk.ANY_CHUNK_FIRST in self._settings.quirks:
+            self._chance.shuffle(chunks)
+        return chunks
+
     def ready(self, job: Job, preferred: int | None, only: int | None) -> list[Chunk]:
         """Return the chunks that the client may work on now, allocating what there is room for."""
         job.active_at = self._clock.now()
         found: list[Chunk] = []
         if job.type is JobType.VERIFY:
             return found
-        for chunk in list(job.chunks.values()):
+        for chunk in self.in_turn(job):
             if preferred is not None and len(found) >= preferred:
                 break
             if only is not None and chunk.n != only:

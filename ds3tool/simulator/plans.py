@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.job import Chunk, Job
 from ds3tool.simulator.jobs import JobBook
 from ds3tool.simulator.objects import Objects, name_taken
+from ds3tool.simulator.quirks import Quirk
 from ds3tool.simulator.refusals import Refusal, bad_request, busy, conflict
 from ds3tool.simulator.settings import ApplianceSettings
 from ds3tool.simulator.store import Store
@@ -85,6 +87,7 @@ class Planner:
         self._jobs = jobs
         self._clock = clock
         self._settings = settings
+        self._chance = random.Random(settings.seed)  # noqa: S311 - order, not secrets
 
     # Puts.
 
@@ -166,14 +169,19 @@ class Planner:
                 job.original += size
             db.executemany("INSERT INTO objects (n, bucket, name, size, latest, job) VALUES (?,?,?,?,?,?)", objects)
             blob = self._store.numbers("blobs", sum(counts))
+            order: list[tuple[int, int]] = []
             for (number, _, _, size, _, _), count in zip(objects, counts, strict=True):
                 if count > 1:
                     job.partial[number] = count
                 for offset in range(0, max(size, 1), blob_size):
                     length = min(blob_size, size - offset)
                     writer.blobs.append((blob, number, offset, length))
-                    writer.add(blob, length, latest=True)
+                    order.append((blob, length))
                     blob += 1
+            if Quirk.SCATTERED_BLOBS in self._settings.quirks:
+                self._chance.shuffle(order)
+            for number, length in order:
+                writer.add(number, length, latest=True)
             writer.flush()
         return writer.finish()
 
@@ -192,6 +200,8 @@ class Planner:
         order = "NONE" if verifying else options.processing_order or "IN_ORDER"
         if order == "NONE":
             blobs.sort(key=lambda each: (not each.cached or verifying, each.tape, each.position))
+            if Quirk.SCATTERED_BLOBS in self._settings.quirks:
+                self._chance.shuffle(blobs)
         with self._store.writing() as db:
             job = self._aggregating_job(bucket, kind, options)
             if job is None:

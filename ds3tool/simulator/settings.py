@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ds3tool.errors import UsageError
 from ds3tool.protocol.model import ChecksumType, Versioning
+from ds3tool.simulator.quirks import Quirk
 
 GIB = 1 << 30
 # A chunk is two hundredths of a tape, a tape of this type. Source: appliance facts, section 1.
@@ -27,7 +28,7 @@ class ApplianceSettings:
     empty. `robot_delay`: an ejection, a return.
     `checksum_type`, `versioning`, `copies` (1 or 2): of the data policy that a new appliance starts with.
     `seed`: makes ids, keys and shuffles repeatable. `shuffle`: blobs of a chunk and the chunks of a reply come in
-    any order, against clients that rely on one.
+    any order, against clients that rely on one. `quirks`: what else is awkward about it, see there.
     """
 
     directory: str | None = None
@@ -50,6 +51,7 @@ class ApplianceSettings:
     shuffle: bool = False
     hold: float = 0.5
     robot_delay: float = 0.0
+    quirks: frozenset[Quirk] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
