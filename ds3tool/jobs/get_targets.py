@@ -124,7 +124,7 @@ class Targets:
         return item if size is None else self._beside(item, size)
 
     def _real_name(self, wanted: Wanted) -> str:
-        """Return the name at the target: that of a key that was escaped is the real one, where metadata vouch for it."""
+        """Return the name at the target; of an escaped key the real one, where its metadata vouch for it."""
         name = self._name_of(wanted.key)
         if self._sink.sequential or not escaped.may_be_escaped(wanted.key):
             return name
