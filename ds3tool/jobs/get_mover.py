@@ -79,8 +79,6 @@ class GetMover:
         try:
             return self._get(item, receive, offset)
         except (ChecksumError, ProtocolError) as damaged:
-            if self._sink.sequential:  # what was handed on cannot be taken back
-                raise
             # Most damage is done on the way, and a second try mends it.
             _log.warning("job %s: %s; fetched again", self._job_id, damaged)
             try:
@@ -140,7 +138,7 @@ class GetMover:
             return self._get(item, receive, blob.start, asked)
         except (ChecksumError, ProtocolError) as odd:
             if isinstance(odd, ChecksumError) and self._sink.sequential:
-                raise
+                raise  # what was handed on cannot be taken back
             _log.warning("job %s: %s; the whole blob is fetched", self._job_id, odd)
             asked = ()
             try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ds3tool.client import Ds3Client
 from ds3tool.errors import AccessDeniedError, Ds3Error, JobError, NotFoundError, SinkError, UsageError
 from ds3tool.jobs.ends import Failure, Sink, TargetObject
-from ds3tool.jobs.existing import IfExists, numbered_name
+from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.integrity import has_digests
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.protocol import escaped
@@ -111,16 +111,14 @@ class Targets:
         self._sink.check_name(item.name)
         if item.name in self._given:  # by a renaming of this run, so that nothing of that name is there yet
             return self._renamed(item)
-        if self._rule in {IfExists.SKIP, IfExists.RENAME} and self._sink.free_name(item.name) == item.name:
-            return item
-        if self._rule is IfExists.SKIP:
-            return None
         try:
             size = self._sink.existing_size(item.name)
         except SinkError:
-            if self._rule is not IfExists.RENAME:
-                raise
-            return self._renamed(item)
+            if self._rule is IfExists.RENAME:
+                return self._renamed(item)
+            if self._rule is IfExists.SKIP and self._sink.free_name(item.name) != item.name:
+                return None  # of whatever kind it is
+            raise
         return item if size is None else self._beside(item, size)
 
     def _real_name(self, wanted: Wanted) -> str:
@@ -136,7 +134,7 @@ class Targets:
 
     def _beside(self, item: TargetObject, size: int) -> TargetObject | None:
         """Return what is to be fetched where a file of `size` bytes, or for a folder's name a folder, is there."""
-        if item.name.endswith("/"):
+        if item.name.endswith("/") or self._rule is IfExists.SKIP:
             return None
         if self._rule is IfExists.FAIL:
             raise SinkError(f"{item.name} is there already", hint="without --if-exists fail, the same is skipped")
@@ -156,11 +154,7 @@ class Targets:
         )
 
     def _renamed(self, item: TargetObject) -> TargetObject:
-        number, name = 0, self._sink.free_name(item.name)
-        while name in self._given:
-            number += 1
-            numbered = numbered_name(item.name, number)
-            name = numbered if self._sink.free_name(numbered) == numbered else name
+        name = self._sink.free_name(item.name)
         self._given.add(name)
         return replace(item, name=name)
 

@@ -111,6 +111,11 @@ class LocalSink:
 
     # -- what is stored with an object -------------------------------------------------------------------------
 
+    @property
+    def wants_metadata(self) -> bool:
+        """Whether attributes are made again."""
+        return self._preserve
+
     def describe(self, item: TargetObject, metadata: Mapping[str, str]) -> None:
         """Keep what an object's metadata say of the file it was, until it is finished.
 
