@@ -15,7 +15,7 @@ def main(folder: str, bucket: str, target: str) -> int:
     with Ds3Client.from_environment() as client:
         if not client.bucket_exists(bucket):
             client.create_bucket(bucket)
-        put = PutRun(client, LocalSource(folder, prefix=""), bucket, prefix="", settings=RunSettings()).run()
+        put = PutRun(client, LocalSource(folder, prefix=""), bucket, settings=RunSettings()).run()
         print(f"put {put.objects} objects, {put.bytes} bytes, in {put.seconds:.1f} s")
         sink = LocalSink(target)
         try:

@@ -270,7 +270,7 @@ def _put(client: Ds3Client, tree: str, settings: Settings) -> RunResult:
     from ds3tool.jobs.run import RunSettings
     from ds3tool.sources.local import LocalSource
 
-    run = PutRun(client, LocalSource(tree, prefix=""), _BUCKET, prefix="", settings=RunSettings())
+    run = PutRun(client, LocalSource(tree, prefix=""), _BUCKET, settings=RunSettings())
     result = transfer.carry_out(run, _quiet_results(settings), label="put")
     if result.exit_code:
         raise Ds3Error(f"the put failed: {result.stopped or result.failures[0].error}")

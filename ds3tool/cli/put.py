@@ -74,10 +74,10 @@ def put(
     and keeps what is complete.
     """
     address = parse_ds3(target)
-    opened, prefix = open_source(source, address)
+    opened, _ = open_source(source, address)
     run_settings = jobs.run_settings(blob_size=None if max_upload_size is None else parse_size(max_upload_size))
     with connect(settings, limit=jobs.rate_limit()) as client:
-        run = PutRun(client, opened, address.bucket, prefix=prefix, settings=run_settings)
+        run = PutRun(client, opened, address.bucket, settings=run_settings)
         result = transfer.carry_out(run, settings, label="put")
         if wait is transfer.WaitFor.TAPE and result.stopped is None:
             transfer.wait_for_tape(client, result, settings)

@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
-from ds3tool.errors import (
-    ApplianceError,
-    ConflictError,
-    Ds3Error,
-    JobError,
-    JobLostError,
-    NotFoundError,
-    SourceError,
-)
-from ds3tool.jobs.ends import OpenObject, Source, SourceObject
+from ds3tool.errors import ConflictError, Ds3Error, JobError, JobLostError, NotFoundError
+from ds3tool.jobs.ends import Failure, Source, SourceObject
 from ds3tool.jobs.engine import SMALL_BLOB_BYTES, Engine
-from ds3tool.jobs.integrity import bucket_policy, compare_sent, digest_range, has_digests
+from ds3tool.jobs.integrity import ChecksumChoice, bucket_policy
 from ds3tool.jobs.plan import PlannedJob, plan_put
+from ds3tool.jobs.put_mover import PutMover
+from ds3tool.jobs.put_planner import PutPlanner, SettledPlan, check_rule
 from ds3tool.jobs.recorder import Recorder
+from ds3tool.jobs.replacing import Replacing
 from ds3tool.jobs.run import UNREACHABLE, Run, RunResult, RunSettings
 from ds3tool.jobs.state import JobState
-from ds3tool.protocol import names, responses
-from ds3tool.protocol.checksums import digest_of, to_base64
-from ds3tool.protocol.messages import Response
-from ds3tool.protocol.model import ChecksumType, DataPolicy, JobStatus, ListedObject, PutResult, Versioning
-from ds3tool.transport.bodies import OutgoingBody
+from ds3tool.jobs.stream_mover import StreamMover, stream_blob_size
+from ds3tool.protocol.metadata import to_headers
+from ds3tool.protocol.model import DataPolicy, JobStatus, ListedObject, Versioning
 from ds3tool.transport.burst import Burst
-from ds3tool.transport.pool import Transport
-from ds3tool.transport.replies import ReplyHead
-from ds3tool.transport.templates import BlobHeads
 
 _log = logging.getLogger(__name__)
 
@@ -48,105 +37,136 @@ class PutRun(Run):
         source: Source,
         bucket: str,
         *,
-        prefix: str,
         settings: RunSettings,
         recorder: Recorder | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """`prefix` is what all keys of the source begin with; what exists below it is listed once a job."""
+        """What the bucket has of the source's keys is listed once a job."""
         super().__init__(client, settings=settings, recorder=recorder, clock=clock)
         self._source = source
         self._bucket = bucket
-        self._prefix = prefix
-        self._same_by_time = 0
+        self._failures_taken = 0
+        self._replacing = Replacing(client, source, bucket, self.recorder)
 
     def run(self) -> RunResult:
         """Plan, create and move job after job; returns the result also when some objects or a job failed.
 
-        Raises what makes the run impossible before a job exists: no such bucket, no permission, bad names.
+        Raises what makes the run impossible before a job exists: no such bucket, no permission, bad names, and
+        settings that the bucket's data policy does not admit.
         """
         policy = bucket_policy(self.client, self._bucket)
+        settings = self.settings
+        settings.checksum.check(policy)
+        check_rule(settings.if_exists, policy, may_delete=settings.may_delete)
+        to_headers(settings.metadata)
+        planner = PutPlanner(
+            self.client,
+            self._source,
+            self._bucket,
+            rule=settings.if_exists,
+            policy=policy,
+            fail=lambda key, error: self.fail(key, error, job_id=None),
+        )
         with self.stopping():
-            for plan in self._plans(policy):
-                self.planned(plan)
-                self._run_job(plan, policy)
-        for failure in self._source.failures:
-            self.result.failures.append(failure)
-            self.recorder.failed(None, failure)
-        self.result.notes.extend(self._source.skipped)
-        self.result.skipped += len(self._source.skipped)
-        if self._same_by_time:
+            try:
+                self._run_jobs(planner, policy)
+            except Ds3Error as error:
+                if not self._replacing.deleted:
+                    raise
+                self.result.stopped = error  # whatever it was: what was deleted must be told
+        self._tell_of_unreplaced()
+        self.result.notes.extend((*planner.notes, *self._source.notes, *self._source.skipped))
+        self.result.skipped += planner.skipped + len(self._source.skipped)
+        if planner.same_by_time:
             self.result.notes.append(
-                f"{self._same_by_time:,} objects were taken for the same by size and time alone: "
+                f"{planner.same_by_time:,} objects were taken for the same by size and time alone: "
                 "the appliance states no digests of them"
+            )
+        if settings.checksum is ChecksumChoice.NONE and self.result.objects:
+            self.result.notes.append(
+                "nothing was sent with a digest (--checksum none): that it arrived undamaged was not verified"
             )
         return self.finished()
 
-    # -- planning ----------------------------------------------------------------------------------------------
+    def _run_jobs(self, planner: PutPlanner, policy: DataPolicy) -> None:
+        limits, title = self.settings.limits, self.settings.job_name
+        for plan in plan_put(self._walk(), self._bucket, limits=limits, title=title):
+            settled = planner.settle(plan)
+            readable = self._readable(settled)
+            if not len(readable):
+                continue
+            self.planned(readable)
+            free = self._make_room(readable, settled.replaced)
+            if len(free):
+                self._run_job(free, policy)
 
-    def _plans(self, policy: DataPolicy) -> Iterator[PlannedJob]:
-        for plan in plan_put(
-            self._source.objects(), self._bucket, limits=self.settings.limits, title=self.settings.job_name
-        ):
-            kept = self._without_existing(plan, policy)
-            if len(kept):
-                yield kept
+    def _walk(self) -> Iterator[SourceObject]:
+        """Yield what the source has, and take what it cannot list as it is met."""
+        for item in self._source.objects():
+            self._take_source_failures()
+            yield item
+        self._take_source_failures()
 
-    def _without_existing(self, plan: PlannedJob, policy: DataPolicy) -> PlannedJob:
-        """Leave out what is in the bucket already: the same is skipped, anything else fails by name."""
-        wanted = {key: number for number, key in enumerate(plan.keys)}
-        common = plan.keys[0] if len(plan) == 1 else self._prefix
-        existing: dict[int, ListedObject] = {}
-        for listed in self.client.list_objects(self._bucket, prefix=common):
-            number = wanted.get(listed.key)
-            if number is not None:
-                existing[number] = listed
-            elif len(plan) == 1:
-                break  # one key: it would have come first
-        if not existing:
+    def _take_source_failures(self) -> None:
+        while self._failures_taken < len(self._source.failures):
+            self._failures_taken += 1
+            self.take_failure(self._source.failures[self._failures_taken - 1], job_id=None)
+
+    # -- replacing what is there -----------------------------------------------------------------------------------
+
+    def _readable(self, settled: SettledPlan) -> PlannedJob:
+        """Leave out, of those for which something must be deleted, the ones that cannot be read whole."""
+        plan = settled.plan
+        if not settled.replaced:
             return plan
-        for number, listed in existing.items():
+        return self._without_failing(
+            plan,
+            lambda number: (
+                self._replacing.read_whole(plan.source_object(number))
+                if plan.keys[number] in settled.replaced
+                else None
+            ),
+        )
+
+    def _make_room(self, plan: PlannedJob, replaced: Mapping[str, ListedObject]) -> PlannedJob:
+        """Delete what the objects of `plan` replace; leave out those for which that cannot be done."""
+        if not replaced:
+            return plan
+
+        def delete(number: int) -> None:
+            listed = replaced.get(plan.keys[number])
+            if listed is not None:
+                self._replacing.delete(listed)
+
+        return self._without_failing(plan, delete)
+
+    def _without_failing(self, plan: PlannedJob, act: Callable[[int], None]) -> PlannedJob:
+        kept = []
+        for number in range(len(plan)):
             try:
-                if self._is_same(plan.source_object(number), listed, policy):
-                    self.result.skipped += 1
-                    continue
-                error: Ds3Error = SourceError(
-                    f"{listed.key} is in the bucket already, and is not the same",
-                    hint="put it under another prefix, or remove the object first: ds3tool rm",
-                )
-            except Ds3Error as failed:
-                error = failed
-            self.fail(listed.key, error, job_id=None)
-        return plan.keep([number for number in range(len(plan)) if number not in existing])
-
-    def _is_same(self, item: SourceObject, listed: ListedObject, policy: DataPolicy) -> bool:
-        """Whether an existing object is what would be put: size, and digests where they are known, else time."""
-        if listed.last_modified is None:
-            raise SourceError(
-                f"{listed.key} is being put by another job",
-                hint="wait for that job, or cancel it: ds3tool job ls",
-            )
-        if listed.size != item.size:
-            return False
-        if not item.size:
-            return True
-        md5 = listed.etag if policy.checksum_type == ChecksumType.MD5 else None
-        opened = self._source.open(item)
-        try:
-            if md5 is not None and _is_md5(md5):
-                same: bool | None = digest_range(opened.read, 0, item.size, ChecksumType.MD5) == _hex_to_base64(md5)
+                act(number)
+            except UNREACHABLE:
+                raise
+            except Ds3Error as error:
+                self.fail(plan.keys[number], error, job_id=None)
             else:
-                head = self.client.head_object(self._bucket, item.key)
-                same = has_digests(head, opened.read, item.size)
-            opened.check_unchanged()
-        finally:
-            opened.close()
-        if same is None:
-            same = item.modified_ns / 1e9 <= listed.last_modified.timestamp()
-            self._same_by_time += same
-        return same
+                kept.append(number)
+        return plan if len(kept) == len(plan) else plan.keep(kept)
 
-    # -- one job -----------------------------------------------------------------------------------------------
+    def fail(self, key: str, error: Ds3Error, *, job_id: str | None) -> None:
+        """Keep and record a failure, which also says when the object that it was to replace is gone."""
+        super().fail(key, self._replacing.explain(key, error), job_id=job_id)
+
+    def _tell_of_unreplaced(self) -> None:
+        """Whatever ended the run: an object that was deleted and not replaced is a failure by name."""
+        for key in sorted(self._replacing.deleted):
+            error = self._replacing.explain(key, JobError(f"{key} was not put, or went with its job"))
+            failure = Failure(key, error)
+            self.result.failures.append(failure)
+            self.recorder.failed(None, failure)
+            self.object_ended(key, 0, error)
+
+    # -- one job ---------------------------------------------------------------------------------------------------
 
     def _run_job(self, plan: PlannedJob, policy: DataPolicy) -> None:
         try:
@@ -157,7 +177,7 @@ class PutRun(Run):
                     plan.to_put,
                     name=plan.name,
                     priority=self.settings.priority,
-                    max_upload_size=self.settings.blob_size,
+                    max_upload_size=self._blob_size(plan, policy),
                 ),
             )
         except ConflictError as error:
@@ -166,35 +186,64 @@ class PutRun(Run):
                 hint="something of that name came into the bucket meanwhile; run the command again",
             ) from error
         job_id = details.job.id
+        in_order = self._source.sequential
         state = JobState(
             details.chunks,
             plan.keys,
-            small_limit=SMALL_BLOB_BYTES if Burst.suits(self.transport) else -1,
+            small_limit=SMALL_BLOB_BYTES if Burst.suits(self.transport) and not in_order else -1,
             skip_cached=True,
+            in_order=in_order,
         )
-        mover = _PutMover(
+        mover = self._mover(plan, state, job_id, policy)
+        failed: dict[int, Ds3Error] = {}
+        try:
+            with self.given_up_unless_moved(job_id):
+                self._move_job(plan, state, mover, failed)
+                if failed and len(state.blobs):
+                    if all(isinstance(error, UNREACHABLE) for error in failed.values()):
+                        self._leave_open(job_id, failed)
+                        return
+                    self.give_up(job_id)
+                else:
+                    self._see_that_it_goes_on(job_id, state)
+        except UNREACHABLE:
+            raise
+        except BaseException as error:
+            if isinstance(error, JobLostError):
+                self._replacing.doubt()  # what had arrived may be gone with the job
+            self._drop_failed(plan, mover, failed, policy)
+            raise
+        finally:
+            mover.close()
+        self._drop_failed(plan, mover, failed, policy)
+        self._replacing.settle()
+
+    def _mover(self, plan: PlannedJob, state: JobState, job_id: str, policy: DataPolicy) -> PutMover:
+        return (StreamMover if self._source.sequential else PutMover)(
             self.client,
             self.transport,
             source=self._source,
             plan=plan,
             state=state,
             job_id=job_id,
-            checksum_type=policy.checksum_type,
+            checksum_type=None if self.settings.checksum is ChecksumChoice.NONE else policy.checksum_type,
+            user_metadata=self.settings.metadata,
+            digest_demanded=policy.end_to_end_crc_required,
         )
-        failed: list[int] = []
-        try:
-            with self.given_up_unless_moved(job_id):
-                self._move_job(plan, state, mover, failed)
-                if failed and len(state.blobs):
-                    self.give_up(job_id)
-                else:
-                    self._see_that_it_goes_on(job_id, state)
-        except UNREACHABLE:
-            raise
-        except BaseException:
-            self._drop_failed(plan, mover, failed, policy)
-            raise
-        self._drop_failed(plan, mover, failed, policy)
+
+    def _blob_size(self, plan: PlannedJob, policy: DataPolicy) -> int | None:
+        if self.settings.blob_size is None and self._source.sequential:
+            return stream_blob_size(max(plan.sizes), policy.default_blob_size)
+        return self.settings.blob_size
+
+    def _leave_open(self, job_id: str, failed: Mapping[int, Ds3Error]) -> None:
+        """Another try may mend what failed: nothing of the job is given up, or dropped."""
+        count = len(failed)
+        self.note_job(job_id)
+        self.result.notes.append(
+            f"job {job_id} is left open on the appliance: {count:,} of its objects may yet be put; "
+            f"to give them up: ds3tool job truncate {job_id}"
+        )
 
     def _see_that_it_goes_on(self, job_id: str, state: JobState) -> None:
         """Ask for the job's state once all is sent; a cancelled one has dropped what it had, whatever it accepted.
@@ -209,13 +258,13 @@ class PutRun(Run):
                 hint="what was on tape by then is kept; run the command again for the rest",
             )
 
-    def _move_job(self, plan: PlannedJob, state: JobState, mover: _PutMover, failed: list[int]) -> None:
+    def _move_job(self, plan: PlannedJob, state: JobState, mover: PutMover, failed: dict[int, Ds3Error]) -> None:
         """Move what the job lacks; the numbers of the objects that could not be done are added to `failed`."""
         job_id = mover.job_id
         there_before = (state.objects_done, state.bytes_done)
 
         def on_failure(owner: int, error: Ds3Error) -> None:
-            failed.append(owner)
+            failed[owner] = error
             self.fail(plan.keys[owner], error, job_id=job_id)
 
         self._account_for_blobs(plan, state, on_failure)
@@ -237,6 +286,8 @@ class PutRun(Run):
             self.count(objects=state.objects_done - there_before[0], bytes_moved=state.bytes_done - there_before[1])
 
     def _objects_ended(self, plan: PlannedJob, owners: Iterable[int]) -> None:
+        if self._replacing.deleted:
+            self._replacing.arrived(plan.keys[owner] for owner in owners)
         if self.on_object is not None:
             for owner in owners:
                 self.object_ended(plan.keys[owner], plan.sizes[owner], None)
@@ -257,9 +308,9 @@ class PutRun(Run):
                 )
             elif not state.listed[owner]:
                 self.count(objects=1, bytes_moved=0)
-                self.object_ended(plan.keys[owner], 0, None)
+                self._objects_ended(plan, (owner,))
 
-    def _drop_failed(self, plan: PlannedJob, mover: _PutMover, failed: Iterable[int], policy: DataPolicy) -> None:
+    def _drop_failed(self, plan: PlannedJob, mover: PutMover, failed: Iterable[int], policy: DataPolicy) -> None:
         """Drop what came in whole of objects that failed here, since nobody vouches for it."""
         for owner in failed:
             if mover.may_be_whole(owner):
@@ -298,141 +349,3 @@ class PutRun(Run):
                 f"job {job_id} could not be truncated ({error.message}); end it: ds3tool job truncate {job_id}"
             )
         self.note_job(job_id)
-
-
-class _PutMover:
-    """Sends the blobs of one put job: digest first, then the bytes, then a look whether the source has changed."""
-
-    method = "PUT"
-
-    def __init__(
-        self,
-        client: Ds3Client,
-        transport: Transport,
-        *,
-        source: Source,
-        plan: PlannedJob,
-        state: JobState,
-        job_id: str,
-        checksum_type: ChecksumType,
-    ) -> None:
-        self.job_id = job_id
-        self._client = client
-        self._source = source
-        self._plan = plan
-        self._state = state
-        self._blobs = state.blobs
-        self._owners = state.object_of
-        self._checksum_type = checksum_type
-        self._heads = BlobHeads(transport, method="PUT", bucket=plan.bucket, job_id=job_id)
-        self._sent: dict[int, str] = {}
-        # Blobs that may be on the appliance: they were sent, or at least their sending was begun.
-        self._attempted = bytearray(len(state.blobs))
-
-    def may_be_whole(self, owner: int) -> bool:
-        """Whether the appliance may have every blob of an object."""
-        numbers = list(self._state.numbers_of(owner))
-        return bool(numbers) and all(self._attempted[number] or self._blobs.in_cache[number] for number in numbers)
-
-    def version_of(self, owner: int) -> str | None:
-        """Return the version that the job makes of an object, where the appliance says it."""
-        return next((self._blobs.version_ids[number] for number in self._state.numbers_of(owner)), None)
-
-    def _open(self, number: int) -> OpenObject:
-        return self._source.open(self._plan.source_object(self._owners[number]))
-
-    def move(self, number: int, counter: Callable[[int], None]) -> str:
-        """Digest one blob, send it, and make sure that its source is still what was planned."""
-        self._sent.pop(number, None)
-        offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
-        opened = self._open(number)
-        try:
-            for last in (False, True):
-                checksum = digest_range(opened.read, offset, length, self._checksum_type)
-                opened.check_unchanged()
-                self._attempted[number] = 1
-                try:
-                    result = self._put(number, opened.body(offset, length, counter=counter), checksum)
-                    break
-                except ApplianceError as error:
-                    opened.check_unchanged()  # what is wrong with the bytes may be that they changed
-                    if error.code != names.BAD_DIGEST:
-                        raise
-                    if last:
-                        compare_sent(self._blobs.keys[number], offset, expected=checksum, actual=None)
-                    _log.warning("job %s: %s; sent again", self.job_id, error)
-            opened.check_unchanged()
-        finally:
-            opened.close()
-        self._compare_echo(number, result, checksum)
-        return checksum
-
-    def _put(self, number: int, body: OutgoingBody, checksum: str) -> PutResult:
-        """Send a blob. A refusal to take it is no failure when the appliance has it: the reply before was lost."""
-        key, offset = self._blobs.keys[number], self._blobs.offsets[number]
-        try:
-            return self._client.put_object(
-                self._plan.bucket,
-                key,
-                body,
-                job_id=self.job_id,
-                offset=offset,
-                checksum=(self._checksum_type, checksum),
-            )
-        except (NotFoundError, ConflictError):
-            if not self._has(number, checksum):
-                raise
-        _log.info("job %s: %s at %d was there already", self.job_id, key, offset)
-        return PutResult(checksum_type=self._checksum_type, checksum=checksum)
-
-    def _has(self, number: int, checksum: str) -> bool:
-        """Whether the appliance has this very blob: in the object that this job makes, and with our digest."""
-        try:
-            head = self._client.head_object(self._plan.bucket, self._blobs.keys[number])
-        except Ds3Error:
-            return False
-        return (
-            head.version_id == self._blobs.version_ids[number]
-            and head.checksum_type == self._checksum_type
-            and head.checksums.get(self._blobs.offsets[number]) == checksum
-        )
-
-    def small_request(self, number: int) -> bytes:
-        """Return head and body of a small blob."""
-        offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
-        opened = self._open(number)
-        try:
-            data = opened.read(offset, length)
-            opened.check_unchanged()
-        finally:
-            opened.close()
-        checksum = to_base64(digest_of(self._checksum_type, data))
-        self._sent[number] = checksum
-        self._attempted[number] = 1
-        return self._heads.put(self._blobs.keys[number], offset, length, self._checksum_type, checksum) + data
-
-    def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str:
-        """Hold the appliance's digest, where it echoes one, against ours."""
-        checksum = self._sent.pop(number)
-        result = responses.object_put(Response(head.status, head.headers, (bytes(body),), head.reason))
-        self._compare_echo(number, result, checksum)
-        return checksum
-
-    def _compare_echo(self, number: int, result: PutResult, checksum: str) -> None:
-        if result.checksum is not None and result.checksum_type == self._checksum_type:
-            key, offset = self._blobs.keys[number], self._blobs.offsets[number]
-            compare_sent(key, offset, expected=checksum, actual=result.checksum)
-
-    def object_moved(self, owner: int) -> None:
-        """Nothing is held for an object."""
-
-    def object_failed(self, owner: int) -> None:
-        """Nothing is held for an object."""
-
-
-def _is_md5(etag: str) -> bool:
-    return re.fullmatch(r"[0-9a-fA-F]{32}", etag) is not None
-
-
-def _hex_to_base64(text: str) -> str:
-    return to_base64(bytes.fromhex(text))

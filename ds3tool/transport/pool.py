@@ -367,6 +367,11 @@ class Transport:
             for dialing in self._dialing:
                 dialing.abort()
 
+    def stop_token(self) -> threading.Event:
+        """Return what the next `stop_exchanges` sets, for work beside an exchange that is to end with it."""
+        with self._lock:
+            return self._stopped
+
     def close(self) -> None:
         """Close every connection; running exchanges fail. Twice is harmless."""
         with self._lock:

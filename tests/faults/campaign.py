@@ -144,7 +144,7 @@ def put(appliance: Appliance, endpoint: str, tree: Path, seed: int, **kwargs: ob
     with closing(client):
         source = kwargs.get("source") or LocalSource(str(tree), prefix="")
         assert isinstance(source, LocalSource)
-        return _timed(PutRun(client, source, BUCKET, prefix="", settings=settings_of(seed), clock=RealClock()))
+        return _timed(PutRun(client, source, BUCKET, settings=settings_of(seed), clock=RealClock()))
 
 
 def get(appliance: Appliance, endpoint: str, target: Path, seed: int) -> Outcome:

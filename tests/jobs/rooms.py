@@ -73,9 +73,7 @@ class Room:
     def put_run(self, source: Path | LocalSource, *, prefix: str = "", client: Ds3Client | None = None) -> PutRun:
         """Return a run that puts a folder or a source."""
         opened = source if isinstance(source, LocalSource) else LocalSource(str(source), prefix=prefix)
-        return PutRun(
-            client or self.client, opened, BUCKET, prefix=prefix, settings=self.settings, recorder=self.recorder
-        )
+        return PutRun(client or self.client, opened, BUCKET, settings=self.settings, recorder=self.recorder)
 
     def put(self, source: Path | LocalSource, *, prefix: str = "", client: Ds3Client | None = None) -> RunResult:
         """Put a folder or a source."""

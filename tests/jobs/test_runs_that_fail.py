@@ -26,6 +26,7 @@ from ds3tool.jobs.ends import SourceObject, TargetObject
 from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.plan import PlannedJob
+from ds3tool.jobs.put_planner import PutPlanner
 from ds3tool.jobs.recorder import MemoryRecorder
 from ds3tool.protocol.model import Blob, BlobColumns, Job, JobDetails, JobStatus, ObjectToGet, Versioning
 from ds3tool.sinks.local import LocalSink
@@ -238,7 +239,7 @@ def test_blob_damaged_in_the_appliances_cache(room_with: Callable[..., Room], tm
 
 @SIZES
 def test_older_version_is_not_dropped_with_a_failed_put(
-    room_with: Callable[..., Room], tmp_path: Path, size: int
+    room_with: Callable[..., Room], tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where versions are kept, a put that fails takes nothing away from the version that was there before."""
     room = room_with(versioning=Versioning.KEEP_MULTIPLE_VERSIONS)
@@ -253,7 +254,7 @@ def test_older_version_is_not_dropped_with_a_failed_put(
         with room.connect(meddler.endpoint) as client:
             run = room.put_run(tree / "002", prefix="002", client=client)
             # As when the older version came there between the listing and the job's creation.
-            run._without_existing = lambda plan, policy: plan  # type: ignore[method-assign]
+            monkeypatch.setattr(PutPlanner, "_existing", lambda self, wanted: [])  # noqa: ARG005
             put = run.run()
     finally:
         meddler.close()

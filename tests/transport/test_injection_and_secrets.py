@@ -74,7 +74,7 @@ def test_heads_of_blobs_are_signed_like_any_request(serve: Serve, connect: Conne
     try:
         connection.send_request(gets.get(key, 0), None, expect=False)
         assert connection.read_head("GET").status == 200
-        connection.send_request(puts.put(key, 1024, 3, ChecksumType.MD5, "abc=") + b"xyz", None, expect=False)
+        connection.send_request(puts.put(key, 1024, 3, (ChecksumType.MD5, "abc=")) + b"xyz", None, expect=False)
         assert connection.read_head("PUT").status == 200
     finally:
         connection.close()

@@ -1,0 +1,278 @@
+"""What becomes of the objects of a put whose keys are taken: one listing, and the `--if-exists` rule."""
+
+from __future__ import annotations
+
+import os
+import re
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from ds3tool.client import Ds3Client
+from ds3tool.errors import Ds3Error, SourceError, UsageError
+from ds3tool.jobs.ends import Source, SourceObject
+from ds3tool.jobs.existing import IfExists, numbered_name
+from ds3tool.jobs.integrity import digest_range, has_digests
+from ds3tool.jobs.plan import PlannedJob
+from ds3tool.protocol.checksums import to_base64
+from ds3tool.protocol.model import ChecksumType, DataPolicy, ListedObject, Versioning
+
+# What S3 allows, in UTF-8; no public source says whether the appliance would take more, and one key that it refuses
+# refuses its whole job.
+MAX_KEY_BYTES = 1024
+# Up to so many keys are asked for one by one where the listing of what they have in common has more than a page.
+_FEW = 10
+_NUMBERED = re.compile(r"(.+)~([0-9]{1,9})(\.[^.]*)?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class SettledPlan:
+    """What is left to put of a plan. `replaced`, by key: what must be deleted before its successor can be put."""
+
+    plan: PlannedJob
+    replaced: Mapping[str, ListedObject]
+
+
+def check_rule(rule: IfExists, policy: DataPolicy, *, may_delete: bool) -> None:
+    """Raise UsageError when a bucket's data policy does not admit the rule, or it would delete without leave."""
+    if policy.versioning != Versioning.NONE:
+        return
+    if rule is IfExists.VERSION:
+        raise UsageError(
+            f"--if-exists version needs a bucket that keeps versions, and the data policy {policy.name!r} keeps none",
+            hint="use overwrite or rename, or a bucket whose data policy keeps versions",
+        )
+    if rule is IfExists.OVERWRITE and not may_delete:
+        raise UsageError(
+            f"the data policy {policy.name!r} keeps no versions: to overwrite, the old object must be deleted before "
+            "the new one is put",
+            hint="say that this is meant: --yes",
+        )
+
+
+class PutPlanner:
+    """Settles plan after plan of one run: keys that come twice, keys that no object can have, keys that are taken.
+
+    `fail` is told each object that is not to be put. Memory: the taken keys of one plan, and 8 bytes for each object
+    of the plans before.
+    """
+
+    def __init__(
+        self,
+        client: Ds3Client,
+        source: Source,
+        bucket: str,
+        *,
+        rule: IfExists,
+        policy: DataPolicy,
+        fail: Callable[[str, Ds3Error], None],
+    ) -> None:
+        self._client = client
+        self._source = source
+        self._bucket = bucket
+        self._rule = rule
+        self._policy = policy
+        self._fail = fail
+        self._earlier: list[array[int]] = []
+        self._last_keys: list[str] = []
+        self.skipped = 0
+        self.same_by_time = 0
+        self.notes: list[str] = []
+
+    def settle(self, plan: PlannedJob) -> SettledPlan:
+        """Return what is left to put of `plan`, the next one of the run."""
+        wanted = self._usable(plan)
+        settled, left_out = _Settled(), len(plan) - len(wanted)
+        for listed in self._existing(wanted):
+            item = plan.source_object(wanted[listed.key])
+            try:
+                self._decide(item, listed, settled)
+            except Ds3Error as error:
+                settled.left_out.add(listed.key)
+                self._fail(listed.key, error)
+        self.skipped += settled.skipped
+        if not (left_out or settled):
+            return SettledPlan(plan, {})
+        names = self._free_names(settled.renamed, wanted)
+        kept = plan.keep([number for key, number in wanted.items() if key not in settled.left_out])
+        for number, key in enumerate(kept.keys):
+            if key in names:
+                kept.keys[number] = names[key]
+                self.notes.append(f"{key} is in the bucket already, and is not the same: put as {names[key]}")
+        self._last_keys = [*wanted, *names.values()]
+        return SettledPlan(kept, settled.replaced)
+
+    # -- keys ------------------------------------------------------------------------------------------------------
+
+    def _usable(self, plan: PlannedJob) -> dict[str, int]:
+        """Return the number of each key that can be put; of several objects of one key only the first."""
+        if self._last_keys:
+            self._earlier.append(array("q", sorted(map(hash, self._last_keys))))
+        self._last_keys = plan.keys
+        wanted: dict[str, int] = {}
+        for number, key in enumerate(plan.keys):
+            if key in wanted or (self._earlier and self._was_put(key)):
+                self._fail(
+                    key,
+                    SourceError(
+                        f"{key} comes twice in this run, the second time from {os.fsdecode(plan.source_names[number])}",
+                        hint="only the first was taken; put the other under another prefix",
+                    ),
+                )
+            elif len(key.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
+                self._fail(key, SourceError(f"{key} is longer than the {MAX_KEY_BYTES} bytes that a key can have"))
+            else:
+                wanted[key] = number
+        return wanted
+
+    def _was_put(self, key: str) -> bool:
+        number = hash(key)
+        for hashes in self._earlier:
+            at = bisect_left(hashes, number)
+            if at < len(hashes) and hashes[at] == number:
+                return True
+        return False
+
+    # -- what is there ---------------------------------------------------------------------------------------------
+
+    def _existing(self, wanted: Mapping[str, int]) -> list[ListedObject]:
+        """Return what the bucket has of these keys, in the order they are planned: by one listing."""
+        if not wanted:
+            return []
+        found = list(self._listed(wanted))
+        found.sort(key=lambda listed: wanted[listed.key])
+        return found
+
+    def _listed(self, wanted: Mapping[str, int]) -> Iterator[ListedObject]:
+        common = _common_start(wanted)
+        found: set[str] = set()
+        if len(wanted) > 1:
+            for page in self._client.listing_pages(self._bucket, prefix=common):
+                for listed in page.objects:
+                    if listed.key in wanted and listed.key not in found:
+                        found.add(listed.key)
+                        yield listed
+                if page.truncated and len(wanted) <= _FEW:
+                    break
+            else:
+                return
+        for key in wanted:
+            if key not in found:
+                # Of all keys that begin with this one, it comes first.
+                first = next(self._client.list_objects(self._bucket, prefix=key, page_size=1), None)
+                if first is not None and first.key == key:
+                    yield first
+
+    def _decide(self, item: SourceObject, listed: ListedObject, settled: _Settled) -> None:
+        """Say what becomes of an object whose key is taken; a Ds3Error when it cannot be put."""
+        rule, key = self._rule, item.key
+        if rule is IfExists.FAIL:
+            raise SourceError(f"{key} is in the bucket already", hint="with --if-exists fail nothing may be there")
+        if listed.last_modified is None and (rule is not IfExists.RENAME or key.endswith("/")):
+            raise SourceError(
+                f"{key} is being put by another job", hint="wait for that job, or cancel it: ds3tool job ls"
+            )
+        if rule is IfExists.SKIP or (listed.last_modified is not None and self._is_same(item, listed)):
+            settled.skip(key)
+        elif rule is IfExists.SKIP_SAME:
+            raise SourceError(
+                f"{key} is in the bucket already, and is not the same",
+                hint="put it under another prefix, or say what is meant: --if-exists overwrite, version or rename",
+            )
+        elif rule is IfExists.RENAME:
+            settled.renamed.append(key)
+        elif self._policy.versioning == Versioning.NONE:
+            settled.replaced[key] = listed
+
+    def _is_same(self, item: SourceObject, listed: ListedObject) -> bool:
+        """Whether an existing object is what would be put: size, and digests where they are known, else time."""
+        if listed.size != item.size or self._source.sequential:
+            return False
+        if not item.size:
+            return True
+        md5 = listed.etag if self._policy.checksum_type == ChecksumType.MD5 else None
+        opened = self._source.open(item)
+        try:
+            if md5 is not None and _is_md5(md5):
+                same: bool | None = digest_range(opened.read, 0, item.size, ChecksumType.MD5) == _hex_to_base64(md5)
+            else:
+                same = has_digests(self._client.head_object(self._bucket, item.key), opened.read, item.size)
+            opened.check_unchanged()
+        finally:
+            opened.close()
+        if same is None:
+            same = listed.last_modified is not None and item.modified_ns / 1e9 <= listed.last_modified.timestamp()
+            self.same_by_time += same
+        return same
+
+    # -- names that are free ---------------------------------------------------------------------------------------
+
+    def _free_names(self, keys: Iterable[str], wanted: Mapping[str, int]) -> dict[str, str]:
+        """Return for each key one like it that neither the bucket nor this plan has."""
+        taken: dict[str, set[int]] = {key: set() for key in keys}
+        for listed in self._numbered(taken):
+            for key, number in _unnumbered(listed.key):
+                if key in taken:
+                    taken[key].add(number)
+        given: dict[str, str] = {}
+        names: set[str] = set()
+        for key, numbers in taken.items():
+            number = 1
+            while number in numbers or (name := numbered_name(key, number)) in wanted or name in names:
+                number += 1
+            names.add(name)
+            given[key] = name
+        return given
+
+    def _numbered(self, keys: Mapping[str, object]) -> Iterator[ListedObject]:
+        """Yield what the bucket has that may be a numbered name of one of these keys."""
+        if not keys:
+            return
+        stems = [numbered_name(key, 0).rpartition("~")[0] + "~" for key in keys]
+        if len(stems) > _FEW:
+            stems = [_common_start(stems)]
+        for stem in stems:
+            yield from self._client.list_objects(self._bucket, prefix=stem)
+
+
+class _Settled:
+    """What a walk over the taken keys has found, by key."""
+
+    def __init__(self) -> None:
+        self.left_out: set[str] = set()
+        self.skipped = 0
+        self.renamed: list[str] = []
+        self.replaced: dict[str, ListedObject] = {}
+
+    def skip(self, key: str) -> None:
+        """Leave an object out that need not be put."""
+        self.left_out.add(key)
+        self.skipped += 1
+
+    def __bool__(self) -> bool:
+        return bool(self.left_out or self.renamed or self.replaced)
+
+
+def _unnumbered(name: str) -> Iterator[tuple[str, int]]:
+    """Yield the name and the number of which `numbered_name` makes `name`, if any."""
+    folder, slash, last = name.rpartition("/")
+    match = _NUMBERED.fullmatch(last)
+    if match is not None:
+        key, number = f"{folder}{slash}{match[1]}{match[3] or ''}", int(match[2])
+        if numbered_name(key, number) == name:
+            yield key, number
+
+
+def _common_start(texts: Collection[str]) -> str:
+    """Return what all of several texts begin with: what the first and the last of them in order do."""
+    first, last = min(texts), max(texts)
+    return next((first[:at] for at, letter in enumerate(first) if last[at : at + 1] != letter), first)
+
+
+def _is_md5(etag: str) -> bool:
+    return re.fullmatch(r"[0-9a-fA-F]{32}", etag) is not None
+
+
+def _hex_to_base64(text: str) -> str:
+    return to_base64(bytes.fromhex(text))
