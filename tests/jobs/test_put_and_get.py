@@ -159,7 +159,7 @@ def test_keys_that_would_become_one_file_fail_but_for_the_first(room: Room, tmp_
     (tree / "A").write_bytes(b"large")
     (tree / "a").write_bytes(b"small")
     room.put(tree)
-    got = room.get(restored, prepare=lambda run: setattr(run, "_name_of", str.lower))
+    got = room.get(restored, prepare=lambda run: setattr(run._targets, "_name_of", str.lower))
     assert (got.objects, got.exit_code) == (1, 3)
     assert "would become one file" in got.failures[0].error.message
     assert (restored / "a").read_bytes() == b"large"
