@@ -254,7 +254,7 @@ def test_older_version_is_not_dropped_with_a_failed_put(
         with room.connect(meddler.endpoint) as client:
             run = room.put_run(tree / "002", prefix="002", client=client)
             # As when the older version came there between the listing and the job's creation.
-            monkeypatch.setattr(PutPlanner, "_existing", lambda self, wanted: [])  # noqa: ARG005
+            monkeypatch.setattr(PutPlanner, "_existing", lambda self, wanted: [])
             put = run.run()
     finally:
         meddler.close()
