@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Generator, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
-from ds3tool.errors import PathNotFoundError, SourceError
-from ds3tool.jobs.ends import Failure, SourceObject
+from ds3tool.errors import PathNotFoundError, SourceError, UsageError
+from ds3tool.filters import Filter
+from ds3tool.jobs.ends import Failure, OpenObject, SourceObject
 from ds3tool.protocol import xmlcodec
-from ds3tool.transport.bodies import FileRangeBody, read_range
+from ds3tool.protocol.escaped import escape, may_be_escaped, name_metadata
+from ds3tool.renaming import Renaming
+from ds3tool.sources.attributes import AttributeReader, Inodes, some
+from ds3tool.sources.opened import Listed, OpenFile, OpenFolder, OpenLink
 
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
@@ -20,22 +26,84 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+# Ends the source's own name of a link that is stored as itself; no file's name can hold it.
+_LINK = b"\0"
+# Where the system has it and the file is ours, reading leaves no trace in the time of last access.
+_NO_ATIME = getattr(os, "O_NOATIME", 0)
+
+
+class Symlinks(StrEnum):
+    """What becomes of symbolic links."""
+
+    # Left out, each named.
+    SKIP = "skip"
+    # What they lead to is put under their name: files, and folders with all that is below.
+    FOLLOW = "follow"
+    # Put as links.
+    STORE = "store"
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """A folder and those above it, by device and inode: where a followed link may not lead."""
+
+    device: int
+    inode: int
+    above: Folders | None
+
+    def hold(self, state: os.stat_result) -> bool:
+        """Whether one of them is the folder of `state`."""
+        one: Folders | None = self
+        while one is not None:
+            if (one.device, one.inode) == (state.st_dev, state.st_ino):
+                return True
+            one = one.above
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder to walk: its name below the root, and the folders above it where links are followed."""
+
+    name: bytes
+    above: Folders | None
 
 
 class LocalSource:
-    """A file, or everything below a folder; keys are `prefix` and the path below the folder.
+    """A file, or everything below a folder; keys are `prefix` and the path below the folder, renamed by `names`.
 
-    For a single file `prefix` is its whole key. Folders that hold nothing to put become folder objects; links,
-    FIFOs, sockets and devices are skipped and named in `skipped`; what cannot be listed or named is in `failures`.
-    Raises PathNotFoundError when the path is not there.
+    For a single file `prefix` is its whole key. Put is what `wanted` accepts, by the path below the folder as it is
+    there; for a single file by its name. Folders that hold nothing to put become folder objects, unless sizes or
+    times are asked for. FIFOs, sockets, devices, and links where they are to be skipped, are named in `skipped`;
+    what cannot be listed, examined or named is in `failures`. Names that cannot be keys are escaped, and `notes`
+    says so. With `preserve` the attributes of files go out as metadata. The path itself may be a link.
+
+    Raises PathNotFoundError when the path is not there, UsageError for a prefix that no key can have. Memory: the
+    names in one folder, and of the folders beside those on the way down to it.
     """
 
-    def __init__(self, path: str, *, prefix: str) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        prefix: str,
+        names: Renaming | None = None,
+        wanted: Filter | None = None,
+        symlinks: Symlinks = Symlinks.SKIP,
+        preserve: bool = False,
+    ) -> None:
         self._root = os.fsencode(path)
         self._prefix = prefix
+        self._names = names
+        self._wanted = wanted or Filter()
+        self._wanted_names = Filter(self._wanted.include, self._wanted.exclude)
+        self._symlinks = symlinks
+        self._attributes = AttributeReader() if preserve else None
+        self._inodes = Inodes()
         self.failures: list[Failure] = []
         self.skipped: list[str] = []
-        self.notes: list[str] = []
+        self._escaped: list[str] = []
+        self._escaped_count = 0
         try:
             mode = os.stat(self._root).st_mode
         except FileNotFoundError as error:
@@ -47,98 +115,228 @@ class LocalSource:
             raise PathNotFoundError(
                 f"{path} is neither a file nor a folder, but {_KINDS.get(stat.S_IFMT(mode), 'something else')}"
             )
+        if self.is_folder and not xmlcodec.fits(prefix):
+            raise UsageError(
+                f"{prefix!a} holds characters that no request can carry, so no key can begin with it",
+                hint="give another prefix",
+            )
 
     @property
     def sequential(self) -> bool:
         """Files can be read anywhere, and again."""
         return False
 
+    @property
+    def notes(self) -> list[str]:
+        """Which names were escaped, and which extended attributes were left out."""
+        notes = [] if self._attributes is None else self._attributes.notes
+        if self._escaped_count:
+            shown = some(self._escaped, self._escaped_count, "name")
+            notes.insert(0, f"{shown} cannot be keys as they are: stored under escaped keys, and restored by get")
+        return notes
+
+    # -- what there is -----------------------------------------------------------------------------------------
+
     def objects(self) -> Iterator[SourceObject]:
         """Yield the file, or every file and empty folder below, folder by folder in byte order of their names."""
+        self._begin()
+        if self.is_folder:
+            yield from self._walk(Folder(b"", None))
+            return
+        try:
+            state = os.stat(self._root)
+            if self._accepts(os.path.basename(self._root), state.st_size, state.st_mtime_ns):
+                yield self._file(b"", state)
+        except OSError as error:
+            self._fail(b"", SourceError(f"{self._shown(b'')} cannot be examined: {error.strerror}"))
+        except SourceError as error:
+            self._fail(b"", error)
+
+    def _begin(self) -> None:
         self.failures.clear()
         self.skipped.clear()
-        if not self.is_folder:
-            try:
-                state = os.stat(self._root)
-            except OSError as error:
-                self._fail(b"", f"cannot be examined: {error.strerror}")
-                return
-            yield SourceObject(self._prefix, state.st_size, state.st_mtime_ns, b"")
-            return
-        yield from self._walk(b"")
+        self._escaped.clear()
+        self._escaped_count = 0
+        if self._attributes is not None:
+            self._attributes.clear()
 
-    def _walk(self, folder: bytes) -> Iterator[SourceObject]:
-        pending = [folder]
+    def _walk(self, top: Folder, *, but: Container[bytes] = ()) -> Iterator[SourceObject]:
+        """Yield what is below a folder, and not below those that `but` names."""
+        pending = [top]
         while pending:
             folder = pending.pop()
-            try:
-                with os.scandir(os.path.join(self._root, folder) if folder else self._root) as found:
-                    entries = sorted(found, key=lambda entry: entry.name)
-            except OSError as error:
-                self._fail(folder, f"cannot be listed: {error.strerror}")
+            if folder.name in but:
                 continue
-            folders = []
-            empty = True
-            for entry in entries:
-                name = os.path.join(folder, entry.name)
-                try:
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(name)
-                        empty = False
-                        continue
-                    state = entry.stat(follow_symlinks=False)
-                except OSError as error:
-                    self._fail(name, f"cannot be examined: {error.strerror}")
-                    continue
-                if not stat.S_ISREG(state.st_mode):
-                    kind = _KINDS.get(stat.S_IFMT(state.st_mode), "no regular file")
-                    self.skipped.append(f"{self._shown(name)} is {kind}")
-                    continue
-                empty = False
-                key = self._key(name)
-                if key is not None:
-                    yield SourceObject(key, state.st_size, state.st_mtime_ns, name)
-            if empty:
-                yield from self._folder_object(folder)
-            pending.extend(reversed(folders))
+            try:
+                descriptor = self._open_folder(folder.name)
+            except OSError as error:
+                self._fail(folder.name, SourceError(f"{self._shown(folder.name)} cannot be listed: {error.strerror}"))
+                continue
+            try:
+                below = yield from self._walk_one(folder, descriptor)
+            finally:
+                os.close(descriptor)
+            pending.extend(reversed(below))
 
-    def _folder_object(self, folder: bytes) -> Iterator[SourceObject]:
-        key = self._key(folder + b"/") if folder else self._prefix
-        if key is not None and key.endswith("/"):
-            yield SourceObject(key, 0, 0, folder + b"/")
-
-    def _key(self, name: bytes) -> str | None:
-        """Return the key of a file's name below the root, or None when it has none, which is recorded."""
+    def _walk_one(self, folder: Folder, descriptor: int) -> Generator[SourceObject, None, list[Folder]]:
+        """Yield what is in one folder; return the folders in it."""
         try:
-            key = self._prefix + name.decode("utf-8")
-        except UnicodeDecodeError:
-            self._fail(name, "has a name that is not UTF-8, and so cannot be a key", hint="rename it")
-            return None
-        if not xmlcodec.fits(key):
-            self._fail(name, "has a control character in its name that no request can carry", hint="rename it")
-            return None
-        return key
+            above = None
+            if self._symlinks is Symlinks.FOLLOW:
+                state = os.fstat(descriptor)
+                above = Folders(state.st_dev, state.st_ino, folder.above)
+            entries, folders = _entries(descriptor)
+        except OSError as error:
+            self._fail(folder.name, SourceError(f"{self._shown(folder.name)} cannot be listed: {error.strerror}"))
+            return []
+        below: list[Folder] = []
+        empty = True
+        for last in entries:
+            name = os.path.join(folder.name, last)
+            try:
+                item = self._folder(name, above) if last in folders else self._found(name, last, descriptor, above)
+            except SourceError as error:
+                self._fail(name, error)
+                empty = False
+                continue
+            empty = empty and item is None
+            if isinstance(item, Folder):
+                below.append(item)
+            elif item is not None:
+                yield item
+        if empty:
+            yield from self._folder_object(folder.name)
+        return below
 
-    def _fail(self, name: bytes, reason: str, *, hint: str | None = None) -> None:
+    def _found(
+        self, name: bytes, path: bytes, descriptor: int | None, above: Folders | None
+    ) -> SourceObject | Folder | None:
+        """Return what has that name, None where it is left out; `path` leads to it from the folder `descriptor`.
+
+        Raises SourceError for what cannot be examined.
+        """
+        try:
+            state = os.stat(path, dir_fd=descriptor, follow_symlinks=False)
+            if stat.S_ISLNK(state.st_mode) and self._symlinks is Symlinks.STORE:
+                return self._link(name, state, os.readlink(path, dir_fd=descriptor))
+            if stat.S_ISLNK(state.st_mode) and self._symlinks is Symlinks.FOLLOW:
+                state = self._followed(name, path, descriptor, above)
+        except (OSError, SourceError) as error:
+            if not self._accepts_name(name):
+                return None
+            if isinstance(error, SourceError):
+                raise
+            raise SourceError(f"{self._shown(name)} cannot be examined: {error.strerror}") from error
+        if stat.S_ISDIR(state.st_mode):
+            return self._folder(name, above)
+        if not stat.S_ISREG(state.st_mode):
+            if self._accepts_name(name):
+                kind = _KINDS.get(stat.S_IFMT(state.st_mode), "no regular file")
+                self.skipped.append(f"{self._shown(name)} is {kind}")
+            return None
+        if not self._accepts(name, state.st_size, state.st_mtime_ns):
+            return None
+        return self._file(name, state)
+
+    def _followed(self, name: bytes, path: bytes, descriptor: int | None, above: Folders | None) -> os.stat_result:
+        """Return the state of what a link leads to; SourceError where it leads nowhere or has no end."""
         shown = self._shown(name)
-        self.failures.append(Failure(shown, SourceError(f"{shown} {reason}", hint=hint)))
+        try:
+            state = os.stat(path, dir_fd=descriptor)
+        except FileNotFoundError as error:
+            raise SourceError(f"{shown} is a symbolic link to something that is not there") from error
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise SourceError(f"{shown} is a symbolic link that leads back to itself") from error
+            raise
+        if above is not None and stat.S_ISDIR(state.st_mode) and above.hold(state):
+            raise SourceError(
+                f"{shown} is a symbolic link to a folder that it is in itself, and so would never end",
+                hint="leave it out, --exclude NAME, or store links as links: --symlinks store",
+            )
+        return state
+
+    def _file(self, name: bytes, state: os.stat_result) -> SourceObject:
+        return SourceObject(self._key(name), state.st_size, state.st_mtime_ns, name, self._inodes.of(state))
+
+    def _link(self, name: bytes, state: os.stat_result, target: bytes) -> SourceObject | None:
+        if not self._accepts(name, len(target), state.st_mtime_ns):
+            return None
+        return SourceObject(self._key(name), len(target), state.st_mtime_ns, name + _LINK, self._inodes.of(state))
+
+    def _folder(self, name: bytes, above: Folders | None) -> Folder | None:
+        return None if self._wanted.excludes_folder(_text(name)) else Folder(name, above)
+
+    def _folder_object(self, name: bytes) -> Iterator[SourceObject]:
+        wanted = self._wanted
+        if replace(wanted, include=None, exclude=None) != Filter():
+            return
+        own_name = name + b"/" if name else b""
+        if not self._accepts_name(own_name):
+            return
+        key = self._prefix + self._renamed(own_name)
+        if key.endswith("/"):
+            yield SourceObject(self._fitting(key), 0, 0, own_name or b"/")
+
+    # -- names -------------------------------------------------------------------------------------------------
+
+    def _accepts(self, name: bytes, size: int, modified_ns: int) -> bool:
+        return self._wanted.accepts(_text(name), size=size, modified_ns=modified_ns)
+
+    def _accepts_name(self, name: bytes) -> bool:
+        return self._wanted_names.accepts(_text(name), size=0, modified_ns=None)
+
+    def _renamed(self, name: bytes) -> str:
+        """Return the name below the prefix; bytes that are no UTF-8 are surrogate escapes in it."""
+        text = _text(name)
+        return text if self._names is None or not text else self._names(text)
+
+    def _key(self, name: bytes) -> str:
+        """Return the key of a file's name below the root; SourceError when renaming leaves it none."""
+        key = self._prefix + self._renamed(name)
+        if not key or key.endswith("/"):
+            raise SourceError(
+                f"{self._shown(name)} would have no name of its own: its key would be {key!r}",
+                hint="mend --strip-prefix or --rename-map, or name a key for it",
+            )
+        return self._fitting(key)
+
+    def _fitting(self, key: str) -> str:
+        """Return a key that a request can carry, and remember where it is not the name itself."""
+        if xmlcodec.fits(key):
+            return key
+        self._escaped_count += 1
+        fitting = escape(_raw(key))
+        if len(self._escaped) < 10:
+            self._escaped.append(fitting)
+        return fitting
+
+    def _real_name(self, item: SourceObject) -> Mapping[str, str]:
+        """Return the metadata that tell the real name of an object with an escaped key."""
+        if not may_be_escaped(item.key):
+            return {}
+        name = b"" if item.name == b"/" else item.name.removesuffix(_LINK)
+        return name_metadata(_raw(self._prefix + self._renamed(name)), item.key)
+
+    def _fail(self, name: bytes, error: SourceError) -> None:
+        self.failures.append(Failure(None, error, self._shown(name)))
 
     def _shown(self, name: bytes) -> str:
-        return os.fsdecode(os.path.join(self._root, name) if name else self._root)
+        return os.fsdecode(os.path.join(self._root, name) if name.strip(b"/") else self._root)
 
-    def open(self, item: SourceObject) -> OpenFile:
-        """Open a listed file and hold it against the listing; folders open as nothing."""
-        path = os.path.join(self._root, item.name) if item.name else self._root
-        shown = os.fsdecode(path)
-        if item.name.endswith(b"/") or (not item.name and self.is_folder):
-            return OpenFile(-1, shown, item)
+    # -- opening -----------------------------------------------------------------------------------------------
+
+    def open(self, item: SourceObject) -> OpenObject:
+        """Open a listed file and hold it against the listing; empty folders open as nothing."""
+        name = item.name.removesuffix(_LINK)
+        shown = self._shown(name)
+        listed = Listed(item, shown, self._real_name(item), self._attributes, self._inodes)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW * bool(item.name) | os.O_NONBLOCK)
+            opened = self._opened(item, name, listed)
         except OSError as error:
             if error.errno == errno.ENOENT:
                 raise SourceError(f"{shown} has vanished since it was listed") from error
             raise SourceError(f"{shown} cannot be opened: {error.strerror}") from error
-        opened = OpenFile(descriptor, shown, item)
         try:
             opened.check_unchanged()
         except BaseException:
@@ -146,47 +344,49 @@ class LocalSource:
             raise
         return opened
 
+    def _opened(self, item: SourceObject, name: bytes, listed: Listed) -> OpenFile | OpenFolder | OpenLink:
+        if name.endswith(b"/"):
+            return OpenFolder(listed, b"", -1 if self._attributes is None else self._open_folder(name.rstrip(b"/")))
+        path = os.path.join(self._root, name) if name else self._root
+        if name != item.name:
+            return OpenLink.read_from(path, listed)
+        return OpenFile(self._open_file(path, follow=not name or self._symlinks is Symlinks.FOLLOW), listed)
 
-@dataclass(slots=True)
-class OpenFile:
-    """A file while its blobs are sent; descriptor -1 stands for a folder, which has no bytes."""
+    def _open_file(self, path: bytes, *, follow: bool) -> int:
+        # Without O_NONBLOCK, a FIFO that took the file's name would make this wait for its writer.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+        if self._attributes is not None and _NO_ATIME:
+            try:
+                return os.open(path, flags | _NO_ATIME)
+            except PermissionError as error:
+                if error.errno != errno.EPERM:  # somebody else's file, which may yet be readable
+                    raise
+        return os.open(path, flags)
 
-    descriptor: int
-    shown: str
-    item: SourceObject
+    def _open_folder(self, name: bytes) -> int:
+        path = os.path.join(self._root, name) if name else self._root
+        follow = not name or self._symlinks is Symlinks.FOLLOW
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
 
-    def body(self, offset: int, length: int, *, counter: Callable[[int], None]) -> FileRangeBody:
-        """Return the range as a body that goes out by sendfile."""
-        return FileRangeBody(self.descriptor, offset, length, self.shown, counter)
 
-    def read(self, offset: int, length: int) -> bytes:
-        """Return exactly these bytes."""
-        return read_range(self.descriptor, offset, length, self.shown) if length else b""
+def _entries(descriptor: int) -> tuple[list[bytes], set[bytes]]:
+    """Return the names in an open folder in byte order, and which of them are folders as far as that is known."""
+    entries: list[bytes] = []
+    folders: set[bytes] = set()
+    with os.scandir(descriptor) as found:
+        for entry in found:
+            name = os.fsencode(entry.name)
+            entries.append(name)
+            with contextlib.suppress(OSError):  # whoever examines it next will tell
+                if entry.is_dir(follow_symlinks=False):
+                    folders.add(name)
+    entries.sort()
+    return entries, folders
 
-    def check_unchanged(self) -> None:
-        """Raise SourceError when size, time or kind is not what was planned."""
-        if self.descriptor < 0:
-            return
-        state = os.fstat(self.descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            raise SourceError(f"{self.shown} is no regular file any more")
-        if state.st_size != self.item.size:
-            raise SourceError(
-                f"{self.shown} has changed since it was listed: {self.item.size} bytes then, {state.st_size} now",
-                hint="put it again when it is at rest",
-            )
-        if state.st_mtime_ns != self.item.modified_ns:
-            raise SourceError(
-                f"{self.shown} has changed since it was listed: it was written to in between",
-                hint="put it again when it is at rest",
-            )
 
-    def metadata(self) -> Mapping[str, str]:
-        """Return nothing: file attributes are not stored yet."""
-        return {}
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
 
-    def close(self) -> None:
-        """Close the file. Twice is harmless."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+
+def _raw(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

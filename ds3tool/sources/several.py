@@ -1,0 +1,47 @@
+"""Several sources as one: what `put A B C` puts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from ds3tool.jobs.ends import Failure, OpenObject, Source, SourceObject
+
+
+class SeveralSources:
+    """The objects of each source, one source after the other. A source's own names are led by its number."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = tuple(sources)
+
+    @property
+    def sequential(self) -> bool:
+        """Whether one of them can be read only once."""
+        return any(source.sequential for source in self._sources)
+
+    def objects(self) -> Iterator[SourceObject]:
+        """Yield every object of every source."""
+        for number, source in enumerate(self._sources):
+            tag = b"%d:" % number
+            for item in source.objects():
+                yield replace(item, name=tag + item.name)
+
+    @property
+    def failures(self) -> list[Failure]:
+        """What could not be listed, of all of them."""
+        return [failure for source in self._sources for failure in source.failures]
+
+    @property
+    def skipped(self) -> list[str]:
+        """What was left out on purpose, of all of them."""
+        return [sentence for source in self._sources for sentence in source.skipped]
+
+    @property
+    def notes(self) -> list[str]:
+        """What else a person should know, of all of them."""
+        return [sentence for source in self._sources for sentence in source.notes]
+
+    def open(self, item: SourceObject) -> OpenObject:
+        """Open an object through the source that listed it."""
+        number, _, name = item.name.partition(b":")
+        return self._sources[int(number)].open(replace(item, name=name))
