@@ -7,7 +7,7 @@ import errno
 import functools
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
@@ -87,22 +87,36 @@ class GetRun(Run):
         Raises what makes the run impossible before a job exists: no such bucket, no permission, no room.
         """
         with self.stopping():
-            for doubtful in plan_get(
-                self._targets.of(self._objects),
-                self._bucket,
-                limits=self.settings.limits,
-                title=self.settings.job_name,
-                repeated=self._sink.sequential,
-            ):
-                plan = self._targets.without_conflicts(doubtful)
-                if not len(plan):
-                    continue
+            for plan in self._plans():
                 self._check_room(plan)
                 self.planned(plan)
                 self._run_job(plan)
         self.result.skipped = self._targets.skipped
         self.result.notes.extend(self._sink.notes)
         return self.finished()
+
+    def plans(self) -> Iterator[PlannedJob]:
+        """Yield the jobs that a run would make; nothing is asked of a tape, and nothing is written.
+
+        What fails or is left out is in `result` when all are through. Raises what `run` would raise before a job.
+        """
+        with self.stopping():
+            for plan in self._plans():
+                self._check_room(plan)
+                yield plan
+        self.result.skipped = self._targets.skipped
+
+    def _plans(self) -> Iterator[PlannedJob]:
+        for doubtful in plan_get(
+            self._targets.of(self._objects),
+            self._bucket,
+            limits=self.settings.limits,
+            title=self.settings.job_name,
+            repeated=self._sink.sequential,
+        ):
+            plan = self._targets.without_conflicts(doubtful)
+            if len(plan):
+                yield plan
 
     def _check_room(self, plan: PlannedJob) -> None:
         needed, free = self._targets.room_needed(plan), self._sink.free_bytes()

@@ -54,19 +54,8 @@ class PutRun(Run):
         Raises what makes the run impossible before a job exists: no such bucket, no permission, bad names, and
         settings that the bucket's data policy does not admit.
         """
-        policy = bucket_policy(self.client, self._bucket)
-        settings = self.settings
-        settings.checksum.check(policy)
-        check_rule(settings.if_exists, policy, may_delete=settings.may_delete)
-        to_headers(settings.metadata)
-        planner = PutPlanner(
-            self.client,
-            self._source,
-            self._bucket,
-            rule=settings.if_exists,
-            policy=policy,
-            fail=lambda key, error: self.fail(key, error, job_id=None),
-        )
+        policy = self._checked_policy()
+        planner = self._planner(policy)
         with self.stopping():
             try:
                 self._run_jobs(planner, policy)
@@ -75,6 +64,49 @@ class PutRun(Run):
                     raise
                 self.result.stopped = error  # whatever it was: what was deleted must be told
         self._tell_of_unreplaced()
+        self._take_account(planner)
+        if self.settings.checksum is ChecksumChoice.NONE and self.result.objects:
+            self.result.notes.append(
+                "nothing was sent with a digest (--checksum none): that it arrived undamaged was not verified"
+            )
+        return self.finished()
+
+    def plans(self) -> Iterator[PlannedJob]:
+        """Yield the jobs that a run would make; nothing is changed anywhere.
+
+        What fails or is left out is in `result` when all are through. Raises what `run` would raise before a job.
+        """
+        policy = self._checked_policy()
+        planner = self._planner(policy)
+        replaced = 0
+        with self.stopping():
+            for settled in self._settled_plans(planner):
+                replaced += len(settled.replaced)
+                if len(settled.plan):
+                    yield settled.plan
+        if replaced:
+            self.result.notes.append(f"{replaced:,} objects would be deleted from the bucket, and put again")
+        self._take_account(planner)
+
+    def _checked_policy(self) -> DataPolicy:
+        policy, settings = bucket_policy(self.client, self._bucket), self.settings
+        settings.checksum.check(policy)
+        check_rule(settings.if_exists, policy, may_delete=settings.may_delete)
+        to_headers(settings.metadata)
+        return policy
+
+    def _planner(self, policy: DataPolicy) -> PutPlanner:
+        return PutPlanner(
+            self.client,
+            self._source,
+            self._bucket,
+            rule=self.settings.if_exists,
+            policy=policy,
+            fail=lambda key, error: self.fail(key, error, job_id=None),
+        )
+
+    def _take_account(self, planner: PutPlanner) -> None:
+        """Take over what the planning left out, and what it has to say."""
         self.result.notes.extend((*planner.notes, *self._source.notes, *self._source.skipped))
         self.result.skipped += planner.skipped + len(self._source.skipped)
         if planner.same_by_time:
@@ -82,16 +114,14 @@ class PutRun(Run):
                 f"{planner.same_by_time:,} objects were taken for the same by size and time alone: "
                 "the appliance states no digests of them"
             )
-        if settings.checksum is ChecksumChoice.NONE and self.result.objects:
-            self.result.notes.append(
-                "nothing was sent with a digest (--checksum none): that it arrived undamaged was not verified"
-            )
-        return self.finished()
 
-    def _run_jobs(self, planner: PutPlanner, policy: DataPolicy) -> None:
+    def _settled_plans(self, planner: PutPlanner) -> Iterator[SettledPlan]:
         limits, title = self.settings.limits, self.settings.job_name
         for plan in plan_put(self._walk(), self._bucket, limits=limits, title=title):
-            settled = planner.settle(plan)
+            yield planner.settle(plan)
+
+    def _run_jobs(self, planner: PutPlanner, policy: DataPolicy) -> None:
+        for settled in self._settled_plans(planner):
             readable = self._readable(settled)
             if not len(readable):
                 continue

@@ -330,6 +330,10 @@ class Run(ABC):
         """Plan, create and move job after job; return what came of it."""
 
     @abstractmethod
+    def plans(self) -> Iterator[PlannedJob]:
+        """Yield the jobs that `run` would make, without making them; in place of `run`, not before it."""
+
+    @abstractmethod
     def give_up(self, job_id: str) -> None:
         """End a job that will not be finished; each direction knows how."""
 
