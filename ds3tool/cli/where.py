@@ -14,6 +14,7 @@ from ds3tool.cli.output import Field
 from ds3tool.cli.selection import parse_selection, selected_objects
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.errors import UsageError
+from ds3tool.jobs.copies import Copies, copies_of
 from ds3tool.protocol import names
 from ds3tool.protocol.model import ObjectToGet, PlacedBlob, Pool, Tape, TapeState
 
@@ -27,7 +28,7 @@ app = typer.Typer(add_completion=False)
 class ObjectPlacement:
     """An object and the media that hold it: tapes by bar code, pools by name.
 
-    `copies` counts the complete ones: the blob that is on the fewest media decides.
+    `copies` counts the complete ones that can be read, if need be from a shelf: the blob that has the fewest decides.
     """
 
     key: str
@@ -35,7 +36,7 @@ class ObjectPlacement:
     in_cache: bool
     tapes: tuple[Tape, ...]
     pools: tuple[Pool, ...]
-    copies: int
+    copies: Copies
 
 
 def placement_of(key: str, blobs: Sequence[PlacedBlob]) -> ObjectPlacement:
@@ -48,13 +49,8 @@ def placement_of(key: str, blobs: Sequence[PlacedBlob]) -> ObjectPlacement:
         in_cache=bool(blobs) and all(placed.blob.in_cache for placed in blobs),
         tapes=tuple(sorted(tapes.values(), key=lambda tape: tape.bar_code)),
         pools=tuple(sorted(pools.values(), key=lambda pool: pool.name)),
-        copies=min((_media(placed) for placed in blobs), default=0),
+        copies=copies_of(blobs),
     )
-
-
-def _media(placed: PlacedBlob) -> int:
-    tapes = {tape.id for tape in placed.placement.tapes}
-    return len(tapes) + len({pool.id for pool in placed.placement.pools}) + placed.placement.targets
 
 
 def _is_ejected(tape: Tape) -> bool:
@@ -82,7 +78,8 @@ def _tapes_text(tapes: Sequence[dict[str, Any]]) -> str:
 
 FIELDS: list[Field[ObjectPlacement]] = [
     Field("in_cache", lambda placement: placement.in_cache),
-    Field("copies", lambda placement: placement.copies, right=True),
+    Field("copies", lambda placement: placement.copies.total, right=True),
+    Field("copies_online", lambda placement: placement.copies.online, tabled=False),
     Field("tapes", lambda placement: [_tape(tape) for tape in placement.tapes], text=_tapes_text),
     Field(
         "pools",
@@ -114,7 +111,10 @@ def show_placement(
     ] = False,
     settings: Settings,
 ) -> None:
-    """Show which tapes and pools hold an object, and whether it is in the cache; nothing is mounted."""
+    """Show which tapes and pools hold an object, and whether it is in the cache; nothing is mounted.
+
+    A copy counts when it can be read, an ejected tape's too; lost or bad tapes are shown, and are no copies.
+    """
     selection = parse_selection(address, recursive=recursive, raw=raw)
     if not selection.whole and not recursive and selection.pattern is None:
         raise UsageError(f"{selection} is not one object", hint="add -r for everything below it")
