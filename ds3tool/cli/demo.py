@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from ds3tool.cli import transfer
-from ds3tool.cli.get import below
 from ds3tool.cli.options import command
 from ds3tool.cli.output import Field, Output, OutputFormat
 from ds3tool.cli.settings import Settings
@@ -278,15 +277,15 @@ def _put(client: Ds3Client, tree: str, settings: Settings) -> RunResult:
 
 
 def _get(client: Ds3Client, target: str, settings: Settings) -> RunResult:
-    from ds3tool.addresses import Ds3Address
     from ds3tool.jobs.get import GetRun
     from ds3tool.jobs.run import RunSettings
     from ds3tool.sinks.local import LocalSink
 
     sink = LocalSink(target)
     try:
-        objects = below(client, Ds3Address(_BUCKET))
-        run = GetRun(client, sink, _BUCKET, objects, name_of=lambda key: key, settings=RunSettings())
+        run = GetRun(
+            client, sink, _BUCKET, client.list_objects(_BUCKET), name_of=lambda key: key, settings=RunSettings()
+        )
         return transfer.carry_out(run, _quiet_results(settings), label="get")
     finally:
         sink.close()

@@ -1,59 +1,69 @@
-"""`ds3tool get`: get an object, or everything below a prefix, through a bulk job."""
+"""`ds3tool get`: get objects into files, or one into stdout, through a bulk job."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from ds3tool.addresses import Ds3Address, LocalAddress, parse_address, parse_ds3
+from ds3tool.addresses import LocalAddress, parse_address
 from ds3tool.cli import transfer
-from ds3tool.cli.failures import NothingThereError
+from ds3tool.cli.choice import Choice
+from ds3tool.cli.lookup import base_of
+from ds3tool.cli.naming import NamesFrom, Naming
 from ds3tool.cli.options import command
+from ds3tool.cli.part import Part
+from ds3tool.cli.selection import Selection, parse_selection, refuse_ambiguous
 from ds3tool.cli.settings import Settings, connect
-from ds3tool.client import Ds3Client
+from ds3tool.cli.wanted import check_listed, wanted_objects
 from ds3tool.errors import UsageError
+from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.get import GetRun
-from ds3tool.protocol.model import ListedObject
+from ds3tool.jobs.get_targets import Asked
+from ds3tool.sinks.links import Links
 from ds3tool.sinks.local import LocalSink
 
 app = typer.Typer(add_completion=False)
 
 
-def below(client: Ds3Client, address: Ds3Address) -> Iterator[ListedObject]:
-    """Yield the object that `address` names, or every one below it; NothingThereError when there is none."""
-    found = False
-    for listed in client.list_objects(address.bucket, prefix=address.key):
-        if not address.is_prefix and listed.key != address.key:
-            break  # one key: it comes first of all that begin like it
-        if listed.key == address.key and address.is_prefix:
-            found = True
-            continue  # the folder object of the prefix itself is the target
-        found = True
-        yield listed
-        if not address.is_prefix:
-            break
-    if not found:
-        raise NothingThereError(
-            f"{address} names no object",
-            hint=None if address.is_prefix else f"for everything below it, write {address}/",
-        )
+class Symlinks(StrEnum):
+    """What becomes of objects that were put as symbolic links."""
+
+    SKIP = "skip"
+    STORE = "store"
 
 
-def target_of(address: Ds3Address, target: str) -> tuple[str, Callable[[str], str]]:
-    """Return the folder that receives, and how a key becomes a name below it."""
+_LINKS = {None: Links.INSIDE, Symlinks.SKIP: Links.SKIP, Symlinks.STORE: Links.STORE}
+
+
+def target_of(selection: Selection, target: str, naming: Naming) -> tuple[str, Callable[[str], str]]:
+    """Return the folder that receives, and how a key becomes a name below it.
+
+    Names leave out the address's prefix, of a pattern all up to the last slash before its first wildcard.
+    """
     local = parse_address(target)
-    if not isinstance(local, LocalAddress) or local.path == "-":
+    if not isinstance(local, LocalAddress):
         raise UsageError(
-            f"{target} cannot receive objects", hint="give a folder of this host, or a file for one object"
+            f"{target} cannot receive objects",
+            hint="give a folder of this host, a file for one object, or - for stdout",
         )
-    if address.is_prefix:
-        return local.path, lambda key: key[len(address.key) :]
-    last = address.key.rpartition("/")[2]
-    if local.path.endswith("/") or os.path.isdir(local.path):
-        return local.path, lambda _: last
+    renaming = naming.renaming()
+    base = base_of(selection)
+    if selection.whole and selection.prefix.endswith("/"):  # --raw: a folder object
+        base = base_of(dataclasses.replace(selection, prefix=selection.prefix.rstrip("/")))
+    if naming.strip_prefix is None:
+        renaming = dataclasses.replace(renaming, strip=base)
+    if not selection.whole or local.path.endswith("/") or os.path.isdir(local.path):
+        return local.path, renaming
+    if naming.strip_prefix is not None or naming.rename_map is not None:
+        raise UsageError(
+            f"{target} is the file's name, so there is nothing to strip or to rename",
+            hint=f"write {target}/ for a folder",
+        )
     folder, name = os.path.split(local.path)
     return folder or ".", lambda _: name
 
@@ -64,39 +74,119 @@ def target_of(address: Ds3Address, target: str) -> tuple[str, Callable[[str], st
     examples=[
         "ds3tool get ds3://archive/2024/ /data/restored",
         "ds3tool get ds3://archive/film.mov film.mov",
-        "ds3tool get ds3://archive /data/all -j 8",
+        "ds3tool get 'ds3://archive/2024/*.mxf' /data/reels --newer 30d",
+        "ds3tool get ds3://archive/film.mov head.bin --range 0:64KiB",
+        "ds3tool get ds3://archive/notes.txt - | less",
     ],
 )
 def get(
     source: Annotated[
-        str, typer.Argument(metavar="ds3://BUCKET/KEY", help="A key, or everything below when it ends in a slash.")
+        str,
+        typer.Argument(metavar="ds3://BUCKET/KEY", help="A key, a pattern, or everything below a slash at the end."),
     ],
-    target: Annotated[str, typer.Argument(metavar="PATH", help="A folder, or for one object also a file's name.")],
+    target: Annotated[
+        str, typer.Argument(metavar="PATH", help="A folder; for one object also a file's name, or - for stdout.")
+    ],
     *,
+    raw: Annotated[
+        bool, typer.Option("--raw", metavar="", help="Wildcards and a slash at the end stand for themselves.")
+    ] = False,
+    if_exists: Annotated[
+        IfExists,
+        typer.Option(
+            "--if-exists",
+            envvar="DS3TOOL_IF_EXISTS",
+            show_envvar=False,
+            help="What to do with a file that is there. skip-same leaves the same, and fails what is not.",
+        ),
+    ] = IfExists.SKIP_SAME,
+    preserve: Annotated[
+        bool,
+        typer.Option(
+            "--preserve",
+            "-p",
+            metavar="",
+            envvar="DS3TOOL_PRESERVE",
+            show_envvar=False,
+            help="Give files back the times, mode, owner and xattrs that put --preserve kept.",
+        ),
+    ] = False,
+    symlinks: Annotated[
+        Symlinks | None,
+        typer.Option(
+            "--symlinks",
+            envvar="DS3TOOL_SYMLINKS",
+            show_envvar=False,
+            help="Leave out what was put as a link, or make all again; else those that stay below the target.",
+        ),
+    ] = None,
+    part: Part,
+    choice: Choice,
+    names_from: NamesFrom,
+    naming: Naming,
     jobs: transfer.JobOptions,
     settings: Settings,
 ) -> None:
-    """Get an object, or everything below a prefix, through planned bulk jobs; tapes are loaded as needed.
+    """Get objects into files through planned bulk jobs; tapes are loaded as needed.
 
     Each object is verified and appears whole under its name or not at all. A file that is there and the same is
-    skipped; one that is not the same fails by name. Ctrl-C cancels the job.
+    skipped; one that is not the same fails by name, unless --if-exists says otherwise. What cannot be a file's name
+    here fails by name, and the rest goes on. Ctrl-C cancels the job.
     """
-    address = parse_ds3(source)
-    folder, name_of = target_of(address, target)
-    run_settings = jobs.run_settings()
+    selection = parse_selection(source, recursive=False, raw=raw)
+    part.check([selection])
+    if target == "-":
+        from ds3tool.cli.cat import show_objects
+
+        _refuse_for_stdout(selection, naming, names_from, if_exists, preserve=preserve, symlinks=symlinks)
+        show_objects([selection], part, choice.filter(), jobs, settings)
+        return
+    folder, name_of = target_of(selection, target, naming)
+    chosen, names = choice.filter(), names_from.names()
+    if names is not None:
+        check_listed(selection)
+    run_settings = jobs.run_settings(if_exists=if_exists)
     with connect(settings, limit=jobs.rate_limit()) as client:
-        client.get_bucket(address.bucket)
-        sink = LocalSink(folder)
+        client.get_bucket(selection.bucket)
+        refuse_ambiguous(client, selection, source.partition("://")[2].partition("/")[2])
+        wanted: Iterable[Asked] = wanted_objects(client, selection, chosen, names=names)
+        if part.is_given:
+            wanted = [part.wanted(client, selection)]
+        sink = LocalSink(folder, preserve=preserve, links=_LINKS[symlinks])
         try:
             run = GetRun(
                 client,
                 sink,
-                address.bucket,
-                below(client, address),
+                selection.bucket,
+                wanted,
                 name_of=name_of,
                 settings=run_settings,
+                whole_blobs=part.verify,
             )
             result = transfer.carry_out(run, settings, label="get")
         finally:
             sink.close()
     transfer.show_result(result, settings, done=transfer.GOT, failed="could not be restored")
+
+
+def _refuse_for_stdout(
+    selection: Selection,
+    naming: Naming,
+    names_from: NamesFrom,
+    if_exists: IfExists,
+    *,
+    preserve: bool,
+    symlinks: Symlinks | None,
+) -> None:
+    """Raise UsageError for what has no meaning where the bytes go to stdout."""
+    meaningless = {
+        "--strip-prefix": naming.strip_prefix is not None,
+        "--rename-map": naming.rename_map is not None,
+        "--files-from": names_from.files_from is not None,
+        "--if-exists": if_exists is not IfExists.SKIP_SAME,
+        "--preserve": preserve,
+        "--symlinks": symlinks is not None,
+    }
+    given = next((option for option, was_given in meaningless.items() if was_given), None)
+    if given is not None:
+        raise UsageError(f"{given} means nothing where {selection} goes to stdout")

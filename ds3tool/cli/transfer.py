@@ -289,6 +289,12 @@ def _error_of(result: RunResult, failed: str) -> Ds3Error | None:
     return None
 
 
+def told_unverified(result: RunResult) -> str:
+    """Return, in a few words, what of a get was not verified and why."""
+    blobs = f"{result.unverified:,} {'blob is' if result.unverified == 1 else 'blobs are'}"
+    return f"{blobs} not verified, for want of a digest of what came (of a range: --verify checks)"
+
+
 def summary(result: RunResult, *, done: str) -> str:
     """Return a run's outcome in one line."""
     rate = f", {format_size(result.bytes / result.seconds)}/s" if result.seconds and result.bytes else ""
@@ -299,7 +305,7 @@ def summary(result: RunResult, *, done: str) -> str:
     if result.failures:
         parts.append(f"{len(result.failures):,} failed")
     if result.unverified:
-        parts.append(f"{result.unverified:,} blobs came without a digest and are not verified")
+        parts.append(told_unverified(result))
     puts = [outcome.job for outcome in result.jobs if outcome.job.type is JobType.PUT]
     if puts and result.objects:
         if any(job.status is JobStatus.CANCELED for job in puts):
