@@ -28,7 +28,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "where": ("ds3tool.cli.where", _LOOK),
     "verify": ("ds3tool.cli.verify", _LOOK),
     "cat": ("ds3tool.cli.cat", _LOOK),
-    "cat": ("ds3tool.cli.cat", _LOOK),
     "put": ("ds3tool.cli.put", _MOVE),
     "get": ("ds3tool.cli.get", _MOVE),
     "mb": ("ds3tool.cli.mb", _CHANGE),
