@@ -15,6 +15,13 @@ class NothingThereError(Ds3Error):
     code = "NotFound"
 
 
+class NothingDoneError(Ds3Error):
+    """There was nothing to do, where that was to be an error: `--error-if-nothing`."""
+
+    exit_code = 9
+    code = "NothingToDo"
+
+
 class SomeFailedError(Ds3Error):
     """The command went through all it was given, and some of it failed; the result lists which."""
 

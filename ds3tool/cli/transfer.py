@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from ds3tool.cli import messages
-from ds3tool.cli.failures import SomeFailedError
+from ds3tool.cli.failures import NothingDoneError, SomeFailedError
 from ds3tool.cli.job_wait import wait_for_job
 from ds3tool.cli.options import option_group
 from ds3tool.cli.output import Field, OutputFormat
@@ -125,6 +126,68 @@ class JobOptions:
     def rate_limit(self) -> RateLimit | None:
         """Return the limit that `--bwlimit` means."""
         return None if self.bwlimit is None else RateLimit(parse_rate(self.bwlimit))
+
+
+class OnError(StrEnum):
+    """What an object's failure means for the others."""
+
+    STOP = "stop"
+    CONTINUE = "continue"
+
+
+@option_group("Failures")
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What `--on-error`, `--failed-to` and `--error-if-nothing` were given."""
+
+    on_error: Annotated[OnError, typer.Option("--on-error", help="Whether the others go on when one object fails.")] = (
+        OnError.CONTINUE
+    )
+    failed_to: Annotated[
+        str | None,
+        typer.Option(
+            "--failed-to",
+            metavar="FILE",
+            help="Write there what failed, a key a line; one with odd characters as a JSON string.",
+        ),
+    ] = None
+    error_if_nothing: Annotated[
+        bool,
+        typer.Option(
+            "--error-if-nothing", metavar="", help="Exit with 9 when nothing was moved, also when all was skipped."
+        ),
+    ] = False
+
+    @property
+    def stop_on_error(self) -> bool:
+        """Whether the first failure ends the run."""
+        return self.on_error is OnError.STOP
+
+    def prepare(self) -> None:
+        """Make the file for `--failed-to` empty; UsageError, before anything is done, when it cannot be written."""
+        self._write([])
+
+    def _write(self, lines: list[str]) -> None:
+        if self.failed_to is None:
+            return
+        try:
+            # A path that is not UTF-8 is written as the bytes it has.
+            with open(self.failed_to, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+                file.writelines(f"{line}\n" for line in lines)
+        except OSError as error:
+            raise UsageError(f"{self.failed_to} cannot be written: {error.strerror}") from error
+
+    def conclude(self, result: RunResult) -> None:
+        """Write down what failed by name, and let a run that moved nothing be one that failed, if asked for."""
+        self._write([_listed_name(failure.name) for failure in result.failures])
+        if self.error_if_nothing and not (result.objects or result.failures or result.stopped):
+            result.stopped = NothingDoneError("nothing was moved: there was nothing to do")
+
+
+def _listed_name(name: str) -> str:
+    """Return a name as one line: as it is, or as a JSON string where that would not be one, or look like one."""
+    odd = name.startswith('"') or any(letter < " " or letter in "\x7f\x85\u2028\u2029" for letter in name)
+    return json.dumps(name) if odd else name
 
 
 _USER_PRIORITIES = (Priority.URGENT, Priority.HIGH, Priority.NORMAL, Priority.LOW)
@@ -255,11 +318,15 @@ GET_RESULT_FIELDS: list[Field[RunResult]] = [
 ]
 
 
-def show_result(result: RunResult, settings: Settings, *, done: str, failed: str) -> None:
+def show_result(
+    result: RunResult, settings: Settings, *, done: str, failed: str, outcome: Outcome | None = None
+) -> None:
     """Show what came of a run; ends the command with the run's exit code when something failed.
 
     `done` and `failed` are the words for the direction: "put", "could not be put".
     """
+    if outcome is not None:
+        outcome.conclude(result)
     fields = GET_RESULT_FIELDS if done == GOT else RESULT_FIELDS
     error = _error_of(result, failed)
     for note in result.notes:
