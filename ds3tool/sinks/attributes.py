@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import grp
 import os
+import pwd
 import stat
 from collections.abc import Callable
 
@@ -117,8 +119,6 @@ class Attributes:
 
 @functools.lru_cache(maxsize=1024)
 def _user(name: str | None, number: int | None) -> int | None:
-    import pwd
-
     if name is not None:
         with contextlib.suppress(KeyError, ValueError):
             return pwd.getpwnam(name).pw_uid
@@ -127,8 +127,6 @@ def _user(name: str | None, number: int | None) -> int | None:
 
 @functools.lru_cache(maxsize=1024)
 def _group(name: str | None, number: int | None) -> int | None:
-    import grp
-
     if name is not None:
         with contextlib.suppress(KeyError, ValueError):
             return grp.getgrnam(name).gr_gid
