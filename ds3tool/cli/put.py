@@ -231,8 +231,8 @@ def _with_leave_to_delete(
     examples=[
         "ds3tool put /data/2024 ds3://archive/2024/",
         "ds3tool put film.mov ds3://archive/film.mov --wait tape",
-        "ds3tool put reel1 reel2 notes.txt ds3://archive/job-7/ --exclude '*.tmp' --preserve",
-        "ds3tool put /data ds3://archive --if-exists rename --meta project=apollo",
+        "ds3tool put reel1 notes.txt ds3://archive/job-7/ --exclude '*.tmp' -p",
+        "ds3tool put /data ds3://archive --if-exists rename --meta show=apollo",
         "ds3tool put - ds3://archive/data.tar < data.tar",
     ],
 )
