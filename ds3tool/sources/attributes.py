@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import stat
 import sys
 import threading
 from collections.abc import Callable
@@ -70,7 +71,7 @@ class AttributeReader:
             owner=_cached(self._owners, state.st_uid, lambda number: pwd.getpwuid(number).pw_name),
             group=_cached(self._groups, state.st_gid, lambda number: grp.getgrgid(number).gr_name),
             xattrs=xattrs or {},
-            sparse=state.st_blocks * _BLOCK_BYTES < state.st_size,
+            sparse=stat.S_ISREG(state.st_mode) and state.st_blocks * _BLOCK_BYTES < state.st_size,
             os=_SYSTEM,
         )
 
