@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ds3tool.client import Ds3Client
 from ds3tool.simulator import Appliance, ApplianceSettings
@@ -35,9 +36,9 @@ class Archive:
             dict(zip(("DS3_ENDPOINT", "DS3_ACCESS_KEY", "DS3_SECRET_KEY"), keys, strict=True)),
         )
 
-    def run(self, *arguments: str, stdin: str = "") -> Run:
-        """Run `ds3tool ARGUMENTS` against the appliance."""
-        return run(*arguments, environ=self.environ, stdin=stdin)
+    def run(self, *arguments: str, stdin: str = "", into: Path | None = None) -> Run:
+        """Run `ds3tool ARGUMENTS` against the appliance; stdout may be a file."""
+        return run(*arguments, environ=self.environ, stdin=stdin, into=into)
 
     def bucket(self, *keys: str) -> str:
         """Make a bucket of a new name with objects of these keys, each holding its key's bytes; return the name."""

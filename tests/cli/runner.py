@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ds3tool.cli.logs import forget_secrets
@@ -53,11 +54,20 @@ class Run:
         return [json.loads(line) for line in self.stdout.splitlines()]
 
 
-def run(*arguments: str, environ: Mapping[str, str] | None = None, stdin: str = "") -> Run:
-    """Run `ds3tool ARGUMENTS` with nothing in the environment but PATH, HOME and `environ`."""
-    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+def run(*arguments: str, environ: Mapping[str, str] | None = None, stdin: str = "", into: Path | None = None) -> Run:
+    """Run `ds3tool ARGUMENTS` with nothing in the environment but PATH, HOME and `environ`.
+
+    Stdout is read into the result, or is the file `into`, for what is no text.
+    """
+    if into is not None:
+        with open(into, "w", encoding="utf-8") as out:
+            return _run(arguments, environ or {}, stdin, out)
+    return _run(arguments, environ or {}, stdin, io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True))
+
+
+def _run(arguments: tuple[str, ...], environ: Mapping[str, str], stdin: str, out: io.TextIOWrapper) -> Run:
     err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
-    with _environment(environ or {}), _input(stdin), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with _environment(environ), _input(stdin), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             exit_code = main(list(arguments))
         finally:
@@ -67,8 +77,7 @@ def run(*arguments: str, environ: Mapping[str, str] | None = None, stdin: str = 
 
 def _text(stream: io.TextIOWrapper) -> str:
     buffer = stream.buffer
-    assert isinstance(buffer, io.BytesIO)
-    return buffer.getvalue().decode("utf-8")
+    return buffer.getvalue().decode("utf-8") if isinstance(buffer, io.BytesIO) else ""
 
 
 @contextlib.contextmanager
