@@ -2,74 +2,34 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import typer
 
-from ds3tool.addresses import Ds3Address, LocalAddress, parse_address, parse_ds3
+from ds3tool.addresses import Ds3Address, parse_ds3
 from ds3tool.cli import messages, prompts, transfer
 from ds3tool.cli.choice import Choice
+from ds3tool.cli.dryrun import DryRun, show_plan
 from ds3tool.cli.naming import NamesFrom, Naming
 from ds3tool.cli.options import command, option_group
+from ds3tool.cli.put_sources import FileOptions, FilesPut, StreamOptions, check_stream, opened_stream
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.client import Ds3Client
 from ds3tool.errors import UsageError
 from ds3tool.jobs.ends import Source
 from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.integrity import ChecksumChoice, bucket_policy
+from ds3tool.jobs.planfile import PlanHead, settings_mapping
 from ds3tool.jobs.put import PutRun
 from ds3tool.jobs.put_planner import check_rule
-from ds3tool.jobs.run import RunSettings
+from ds3tool.jobs.run import RunResult, RunSettings
 from ds3tool.protocol.attributes import RESERVED
 from ds3tool.protocol.metadata import to_headers
-from ds3tool.protocol.model import Versioning
-from ds3tool.renaming import Renaming
+from ds3tool.protocol.model import JobType, Versioning
 from ds3tool.sizes import parse_size
-from ds3tool.sources.listing import ListedFiles
-from ds3tool.sources.local import LocalSource, Symlinks
-from ds3tool.sources.several import SeveralSources
 
 app = typer.Typer(add_completion=False)
-
-_STREAM = "-"
-
-
-@option_group("Files")
-@dataclass(frozen=True, slots=True)
-class FileOptions:
-    """What `--preserve` and `--symlinks` were given."""
-
-    preserve: Annotated[
-        bool,
-        typer.Option("--preserve", "-p", metavar="", help="Store times, mode, owner and xattrs of files beside them."),
-    ] = False
-    symlinks: Annotated[
-        Symlinks, typer.Option("--symlinks", help="Leave links out, put what they lead to, or put them as links.")
-    ] = Symlinks.SKIP
-
-
-@option_group("Streams")
-@dataclass(frozen=True, slots=True)
-class StreamOptions:
-    """What `--size` and `--spool-max` were given."""
-
-    size: Annotated[
-        str | None,
-        typer.Option("--size", metavar="SIZE", help="Exact size of what comes on stdin: then it is sent as it comes."),
-    ] = None
-    spool_max: Annotated[
-        str,
-        typer.Option(
-            "--spool-max",
-            metavar="SIZE",
-            help="Without --size, stdin is kept in a file in TMPDIR first, up to so many bytes.",
-        ),
-    ] = "10GiB"
 
 
 @option_group("Objects")
@@ -99,8 +59,8 @@ class ObjectOptions:
         found: dict[str, str] = {}
         for text in self.meta:
             name, equals, value = text.partition("=")
-            if not equals or not name:
-                raise UsageError(f"--meta {text!r} is not of the form NAME=VALUE")
+            if not equals or not name or not value:
+                raise UsageError(f"--meta {text!r} is not of the form NAME=VALUE", hint="neither can be empty")
             if name.lower().startswith(RESERVED):
                 raise UsageError(
                     f"--meta {name}: what begins with {' or '.join(RESERVED)} is kept for the attributes of files",
@@ -113,112 +73,17 @@ class ObjectOptions:
         return found
 
 
-def open_source(
-    paths: Sequence[str],
-    target: Ds3Address,
-    *,
-    choice: Choice,
-    naming: Naming,
-    names_from: NamesFrom,
-    files: FileOptions,
-) -> Source:
-    """Return the source that `put PATH... TARGET` means."""
-    listed = names_from.names()
-    if len(paths) > 1 and not target.is_prefix:
-        raise UsageError(
-            f"{target} is one key, and there are {len(paths)} sources", hint=f"to put them below it, write {target}/"
-        )
-    if len(paths) > 1 and listed is not None:
-        raise UsageError("--files-from names what is below one folder, and there are several sources")
-    names, wanted = naming.renaming(), choice.filter()
-    sources: list[Source] = []
-    for path in paths:
-        address = parse_address(path)
-        if not isinstance(address, LocalAddress):
-            raise UsageError(f"{path} cannot be put", hint="give files or folders of this host, or - for stdin")
-        if path == _STREAM:
-            raise UsageError("stdin cannot be put beside other sources", hint="give - alone")
-        prefix = _prefix(address.path, target, names)
-        if listed is not None:
-            sources.append(
-                ListedFiles(
-                    address.path,
-                    listed,
-                    prefix=prefix,
-                    names=names,
-                    wanted=wanted,
-                    symlinks=files.symlinks,
-                    preserve=files.preserve,
-                )
-            )
-        else:
-            sources.append(
-                LocalSource(
-                    address.path,
-                    prefix=prefix,
-                    names=names,
-                    wanted=wanted,
-                    symlinks=files.symlinks,
-                    preserve=files.preserve,
-                )
-            )
-    return sources[0] if len(sources) == 1 else SeveralSources(sources)
-
-
-def _prefix(path: str, target: Ds3Address, names: Renaming) -> str:
-    """Return what the keys of a folder begin with, or the key of a file."""
-    if os.path.isdir(path):
-        return target.as_prefix().key if target.key else ""
-    return target.key + names(os.path.basename(path)) if target.is_prefix else target.key
-
-
-@contextmanager
-def opened_stream(target: Ds3Address, options: StreamOptions) -> Iterator[Source]:
-    """Give stdin as the source of one object; what is kept of it goes at the end."""
-    from ds3tool.sources.stream import SpooledSource, StreamSource
-
-    if options.size is not None:
-        yield StreamSource(sys.stdin.buffer, key=target.key, size=parse_size(options.size))
-        return
-    source = SpooledSource(sys.stdin.buffer, key=target.key, limit=parse_size(options.spool_max))
-    try:
-        yield source
-    finally:
-        source.close()
-
-
-def check_stream(paths: Sequence[str], target: Ds3Address, options: StreamOptions, *, others: bool) -> bool:
-    """Whether stdin is to be put; UsageError for what makes no sense beside it, or without it.
-
-    `others`: whether there are options that choose or name files.
-    """
-    if _STREAM not in paths:
-        if options.size is not None:
-            raise UsageError("--size is for what comes on stdin", hint="give - as the source")
-        return False
-    if len(paths) > 1:
-        raise UsageError("stdin cannot be put beside other sources", hint="give - alone")
-    if target.is_prefix:
-        raise UsageError(f"{target} is no key, and what comes on stdin has no name", hint=f"write {target}NAME")
-    if others:
-        raise UsageError("options that choose, name or describe files mean nothing for stdin")
-    parse_size(options.spool_max)
-    if options.size is not None:
-        parse_size(options.size)
-    return True
-
-
-def _with_leave_to_delete(
-    client: Ds3Client, target: Ds3Address, run_settings: RunSettings, settings: Settings
+def with_leave_to_delete(
+    client: Ds3Client, bucket: str, run_settings: RunSettings, settings: Settings
 ) -> RunSettings:
     """Check what the bucket's data policy admits, and ask before anything may be deleted."""
-    policy = bucket_policy(client, target.bucket)
+    policy = bucket_policy(client, bucket)
     run_settings.checksum.check(policy)
     check_rule(run_settings.if_exists, policy, may_delete=True)
     if run_settings.if_exists is not IfExists.OVERWRITE or policy.versioning != Versioning.NONE:
         return run_settings
     prompts.confirm(
-        f"The data policy of bucket {target.bucket} keeps no versions: what differs must be deleted there before it is "
+        f"The data policy of bucket {bucket} keeps no versions: what differs must be deleted there before it is "
         "put anew, and is lost should that fail. Go on?",
         settings,
     )
@@ -262,6 +127,7 @@ def put(
     stream: StreamOptions,
     jobs: transfer.JobOptions,
     outcome: transfer.Outcome,
+    trial: DryRun,
     settings: Settings,
 ) -> None:
     """Put files, everything below folders, or what comes on stdin into a bucket through planned bulk jobs.
@@ -282,24 +148,65 @@ def put(
         stop_on_error=outcome.stop_on_error,
     )
     outcome.prepare()
-    opened = (
-        None
-        if from_stdin
-        else open_source(sources, address, choice=choice, naming=naming, names_from=names_from, files=files)
+    if from_stdin:
+        if trial.dry_run:
+            raise UsageError("what comes on stdin cannot be planned: its size is known when it has come")
+        _put_stream(address, stream, run_settings, settings, jobs=jobs, wait=wait, outcome=outcome)
+        return
+    put_files = FilesPut.below(sources, address, naming.renaming(), files)
+    source = put_files.source(wanted=choice.filter(), listed=names_from.names())
+    head = PlanHead(
+        JobType.PUT, address.bucket, {"files": put_files.mapping(), "settings": settings_mapping(run_settings)}
     )
     with connect(settings, limit=jobs.rate_limit()) as client:
-        if from_stdin or run_settings.if_exists is IfExists.OVERWRITE:
-            run_settings = _with_leave_to_delete(client, address, run_settings, settings)
-        if opened is not None:
-            run = PutRun(client, opened, address.bucket, settings=run_settings)
+        put_from(client, source, head, run_settings, settings, wait=wait, trial=trial, outcome=outcome)
+
+
+def put_from(
+    client: Ds3Client,
+    source: Source,
+    head: PlanHead,
+    run_settings: RunSettings,
+    settings: Settings,
+    *,
+    wait: transfer.WaitFor,
+    trial: DryRun,
+    outcome: transfer.Outcome,
+) -> None:
+    """Put what `source` has into the bucket that `head` names, or say what would be put; show what came of it."""
+    if trial.dry_run:
+        run_settings = replace(run_settings, may_delete=True)  # nothing is
+        show_plan(PutRun(client, source, head.bucket, settings=run_settings), trial, settings, head=head)
+        return
+    if run_settings.if_exists is IfExists.OVERWRITE:
+        run_settings = with_leave_to_delete(client, head.bucket, run_settings, settings)
+    result = transfer.carry_out(PutRun(client, source, head.bucket, settings=run_settings), settings, label="put")
+    _conclude(client, result, settings, wait=wait, outcome=outcome)
+
+
+def _put_stream(
+    target: Ds3Address,
+    stream: StreamOptions,
+    run_settings: RunSettings,
+    settings: Settings,
+    *,
+    jobs: transfer.JobOptions,
+    wait: transfer.WaitFor,
+    outcome: transfer.Outcome,
+) -> None:
+    with connect(settings, limit=jobs.rate_limit()) as client:
+        run_settings = with_leave_to_delete(client, target.bucket, run_settings, settings)
+        with opened_stream(target, stream) as source:
+            run = PutRun(client, source, target.bucket, settings=run_settings)
             result = transfer.carry_out(run, settings, label="put")
-        else:
-            with opened_stream(address, stream) as streamed:
-                run = PutRun(client, streamed, address.bucket, settings=run_settings)
-                result = transfer.carry_out(run, settings, label="put")
-        if wait is transfer.WaitFor.TAPE and result.stopped is None:
-            transfer.wait_for_tape(client, result, settings)
+        _conclude(client, result, settings, wait=wait, outcome=outcome)
+
+
+def _conclude(
+    client: Ds3Client, result: RunResult, settings: Settings, *, wait: transfer.WaitFor, outcome: transfer.Outcome
+) -> None:
+    if wait is transfer.WaitFor.TAPE and result.stopped is None:
+        transfer.wait_for_tape(client, result, settings)
     if not result.objects and not result.failures and not result.skipped and result.stopped is None:
-        said = "holds" if len(sources) == 1 else "hold"
-        messages.note(f"{', '.join(sources)} {said} nothing to put", quiet=settings.quiet)
+        messages.note("there is nothing to put", quiet=settings.quiet)
     transfer.show_result(result, settings, done=transfer.PUT, failed="could not be put", outcome=outcome)

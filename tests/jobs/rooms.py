@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ds3tool.client import Ds3Client
-from ds3tool.jobs.ends import OpenObject, SourceObject
+from ds3tool.jobs.ends import OpenObject, Source, SourceObject
 from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.put import PutRun
@@ -33,7 +33,7 @@ class HookedSource(LocalSource):
         super().__init__(str(path), prefix=prefix)
         self._before_open = before_open
 
-    def open(self, item: SourceObject) -> OpenObject:  # type: ignore[override]  # the protocol asks no more
+    def open(self, item: SourceObject) -> OpenObject:
         self._before_open(item)
         return super().open(item)
 
@@ -70,12 +70,12 @@ class Room:
         """The last job that was created."""
         return list(self.recorder.jobs.values())[-1]
 
-    def put_run(self, source: Path | LocalSource, *, prefix: str = "", client: Ds3Client | None = None) -> PutRun:
+    def put_run(self, source: Path | Source, *, prefix: str = "", client: Ds3Client | None = None) -> PutRun:
         """Return a run that puts a folder or a source."""
-        opened = source if isinstance(source, LocalSource) else LocalSource(str(source), prefix=prefix)
+        opened = LocalSource(str(source), prefix=prefix) if isinstance(source, Path) else source
         return PutRun(client or self.client, opened, BUCKET, settings=self.settings, recorder=self.recorder)
 
-    def put(self, source: Path | LocalSource, *, prefix: str = "", client: Ds3Client | None = None) -> RunResult:
+    def put(self, source: Path | Source, *, prefix: str = "", client: Ds3Client | None = None) -> RunResult:
         """Put a folder or a source."""
         return self.put_run(source, prefix=prefix, client=client).run()
 
