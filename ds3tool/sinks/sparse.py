@@ -27,9 +27,10 @@ def make_hole(descriptor: int, offset: int, length: int) -> bool:
 
 
 def write_sparsely(descriptor: int, data: bytes | memoryview, offset: int) -> None:
-    """Write `data` into a file at `offset`, but for whole blocks of zeros; the range must read as zeros before.
+    """Write `data` into a file at `offset`, but for what is only zeros; the range must read as zeros before.
 
-    Blocks are counted from the file's start. SinkError when it cannot be done.
+    What is written or not is decided block by block, counted from the file's start; the parts of a block that come
+    in two calls each for itself. SinkError when it cannot be done.
     """
     if isinstance(data, memoryview):
         data = bytes(data)
@@ -37,7 +38,7 @@ def write_sparsely(descriptor: int, data: bytes | memoryview, offset: int) -> No
     pending, place = 0, 0  # what stands before `pending` is through; up to `place` it is to be written
     while place < len(data):
         end = min(len(data), place + BLOCK_BYTES - (offset + place) % BLOCK_BYTES)
-        if end - place == BLOCK_BYTES and data.startswith(_ZEROS, place, end):
+        if data.startswith(_ZEROS[: end - place], place, end):
             write_all(descriptor, view[pending:place], offset + pending)
             pending = end
         place = end
