@@ -90,12 +90,12 @@ class ListedFiles(LocalSource):
         return folder
 
     def _named(self, name: bytes) -> SourceObject | Folder | None:
+        path = os.path.join(self._root, name)
         try:
-            return self._found(name, os.path.join(self._root, name), None, self._folders_above(name))
-        except SourceError as error:
-            if isinstance(error.__cause__, OSError):
-                raise self._not_there(name, error.__cause__) from error.__cause__
-            raise
+            os.lstat(path)
+        except OSError as error:
+            raise self._not_there(name, error) from error
+        return self._found(name, path, None, self._folders_above(name))
 
     def _not_there(self, name: bytes, error: OSError) -> SourceError:
         shown = self._shown(name)

@@ -115,7 +115,8 @@ class LocalSource:
             raise PathNotFoundError(
                 f"{path} is neither a file nor a folder, but {_KINDS.get(stat.S_IFMT(mode), 'something else')}"
             )
-        if self.is_folder and not xmlcodec.fits(prefix):
+        # A file's own name is the end of its key and may be escaped; what a folder's keys share is the user's choice.
+        if not (xmlcodec.fits(prefix) if self.is_folder else _is_raw(prefix)):
             raise UsageError(
                 f"{prefix!a} holds characters that no request can carry, so no key can begin with it",
                 hint="give another prefix",
@@ -390,3 +391,11 @@ def _text(name: bytes) -> str:
 
 def _raw(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
+
+
+def _is_raw(text: str) -> bool:
+    try:
+        _raw(text)
+    except UnicodeEncodeError:
+        return False
+    return True

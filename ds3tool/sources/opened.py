@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ds3tool.errors import SourceError
@@ -45,11 +46,17 @@ class Listed:
         """Return the attributes of an open file or folder, where they are wanted, and its real name."""
         if self.attributes is None:
             return self.name
-        try:
+        with self.mapped():
             found = self.attributes.read(descriptor, self.shown)
-        except OSError as error:
-            raise SourceError(f"{self.shown} cannot be examined: {error.strerror}") from error
         return {**found.to_metadata(), **self.name}
+
+    @contextmanager
+    def mapped(self) -> Iterator[None]:
+        """Turn what the system says into SourceError: also what is open can go, on a file server."""
+        try:
+            yield
+        except OSError as error:
+            raise SourceError(f"{self.shown} cannot be examined any more: {error.strerror}") from error
 
 
 @dataclass(slots=True)
@@ -69,7 +76,8 @@ class OpenFile:
 
     def check_unchanged(self) -> None:
         """Raise SourceError when size, time, kind or identity is not what was planned."""
-        state = os.fstat(self.descriptor)
+        with self.listed.mapped():
+            state = os.fstat(self.descriptor)
         if not stat.S_ISREG(state.st_mode):
             raise SourceError(f"{self.listed.shown} is no regular file any more")
         planned = self.listed.item.size

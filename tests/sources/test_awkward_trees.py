@@ -172,6 +172,22 @@ def test_excluded_folder_is_not_looked_into(guarded: Path, pattern: str) -> None
         assert found.failures == []
 
 
+def test_folder_that_becomes_a_link_is_not_walked(tmp_path: Path) -> None:
+    """A link that took a folder's name since it was listed leads nobody out of the tree."""
+    root = made(tmp_path / "tree", "a/1", "b/2")
+    made(tmp_path, "outside/secret")
+    for symlinks in (Symlinks.SKIP, Symlinks.STORE):
+        found = LocalSource(str(root), prefix="", symlinks=symlinks)
+        walk = found.objects()
+        next(walk)
+        (root / "b").rename(root / "c")
+        (root / "b").symlink_to(tmp_path / "outside")
+        assert list(walk) == []
+        assert [failure.path for failure in found.failures] == [f"{root}/b"]
+        (root / "b").unlink()
+        (root / "c").rename(root / "b")
+
+
 # -- what is wanted ---------------------------------------------------------------------------------------------------
 
 
@@ -270,6 +286,8 @@ def test_file_without_a_key_fails(tmp_path: Path) -> None:
 
 
 def test_prefix_that_no_request_can_carry_is_refused(tmp_path: Path) -> None:
-    """Everything below a folder would be escaped, so the prefix is a usage error."""
-    with pytest.raises(UsageError, match="no key can begin with it"):
-        LocalSource(str(tmp_path), prefix="bell\x07/")
+    """Everything below a folder would be escaped, so the prefix is a usage error; so is one that is no text at all."""
+    made(tmp_path, "file")
+    for path, prefix in (("", "bell\x07/"), ("", "\udcff"), ("file", "\ud800")):
+        with pytest.raises(UsageError, match="no key can begin with it"):
+            LocalSource(str(tmp_path / path), prefix=prefix)
