@@ -148,17 +148,20 @@ def _drawn(entries: Iterable[Entry], lines: Sequence[str], *, sizes: bool) -> It
 # -- all levels: one listing of everything ---------------------------------------------------------------------------
 
 
-class _Ahead:
-    """The objects of a listing, with the means to tell what follows; about two pages are held.
+class Ahead:
+    """The objects of a listing, with the means to tell what follows; up to twice `hold` of them are held.
 
     `ask(parent, prefix)` tells whether anything below `parent` comes after all that begins with `prefix`.
     """
 
-    def __init__(self, objects: Iterable[ListedObject], ask: Callable[[str, str], bool]) -> None:
+    def __init__(
+        self, objects: Iterable[ListedObject], ask: Callable[[str, str], bool], *, hold: int = _LOOK_AHEAD
+    ) -> None:
         self._objects = iter(objects)
         self._ask = ask
         self._held: list[ListedObject] = []
         self._at = 0
+        self._most = hold
 
     def take(self) -> ListedObject | None:
         """Return the next object, None at the end."""
@@ -173,7 +176,7 @@ class _Ahead:
 
     def goes_on_after(self, prefix: str, parent: str) -> bool:
         """Whether a key below `parent` follows all those that begin with `prefix`, which ends in a slash."""
-        whole = not self._hold(_LOOK_AHEAD)
+        whole = not self._hold(self._most)
         # The first text above all that begin with `a/` is `a0`.
         beyond = bisect.bisect_left(self._held, prefix[:-1] + chr(ord("/") + 1), lo=self._at, key=lambda one: one.key)
         if beyond < len(self._held):
@@ -186,7 +189,7 @@ class _Ahead:
             item = next(self._objects, None)
             if item is None:
                 return False
-            if self._at >= _LOOK_AHEAD:
+            if self._at >= self._most:
                 del self._held[: self._at]
                 self._at = 0
             self._held.append(item)
@@ -199,10 +202,10 @@ def _all_levels(client: Ds3Client, selection: Selection, count: Count) -> Iterat
         page = next(iter(pages), None)
         return page is not None and bool(page.objects or page.prefixes)
 
-    return entries_of(_Ahead(in_byte_order(selected_objects(client, selection)), ask), base_of(selection), count)
+    return entries_of(Ahead(in_byte_order(selected_objects(client, selection)), ask), base_of(selection), count)
 
 
-def entries_of(ahead: _Ahead, base: str, count: Count) -> Iterator[Entry]:
+def entries_of(ahead: Ahead, base: str, count: Count) -> Iterator[Entry]:
     """Yield the prefixes below `base`, and the objects in them, in the order of their keys."""
     parents = [base]
     while (item := ahead.take()) is not None:

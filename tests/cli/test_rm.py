@@ -138,3 +138,32 @@ def test_odd_keys_are_removed_as_they_are(archive: Archive) -> None:
     bucket = archive.bucket(*odd, "stay")
     archive.run("rm", "--raw", *(f"ds3://{bucket}/{key}" for key in odd)).expect()
     assert archive.keys(bucket) == ["stay"]
+
+
+def test_only_what_is_chosen_is_removed(archive: Archive) -> None:
+    """Names, ages and sizes choose below the prefix; what they leave out stays."""
+    bucket = archive.bucket("logs/1.log", "logs/2.tmp", "logs/deep/3.log", "other.log")
+    address = f"ds3://{bucket}/logs"
+    archive.run("rm", "-y", "-r", "--older", "1d", address).expect()
+    archive.run("rm", "-y", "-r", "--min-size", "1K", address).expect()
+    assert len(archive.keys(bucket)) == 4
+    told = archive.run("rm", "-y", "-r", "-o", "json", "--include", "*.log", "--exclude", "deep/", address).expect()
+    assert told.json == {"objects": 1, "failed": []}
+    assert archive.keys(bucket) == ["logs/2.tmp", "logs/deep/3.log", "other.log"]
+    archive.run("rm", "-y", "-r", "--newer", "1d", f"ds3://{bucket}/logs/*.log").expect()
+    assert archive.keys(bucket) == ["logs/2.tmp", "other.log"]
+
+
+def test_a_person_is_asked_with_the_count_of_what_is_chosen(archive: Archive) -> None:
+    """The question tells what will go, not what is there."""
+    bucket = archive.bucket("logs/1.log", "logs/2.log", "logs/3.tmp")
+    told = archive.run("rm", "-r", "--include", "*.log", f"ds3://{bucket}/logs").expect(2)
+    assert "Remove 2 objects (20 B) of" in told.stderr
+    assert len(archive.keys(bucket)) == 3
+
+
+def test_choosing_among_one_object_is_refused(archive: Archive) -> None:
+    """A filter beside the address of one object may have been meant for a prefix: nothing goes."""
+    bucket = archive.bucket("a")
+    archive.run("rm", "--older", "30d", f"ds3://{bucket}/a").expect(2)
+    assert archive.keys(bucket) == ["a"]

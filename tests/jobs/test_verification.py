@@ -1,0 +1,101 @@
+"""What the cheap check finds wrong with an object, and with none that is right."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from ds3tool.jobs.verification import FAILED, OFFLINE, Expectation, judge
+from ds3tool.protocol.model import (
+    Blob,
+    ChecksumType,
+    ListedObject,
+    ObjectHead,
+    PlacedBlob,
+    Placement,
+    Tape,
+    TapeState,
+)
+
+NOW = datetime(2024, 1, 31, tzinfo=UTC)
+LISTED = ListedObject("k", 30, NOW, "etag")
+HEAD = ObjectHead("k", 30, "etag", NOW, None, ChecksumType.MD5, {0: "a", 10: "b", 20: "c"}, {})
+SHELF = Tape("9", "T9", TapeState.EJECTED)
+
+
+def tapes(number: int, state: str = "NORMAL") -> tuple[Tape, ...]:
+    return tuple(Tape(str(one), f"T{one}", TapeState(state)) for one in range(number))
+
+
+def blobs(*offsets: int, on: tuple[Tape, ...] = tapes(2), in_cache: bool = False) -> list[PlacedBlob]:
+    return [PlacedBlob(Blob("k", offset, 10, in_cache), Placement(on)) for offset in offsets]
+
+
+TWO = Expectation(copies=2)
+
+
+def test_an_object_that_is_as_promised_has_no_problem() -> None:
+    """Whatever the order of its blobs, with as many copies as promised, or more."""
+    assert judge(LISTED, HEAD, blobs(20, 0, 10), TWO).verified
+    assert judge(LISTED, HEAD, blobs(0, 10, 20, on=tapes(3)), TWO).verified
+    assert judge(LISTED, HEAD, blobs(0, 10, 20, on=(*tapes(1), SHELF)), TWO).verified
+    assert judge(LISTED, HEAD, blobs(0, 10, 20), TWO).copies == 2
+    empty = replace(LISTED, size=0)
+    assert judge(empty, replace(HEAD, size=0, checksums={}, checksum_type=None), [], TWO).verified
+
+
+@pytest.mark.parametrize(
+    ("listed", "head", "placed", "said"),
+    [
+        (replace(LISTED, last_modified=None, size=0), HEAD, blobs(0), "is not complete"),
+        (LISTED, HEAD, [], "the appliance knows no blob of it"),
+        (LISTED, HEAD, blobs(0, 10), "do not make up its 30 bytes"),
+        (LISTED, HEAD, blobs(0, 20), "leave a gap, at 10"),
+        (LISTED, HEAD, blobs(10, 20), "leave a gap, at 0"),
+        (LISTED, HEAD, blobs(0, 10, 10, 20), "leave a gap, at 20"),
+        (LISTED, replace(HEAD, size=29), blobs(0, 10, 20), "29 bytes, and 30 in the listing"),
+        (LISTED, replace(HEAD, checksums={0: "a", 20: "c"}), blobs(0, 10, 20), "no digest is stated of its blob at 10"),
+        (LISTED, replace(HEAD, checksums={}), blobs(0, 10, 20), "blob at 0 and 2 more"),
+        (LISTED, replace(HEAD, checksum_type=None), blobs(0, 10, 20), "no digest"),
+        (LISTED, HEAD, blobs(0, 10, 20, on=tapes(1)), "is on media 1 times, and 2 are promised"),
+        (LISTED, HEAD, [*blobs(0, 10), *blobs(20, on=tapes(1))], "is on media 1 times"),
+        (LISTED, HEAD, blobs(0, 10, 20, on=()), "is on no medium"),
+        (LISTED, HEAD, blobs(0, 10, 20, on=(), in_cache=True), "is in the cache, and on no medium yet"),
+        (LISTED, HEAD, blobs(0, 10, 20, on=tapes(2, "LOST")), "no copy is what is on T0 (LOST), T1 (LOST)"),
+    ],
+)
+def test_what_is_wrong_is_said(listed: ListedObject, head: ObjectHead, placed: list[PlacedBlob], said: str) -> None:
+    """Each way an object can be less than promised has its sentence, and means exit code 3."""
+    finding = judge(listed, head, placed, TWO)
+    assert said in str(finding.error)
+    assert {problem.exit_code for problem in finding.problems} == {FAILED}
+
+
+def test_copies_on_the_shelf_alone_name_their_tapes() -> None:
+    """Nobody can read it without a walk: exit code 8; but what is in the cache can be read."""
+    shelf = (SHELF, replace(SHELF, id="8", bar_code="T8"))
+    finding = judge(LISTED, HEAD, blobs(0, 10, 20, on=shelf), TWO)
+    assert [problem.exit_code for problem in finding.problems] == [OFFLINE]
+    assert finding.bar_codes == ("T8", "T9")
+    assert judge(LISTED, HEAD, blobs(0, 10, 20, on=shelf, in_cache=True), TWO).verified
+
+
+def test_a_doubted_copy_is_a_problem() -> None:
+    """A blob that the appliance calls suspect fails its object, and no other one."""
+    doubt = replace(TWO, suspect=frozenset({("k", 10), ("other", 0)}))
+    assert "doubts a copy of its blob at 10" in str(judge(LISTED, HEAD, blobs(0, 10, 20), doubt).error)
+    assert judge(LISTED, HEAD, blobs(0, 10, 20), replace(TWO, suspect=frozenset({("other", 10)}))).verified
+
+
+def test_where_nobody_may_know_the_promise_one_copy_is_enough() -> None:
+    """A user who may not read the policy still learns of objects that are nowhere."""
+    unknown = Expectation(copies=None)
+    assert judge(LISTED, HEAD, blobs(0, 10, 20, on=tapes(1)), unknown).verified
+    assert not judge(LISTED, HEAD, blobs(0, 10, 20, on=()), unknown).verified
+
+
+def test_without_a_head_digests_are_not_judged() -> None:
+    """What was not asked for is not held against an object."""
+    assert judge(LISTED, None, blobs(0, 10, 20), TWO).verified
