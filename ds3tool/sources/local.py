@@ -133,7 +133,7 @@ class LocalSource:
         notes = [] if self._attributes is None else self._attributes.notes
         if self._escaped_count:
             shown = some(self._escaped, self._escaped_count, "name")
-            notes.insert(0, f"{shown} cannot be keys as they are: stored under escaped keys, and restored by get")
+            notes.insert(0, f"{shown} could not be stored as written: escaped in the key, and given back by get")
         return notes
 
     # -- what there is -----------------------------------------------------------------------------------------

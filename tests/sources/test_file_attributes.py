@@ -170,7 +170,7 @@ def test_names_that_no_request_can_carry_are_escaped(tmp_path: Path, name: bytes
     }
     assert found.failures == []
     (note,) = found.notes
-    assert note.startswith(f"1 name (p%FE/{key}/{key}) cannot be keys")
+    assert note.startswith(f"1 name (p%FE/{key}/{key}) could not be stored")
 
 
 def test_empty_folder_and_single_file_are_escaped_too(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_many_escaped_names_are_counted(tmp_path: Path) -> None:
     found = LocalSource(str(tmp_path), prefix="")
     stored(found)
     (note,) = found.notes
-    assert note.startswith("12 names (%FF00, %FF01, %FF02 and more) cannot be keys as they are: ")
+    assert note.startswith("12 names (%FF00, %FF01, %FF02 and more) could not be stored as written: ")
 
 
 def test_object_under_another_key_keeps_what_is_known_of_its_name(tmp_path: Path) -> None:
