@@ -104,11 +104,6 @@ class FileAttributes:
         )
 
 
-def is_reserved(name: str) -> bool:
-    """Return whether metadata of that name would be taken for a file's attributes."""
-    return name.lower().startswith(RESERVED)
-
-
 def fitting_xattrs(xattrs: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return those extended attributes that a request can carry together: the small ones first, in their own order."""
     room = MAX_XATTRS_CHARACTERS
