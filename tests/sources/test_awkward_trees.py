@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -11,12 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ds3tool.errors import SourceError, UsageError
 from ds3tool.filters import Filter, NamePattern
+from ds3tool.protocol.escaped import raw_name
 from ds3tool.renaming import Renaming
 from ds3tool.sources.local import LocalSource, Symlinks
-from tests.sources.reading import contents, keys, only
+from tests.sources.reading import contents, keys, only, stored
 
 NOBODY = 65_534
 
@@ -115,6 +119,41 @@ def test_walk_looks_only_as_far_as_it_is_asked(tmp_path: Path) -> None:
     next(walk)
     del walk
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+PARTS = st.binary(min_size=1, max_size=6).map(lambda raw: raw.replace(b"\0", b"\xff").replace(b"/", b"%FF"))
+TREES = st.lists(
+    st.lists(PARTS.filter(lambda part: part not in {b".", b".."}), min_size=1, max_size=4).map(b"/".join), max_size=12
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(TREES, st.sampled_from(["", "p/", "p%FF/"]))
+def test_every_file_of_any_tree_is_put_once_and_its_name_is_known(names: list[bytes], prefix: str) -> None:
+    """Whatever bytes the names of a tree are of, all of it is put, and keys and metadata tell the names again."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = os.fsencode(folder)
+        for name in names:
+            with contextlib.suppress(FileExistsError, NotADirectoryError, IsADirectoryError):
+                os.makedirs(os.path.join(root, os.path.dirname(name)), exist_ok=True)
+                with open(os.path.join(root, name), "xb") as file:
+                    file.write(name)
+        there = {os.path.join(at, name) for at, _, files in os.walk(root) for name in files}
+        found = LocalSource(folder, prefix=prefix)
+        put = stored(found) if len(set(keys(found))) == len(keys(found)) else {}
+        assert found.failures == []
+        if not put:  # a name that looks like another one's escape has its key; which of them is put, is told
+            assert len(keys(found)) == max(len(there), prefix != "")
+            return
+        real = {
+            os.path.join(
+                root, os.fsencode(raw_name(key.removeprefix(prefix), key, metadata) or key.removeprefix(prefix))
+            ): data
+            for key, (data, metadata) in put.items()
+            if not key.endswith("/")
+        }
+        assert set(real) == there
+        assert all(root + b"/" + data == path for path, data in real.items())
 
 
 # -- what may not be read ---------------------------------------------------------------------------------------------
