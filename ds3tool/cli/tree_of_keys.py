@@ -130,7 +130,7 @@ def _summary(count: Count, depth: int | None) -> str:
     parts = [counted(count.prefixes, "prefix"), counted(count.objects, "object"), format_size(count.bytes)]
     if count.incomplete:
         parts.append(f"{count.incomplete:,} of them not complete yet")
-    return ", ".join(parts) + ("" if depth is None else f"; without what lies deeper than {counted(depth, 'level')}")
+    return ", ".join(parts) + ("" if depth is None else f" (down to level {depth})")
 
 
 def _drawn(entries: Iterable[Entry], lines: Sequence[str], *, sizes: bool) -> Iterator[str]:
