@@ -69,14 +69,18 @@ class NamesFrom:
         bool, typer.Option("--null", "-0", metavar="", help="Names in --files-from end in NUL, as from find -print0.")
     ] = False
 
+    def check(self) -> None:
+        """Raise UsageError where one of the options makes no sense without the other."""
+        if self.files_from is None and self.null:
+            raise UsageError("--null says how --files-from is written, and there is none")
+
     def names(self) -> Iterator[bytes] | None:
         """Yield the names as they are read; None when there is no list. Empty ones are left out.
 
         PathNotFoundError for a list that is not there.
         """
+        self.check()
         if self.files_from is None:
-            if self.null:
-                raise UsageError("--null says how --files-from is written, and there is none")
             return None
         return _names(opened_list(self.files_from), b"\0" if self.null else b"\n")
 
