@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
@@ -13,6 +14,7 @@ import typer
 from ds3tool.addresses import LocalAddress, parse_address
 from ds3tool.cli import transfer
 from ds3tool.cli.choice import Choice
+from ds3tool.cli.dryrun import DryRun, show_plan
 from ds3tool.cli.lookup import base_of
 from ds3tool.cli.naming import NamesFrom, Naming
 from ds3tool.cli.options import command
@@ -20,10 +22,14 @@ from ds3tool.cli.part import Part
 from ds3tool.cli.selection import Selection, parse_selection, refuse_ambiguous
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.cli.wanted import check_listed, wanted_objects
+from ds3tool.client import Ds3Client
 from ds3tool.errors import UsageError
 from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.get_targets import Asked
+from ds3tool.jobs.planfile import PlanHead, settings_mapping
+from ds3tool.jobs.run import RunSettings
+from ds3tool.protocol.model import JobType
 from ds3tool.sinks.links import Links
 from ds3tool.sinks.local import LocalSink
 
@@ -125,6 +131,8 @@ def get(
     names_from: NamesFrom,
     naming: Naming,
     jobs: transfer.JobOptions,
+    outcome: transfer.Outcome,
+    trial: DryRun,
     settings: Settings,
 ) -> None:
     """Get objects into files through planned bulk jobs; tapes are loaded as needed.
@@ -138,35 +146,78 @@ def get(
     if target == "-":
         from ds3tool.cli.cat import show_objects
 
+        if trial.dry_run:
+            raise UsageError(f"what would be done with {selection} is told on stdout, where its bytes are to go")
         _refuse_for_stdout(selection, naming, names_from, if_exists, preserve=preserve, symlinks=symlinks)
         show_objects([selection], part, choice.filter(), jobs, settings)
         return
     folder, name_of = target_of(selection, target, naming)
-    chosen, names = choice.filter(), names_from.names()
-    if names is not None:
+    chosen = choice.filter()
+    names_from.check()
+    if names_from.files_from is not None:
         check_listed(selection)
-    run_settings = jobs.run_settings(if_exists=if_exists)
+    run_settings = jobs.run_settings(if_exists=if_exists, stop_on_error=outcome.stop_on_error)
+    outcome.prepare()
     with connect(settings, limit=jobs.rate_limit()) as client:
         client.get_bucket(selection.bucket)
         refuse_ambiguous(client, selection, source.partition("://")[2].partition("/")[2])
-        wanted: Iterable[Asked] = wanted_objects(client, selection, chosen, names=names)
+        wanted: Iterable[Asked] = wanted_objects(client, selection, chosen, names=names_from.names())
         if part.is_given:
             wanted = [part.wanted(client, selection)]
-        sink = LocalSink(folder, preserve=preserve, links=_LINKS[symlinks])
-        try:
-            run = GetRun(
-                client,
-                sink,
-                selection.bucket,
-                wanted,
-                name_of=name_of,
-                settings=run_settings,
-                whole_blobs=part.verify,
-            )
-            result = transfer.carry_out(run, settings, label="get")
-        finally:
-            sink.close()
-    transfer.show_result(result, settings, done=transfer.GOT, failed="could not be restored")
+        files = FilesAsked(os.path.abspath(folder), preserve, _LINKS[symlinks], part.verify)
+        get_into(
+            client,
+            files,
+            selection.bucket,
+            wanted,
+            run_settings=run_settings,
+            settings=settings,
+            name_of=name_of,
+            trial=trial,
+            outcome=outcome,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FilesAsked:
+    """Where files of a get land, and how they are made."""
+
+    folder: str
+    preserve: bool = False
+    links: Links = Links.INSIDE
+    verify: bool = False
+
+
+def get_into(
+    client: Ds3Client,
+    files: FilesAsked,
+    bucket: str,
+    wanted: Iterable[Asked],
+    *,
+    run_settings: RunSettings,
+    settings: Settings,
+    name_of: Callable[[str], str],
+    trial: DryRun,
+    outcome: transfer.Outcome,
+) -> None:
+    """Get what is wanted into files, or say what would be got; show what came of it."""
+    sink = LocalSink(files.folder, preserve=files.preserve, links=files.links)
+    try:
+        run = GetRun(client, sink, bucket, wanted, name_of=name_of, settings=run_settings, whole_blobs=files.verify)
+        if trial.dry_run:
+            asked = {
+                "folder": files.folder,
+                "preserve": files.preserve,
+                "links": files.links.value,
+                "verify": files.verify,
+                "settings": settings_mapping(run_settings),
+            }
+            show_plan(run, trial, settings, head=PlanHead(JobType.GET, bucket, asked))
+            return
+        result = transfer.carry_out(run, settings, label="get")
+    finally:
+        sink.close()
+    transfer.show_result(result, settings, done=transfer.GOT, failed="could not be restored", outcome=outcome)
 
 
 def _refuse_for_stdout(

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 
 import typer
 
@@ -169,7 +169,8 @@ def option_group(panel: str) -> Callable[[type[T]], type[T]]:
     """Make a dataclass whose fields are options, for several commands to take as one parameter.
 
     They stand under `panel` in the help. Each field is `Annotated[..., typer.Option("--name", ...)]` with a default.
-    A command that says `choice: Choice` takes all of its options and is called with the object. Each option also has
+    A command that says `choice: Choice` takes all of its options and is called with the object; a field that is no
+    option keeps its default. Each option also has
     its DS3TOOL_* variable.
     """
 
@@ -188,6 +189,8 @@ def _expanded(parameter: inspect.Parameter) -> list[inspect.Parameter]:
     hints = get_type_hints(parameter.annotation, include_extras=True)
     options = []
     for each in dataclasses.fields(parameter.annotation):
+        if get_origin(hints[each.name]) is not Annotated:
+            continue
         declaration = hints[each.name].__metadata__[0]
         if declaration.envvar is None:
             declaration.envvar = f"DS3TOOL_{each.name.upper()}"

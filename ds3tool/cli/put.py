@@ -73,9 +73,7 @@ class ObjectOptions:
         return found
 
 
-def with_leave_to_delete(
-    client: Ds3Client, bucket: str, run_settings: RunSettings, settings: Settings
-) -> RunSettings:
+def with_leave_to_delete(client: Ds3Client, bucket: str, run_settings: RunSettings, settings: Settings) -> RunSettings:
     """Check what the bucket's data policy admits, and ask before anything may be deleted."""
     policy = bucket_policy(client, bucket)
     run_settings.checksum.check(policy)
@@ -104,7 +102,7 @@ def with_leave_to_delete(
 def put(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="Files, folders whose contents are put, or - for stdin."),
+        typer.Argument(metavar="PATH", help="Files, folders whose contents are put, or - for stdin."),
     ],
     target: Annotated[
         str, typer.Argument(metavar="ds3://BUCKET/KEY", help="A key, or a prefix when it ends in a slash.")
@@ -181,6 +179,10 @@ def put_from(
     if run_settings.if_exists is IfExists.OVERWRITE:
         run_settings = with_leave_to_delete(client, head.bucket, run_settings, settings)
     result = transfer.carry_out(PutRun(client, source, head.bucket, settings=run_settings), settings, label="put")
+    if not result.objects and not result.failures and not result.skipped and result.stopped is None:
+        paths = [path for path, _ in head.asked["files"]["roots"]]
+        said = "holds" if len(paths) == 1 else "hold"
+        messages.note(f"{', '.join(paths)} {said} nothing to put", quiet=settings.quiet)
     _conclude(client, result, settings, wait=wait, outcome=outcome)
 
 
@@ -207,6 +209,4 @@ def _conclude(
 ) -> None:
     if wait is transfer.WaitFor.TAPE and result.stopped is None:
         transfer.wait_for_tape(client, result, settings)
-    if not result.objects and not result.failures and not result.skipped and result.stopped is None:
-        messages.note("there is nothing to put", quiet=settings.quiet)
     transfer.show_result(result, settings, done=transfer.PUT, failed="could not be put", outcome=outcome)

@@ -296,7 +296,7 @@ def _job_mapping(outcome: JobOutcome) -> dict[str, object]:
     return {field.name: field.get(outcome) for field in JOB_FIELDS}
 
 
-def _failure_mapping(failure: Failure) -> dict[str, object]:
+def failure_mapping(failure: Failure) -> dict[str, object]:
     """Return a failure as results list it; what has no key has a path instead."""
     known: dict[str, object] = {"key": failure.key, "error": failure.error.message}
     return known if failure.key is not None else {**known, "path": failure.path}
@@ -307,7 +307,7 @@ RESULT_FIELDS: list[Field[RunResult]] = [
     Field("objects", lambda result: result.objects),
     Field("bytes", lambda result: result.bytes),
     Field("skipped", lambda result: result.skipped),
-    Field("failed", lambda result: [_failure_mapping(failure) for failure in result.failures]),
+    Field("failed", lambda result: [failure_mapping(failure) for failure in result.failures]),
     Field("notes", lambda result: result.notes),
     Field("seconds", lambda result: round(result.seconds, 3)),
     Field("bytes_per_second", lambda result: round(result.bytes / result.seconds) if result.seconds else 0),
@@ -328,12 +328,8 @@ def show_result(
     if outcome is not None:
         outcome.conclude(result)
     fields = GET_RESULT_FIELDS if done == GOT else RESULT_FIELDS
-    error = _error_of(result, failed)
-    for note in result.notes:
-        messages.warn(note)
-    for failure in result.failures:
-        said = failure.name in failure.error.message
-        messages.complain(failure.error if said else _named(failure.name, failure.error))
+    error = error_of(result, failed)
+    tell_troubles(result)
     if settings.output is OutputFormat.TABLE:
         if not settings.quiet:
             settings.results().line(summary(result, done=done))
@@ -343,11 +339,21 @@ def show_result(
     settings.results().finish(result, fields, error, exit_code=result.exit_code)
 
 
+def tell_troubles(result: RunResult) -> None:
+    """Say on stderr what a run has noted, and what failed by name."""
+    for note in result.notes:
+        messages.warn(note)
+    for failure in result.failures:
+        said = failure.name in failure.error.message
+        messages.complain(failure.error if said else _named(failure.name, failure.error))
+
+
 def _named(key: str, error: Ds3Error) -> Ds3Error:
     return Ds3Error(f"{key}: {error.message}", hint=error.hint)
 
 
-def _error_of(result: RunResult, failed: str) -> Ds3Error | None:
+def error_of(result: RunResult, failed: str) -> Ds3Error | None:
+    """Return what a run ends with, None when nothing failed; `failed` is the word for its direction."""
     if result.stopped is not None:
         return result.stopped
     if result.failures:

@@ -22,7 +22,8 @@ class Wanted:
     """An object to get: its key and its size in bytes.
 
     `version_id` is None for the latest version. With `ranges` only these bytes are wanted, one after the other in
-    this order; each lies in the object. `complete` is False of an object that a job is still putting.
+    this order; each lies in the object. `complete` is False of an object that a job is still putting. `name` is its
+    name at the target where that is settled; None leaves it to whoever names keys.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Wanted:
     version_id: str | None = None
     ranges: tuple[ByteRange, ...] = ()
     complete: bool = True
+    name: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse ranges that are not in the object."""
@@ -123,6 +125,8 @@ class Targets:
 
     def _real_name(self, wanted: Wanted) -> str:
         """Return the name at the target; of an escaped key the real one, where its metadata vouch for it."""
+        if wanted.name is not None:
+            return wanted.name
         name = self._name_of(wanted.key)
         if self._sink.sequential or not escaped.may_be_escaped(wanted.key):
             return name

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from ds3tool.errors import ConfigError, Ds3Error, PathNotFoundError, SinkError
+from ds3tool.errors import ConfigError, Ds3Error, PathNotFoundError, SinkError, UsageError
 from ds3tool.jobs.ends import SourceObject, TargetObject
-from ds3tool.jobs.plan import PlannedJob
-from ds3tool.protocol.model import JobType
+from ds3tool.jobs.existing import IfExists
+from ds3tool.jobs.integrity import ChecksumChoice
+from ds3tool.jobs.plan import JobLimits, PlannedJob
+from ds3tool.jobs.run import RunSettings
+from ds3tool.protocol.model import JobType, Priority
 from ds3tool.protocol.ranges import ByteRange
 
 FORMAT = 1
@@ -50,22 +55,35 @@ def write_plan(file: BinaryIO, head: PlanHead, plans: Iterable[PlannedJob]) -> t
 
 
 def save_plan(path: str, head: PlanHead, plans: Iterable[PlannedJob]) -> tuple[int, int]:
-    """Write a plan into a new file, which appears whole or not at all; SinkError when it cannot, or is there."""
-    temporary = f"{path}.{os.getpid()}.part"
-    try:
-        with open(temporary, "xb") as file:
-            counted = write_plan(file, head, plans)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(temporary, path)
-    except FileExistsError as error:
-        raise SinkError(f"{path} is there already", hint="choose another name for the plan") from error
-    except OSError as error:
-        raise SinkError(f"the plan {path} cannot be written: {error.strerror}") from error
-    finally:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
+    """Write a plan into a new file, which appears whole or not at all; SinkError when it cannot, or is there.
+
+    It may lie in the very folder that is planned, so nothing appears there before the planning is through.
+    """
+    refuse_taken(path)
+    with tempfile.TemporaryFile() as draft:
+        counted = write_plan(draft, head, plans)
+        draft.seek(0)
+        temporary = f"{path}.{os.getpid()}.part"
+        try:
+            with open(temporary, "xb") as file:
+                shutil.copyfileobj(draft, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(temporary, path)
+        except FileExistsError as error:
+            raise SinkError(f"{path} has appeared meanwhile", hint="choose another name for the plan") from error
+        except OSError as error:
+            raise SinkError(f"the plan {path} cannot be written: {error.strerror}") from error
+        finally:
+            if os.path.lexists(temporary):
+                os.unlink(temporary)
     return counted
+
+
+def refuse_taken(path: str) -> None:
+    """Raise UsageError when something has that name already."""
+    if os.path.lexists(path):
+        raise UsageError(f"{path} is there already", hint="choose another name for the plan")
 
 
 class SavedPlan:
@@ -149,6 +167,42 @@ class SavedPlan:
         except (KeyError, TypeError, ValueError, Ds3Error) as error:
             raise ConfigError(f"{self.path}, line {number}: this is no object of a plan") from error
         return item
+
+
+def settings_mapping(settings: RunSettings) -> dict[str, Any]:
+    """Return what a plan keeps of a run's settings: all but how many things go at once, and leave to delete."""
+    return {
+        "priority": settings.priority,
+        "blob_size": settings.blob_size,
+        "max_job_objects": settings.limits.objects,
+        "max_job_bytes": settings.limits.bytes,
+        "job_name": settings.job_name,
+        "if_exists": settings.if_exists.value,
+        "checksum": settings.checksum.value,
+        "metadata": dict(settings.metadata),
+    }
+
+
+def settings_of(kept: Mapping[str, Any]) -> RunSettings:
+    """Return the settings that a plan has kept; ConfigError for what cannot be."""
+    try:
+        limits = JobLimits(_number(kept["max_job_objects"], least=1), _optional(kept["max_job_bytes"]))
+        priority, name = kept["priority"], kept["job_name"]
+        return RunSettings(
+            priority=None if priority is None else Priority(_text(priority)),
+            blob_size=_optional(kept["blob_size"]),
+            limits=limits,
+            job_name=None if name is None else _text(name),
+            if_exists=IfExists(kept["if_exists"]),
+            checksum=ChecksumChoice(kept["checksum"]),
+            metadata={_text(key): _text(value) for key, value in kept["metadata"].items()},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError("the plan does not say how it is to be done", hint="make the plan again") from error
+
+
+def _optional(value: object) -> int | None:
+    return None if value is None else _number(value, least=1)
 
 
 def _write(file: BinaryIO, line: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from ds3tool.jobs.ends import Failure, Source, SourceObject
 from ds3tool.jobs.engine import SMALL_BLOB_BYTES, Engine
 from ds3tool.jobs.integrity import ChecksumChoice, bucket_policy
 from ds3tool.jobs.plan import PlannedJob, plan_put
+from ds3tool.jobs.presence import count_missing
 from ds3tool.jobs.put_mover import PutMover
 from ds3tool.jobs.put_planner import PutPlanner, SettledPlan, check_rule
 from ds3tool.jobs.recorder import Recorder
@@ -85,7 +86,8 @@ class PutRun(Run):
                 if len(settled.plan):
                     yield settled.plan
         if replaced:
-            self.result.notes.append(f"{replaced:,} objects would be deleted from the bucket, and put again")
+            what = f"{replaced:,} {'object' if replaced == 1 else 'objects'}"
+            self.result.notes.append(f"{what} would be deleted from the bucket, and put again")
         self._take_account(planner)
 
     def _checked_policy(self) -> DataPolicy:
@@ -235,7 +237,7 @@ class PutRun(Run):
                         return
                     self.give_up(job_id)
                 else:
-                    self._see_that_it_goes_on(job_id, state)
+                    self._see_that_it_goes_on(job_id, plan, state, mover)
         except UNREACHABLE:
             raise
         except BaseException as error:
@@ -275,12 +277,18 @@ class PutRun(Run):
             f"to give them up: ds3tool job truncate {job_id}"
         )
 
-    def _see_that_it_goes_on(self, job_id: str, state: JobState) -> None:
+    def _see_that_it_goes_on(self, job_id: str, plan: PlannedJob, state: JobState, mover: PutMover) -> None:
         """Ask for the job's state once all is sent; a cancelled one has dropped what it had, whatever it accepted.
 
-        A job without blobs (empty objects of an older release) may be forgotten as soon as it is made.
+        Of a job that the appliance has forgotten, the bucket tells how it ended. One without blobs (empty objects of
+        an older release) may be forgotten as soon as it is made.
         """
-        self.note_job(job_id)
+
+        def how_it_ended() -> JobStatus:
+            missing = count_missing(self.client, plan, mover.version_of)
+            return JobStatus.CANCELED if missing else JobStatus.COMPLETED
+
+        self.note_job(job_id, if_forgotten=how_it_ended)
         if len(state.blobs) and self.result.jobs[-1].job.status == JobStatus.CANCELED:
             raise JobLostError(
                 f"job {job_id} was cancelled when all of it was sent, and before it was on tape",

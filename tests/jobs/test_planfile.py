@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ds3tool.errors import ConfigError, Ds3Error, PathNotFoundError, SinkError
+from ds3tool.errors import ConfigError, Ds3Error, PathNotFoundError, UsageError
 from ds3tool.jobs.ends import SourceObject, TargetObject
 from ds3tool.jobs.plan import JobLimits, plan_get, plan_put
 from ds3tool.jobs.planfile import PlanHead, SavedPlan, save_plan, write_plan
@@ -83,7 +83,7 @@ def test_a_plan_is_never_written_over_a_file(tmp_path: Path) -> None:
     """What is there stays as it is, and no temporary file is left."""
     path = tmp_path / "plan"
     path.write_text("mine")
-    with pytest.raises(SinkError, match="there already"):
+    with pytest.raises(UsageError, match="there already"):
         save_plan(str(path), PUT, [])
     assert path.read_text() == "mine"
     assert os.listdir(tmp_path) == ["plan"]

@@ -1,0 +1,184 @@
+"""What `put` puts: files and folders as the command names them, or what comes on stdin."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import typer
+
+from ds3tool.addresses import Ds3Address, LocalAddress, parse_address
+from ds3tool.cli.options import option_group
+from ds3tool.errors import UsageError
+from ds3tool.filters import Filter
+from ds3tool.jobs.ends import Source
+from ds3tool.jobs.planfile import SavedPlan
+from ds3tool.renaming import Renaming
+from ds3tool.sizes import parse_size
+from ds3tool.sources.listing import ListedFiles
+from ds3tool.sources.local import LocalSource, Symlinks
+from ds3tool.sources.planned import PlannedSource
+from ds3tool.sources.several import SeveralSources
+
+_STREAM = "-"
+
+
+@option_group("Files")
+@dataclass(frozen=True, slots=True)
+class FileOptions:
+    """What `--preserve` and `--symlinks` were given."""
+
+    preserve: Annotated[
+        bool,
+        typer.Option("--preserve", "-p", metavar="", help="Store times, mode, owner and xattrs of files beside them."),
+    ] = False
+    symlinks: Annotated[
+        Symlinks, typer.Option("--symlinks", help="Leave links out, put what they lead to, or put them as links.")
+    ] = Symlinks.SKIP
+
+
+@option_group("Streams")
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What `--size` and `--spool-max` were given."""
+
+    size: Annotated[
+        str | None,
+        typer.Option("--size", metavar="SIZE", help="Exact size of what comes on stdin: then it is sent as it comes."),
+    ] = None
+    spool_max: Annotated[
+        str,
+        typer.Option(
+            "--spool-max",
+            metavar="SIZE",
+            help="Without --size, stdin is kept in a file in TMPDIR first, up to so many bytes.",
+        ),
+    ] = "10GiB"
+
+
+@dataclass(frozen=True, slots=True)
+class FilesPut:
+    """Files and folders as a put takes them: each path with what its keys begin with (a file's whole key)."""
+
+    roots: tuple[tuple[str, str], ...]
+    names: Renaming = field(default_factory=Renaming)
+    symlinks: Symlinks = Symlinks.SKIP
+    preserve: bool = False
+
+    @classmethod
+    def below(cls, paths: Sequence[str], target: Ds3Address, names: Renaming, files: FileOptions) -> FilesPut:
+        """Return what `put PATH... TARGET` means; UsageError for what is no file of this host."""
+        if len(paths) > 1 and not target.is_prefix:
+            raise UsageError(
+                f"{target} is one key, and there are {len(paths)} sources",
+                hint=f"to put them below it, write {target}/",
+            )
+        roots = []
+        for path in paths:
+            address = parse_address(path)
+            if not isinstance(address, LocalAddress):
+                raise UsageError(f"{path} cannot be put", hint="give files or folders of this host, or - for stdin")
+            if path == _STREAM:
+                raise UsageError("stdin cannot be put beside other sources", hint="give - alone")
+            roots.append((address.path, _prefix(address.path, target, names)))
+        return cls(tuple(roots), names, files.symlinks, files.preserve)
+
+    def source(self, *, wanted: Filter | None = None, listed: Iterable[bytes] | None = None) -> Source:
+        """Return the source: what of it is `wanted`, and with `listed` only these names below the one folder."""
+        wanted = wanted or Filter()
+        if listed is not None:
+            if len(self.roots) > 1:
+                raise UsageError("--files-from names what is below one folder, and there are several sources")
+            path, prefix = self.roots[0]
+            return ListedFiles(
+                path,
+                listed,
+                prefix=prefix,
+                names=self.names,
+                wanted=wanted,
+                symlinks=self.symlinks,
+                preserve=self.preserve,
+            )
+        sources = [
+            LocalSource(
+                path,
+                prefix=prefix,
+                names=self.names,
+                wanted=wanted,
+                symlinks=self.symlinks,
+                preserve=self.preserve,
+            )
+            for path, prefix in self.roots
+        ]
+        return sources[0] if len(sources) == 1 else SeveralSources(sources)
+
+    def planned(self, plan: SavedPlan) -> Source:
+        """Return what a saved plan lists of these files."""
+        return PlannedSource(self.source(), plan.source_objects)
+
+    def mapping(self) -> dict[str, Any]:
+        """Return this for a plan that is kept; `of` reads it again, from wherever that is run."""
+        return {
+            "roots": [[os.path.abspath(path), prefix] for path, prefix in self.roots],
+            "strip": self.names.strip,
+            "names": dict(self.names.names),
+            "symlinks": self.symlinks.value,
+            "preserve": self.preserve,
+        }
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> FilesPut:
+        """Return what `mapping` has kept; KeyError, TypeError or ValueError for what it has not."""
+        return cls(
+            tuple((str(path), str(prefix)) for path, prefix in kept["roots"]),
+            Renaming(str(kept["strip"]), {str(old): str(new) for old, new in kept["names"].items()}),
+            Symlinks(kept["symlinks"]),
+            kept["preserve"] is True,
+        )
+
+
+def _prefix(path: str, target: Ds3Address, names: Renaming) -> str:
+    """Return what the keys of a folder begin with, or the key of a file."""
+    if os.path.isdir(path):
+        return target.as_prefix().key if target.key else ""
+    return target.key + names(os.path.basename(path)) if target.is_prefix else target.key
+
+
+@contextmanager
+def opened_stream(target: Ds3Address, options: StreamOptions) -> Iterator[Source]:
+    """Give stdin as the source of one object; what is kept of it goes at the end."""
+    from ds3tool.sources.stream import SpooledSource, StreamSource
+
+    if options.size is not None:
+        yield StreamSource(sys.stdin.buffer, key=target.key, size=parse_size(options.size))
+        return
+    source = SpooledSource(sys.stdin.buffer, key=target.key, limit=parse_size(options.spool_max))
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def check_stream(paths: Sequence[str], target: Ds3Address, options: StreamOptions, *, others: bool) -> bool:
+    """Whether stdin is to be put; UsageError for what makes no sense beside it, or without it.
+
+    `others`: whether there are options that choose or name files.
+    """
+    if _STREAM not in paths:
+        if options.size is not None:
+            raise UsageError("--size is for what comes on stdin", hint="give - as the source")
+        return False
+    if len(paths) > 1:
+        raise UsageError("stdin cannot be put beside other sources", hint="give - alone")
+    if target.is_prefix:
+        raise UsageError(f"{target} is no key, and what comes on stdin has no name", hint=f"write {target}NAME")
+    if others:
+        raise UsageError("options that choose, name or describe files mean nothing for stdin")
+    parse_size(options.spool_max)
+    if options.size is not None:
+        parse_size(options.size)
+    return True

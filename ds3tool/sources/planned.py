@@ -1,0 +1,31 @@
+"""What a saved plan lists as a source: opened by the source that listed it, and held to what it was then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ds3tool.jobs.ends import Failure, OpenObject, Source, SourceObject
+
+
+class PlannedSource:
+    """The objects that `listed` yields, in its order at each call; `source` opens them and is not walked."""
+
+    def __init__(self, source: Source, listed: Callable[[], Iterator[SourceObject]]) -> None:
+        self._source = source
+        self._listed = listed
+        self.failures: list[Failure] = []
+        self.skipped: list[str] = []
+        self.notes: list[str] = []
+
+    @property
+    def sequential(self) -> bool:
+        """As the source is."""
+        return self._source.sequential
+
+    def objects(self) -> Iterator[SourceObject]:
+        """Yield what the plan lists."""
+        return self._listed()
+
+    def open(self, item: SourceObject) -> OpenObject:
+        """Open an object of the plan; SourceError when it is gone, or not what was planned."""
+        return self._source.open(item)
