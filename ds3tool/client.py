@@ -3,47 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
-from ds3tool.errors import BusyError, ConfigError, NotFoundError, ProtocolError, RetryLaterError
-from ds3tool.protocol import names, requests, responses, tape_requests
-from ds3tool.protocol.messages import Request, Response
+from ds3tool.calls.exchange import Exchange
+from ds3tool.calls.jobs import JobCalls
+from ds3tool.calls.tapes import TapeCalls
+from ds3tool.errors import ConfigError, NotFoundError, ProtocolError
+from ds3tool.protocol import names, requests, responses
+from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import (
-    AllocatedChunk,
     BucketDetails,
     CacheFilesystem,
     ChecksumType,
-    Chunk,
     DataPolicy,
     DeleteResult,
-    Job,
-    JobDetails,
-    JobRecord,
     ListedObject,
     ListingPage,
     ObjectHead,
     ObjectRecord,
     ObjectToGet,
-    ObjectToPut,
     PersistenceRule,
     PlacedBlob,
     Placement,
     Priority,
-    ProcessingOrder,
     PutResult,
-    ReadyChunks,
     Service,
     SystemHealth,
     SystemInformation,
-    Tape,
-    TapeFailure,
-    TapeState,
     Versioning,
 )
 from ds3tool.protocol.ranges import ByteRange
-from ds3tool.protocol.responses import Page
 from ds3tool.transport.settings import ConnectionSettings
 
 if TYPE_CHECKING:
@@ -54,28 +44,7 @@ T = TypeVar("T")
 _PAGE = names.MAX_KEYS_PER_REQUEST
 
 
-class Exchange(Protocol):
-    """Sends one request and returns what `parse` makes of the successful reply.
-
-    It signs, sends, and sends again where that may help; raises `responses.error(...)` for a refusal and
-    TransportError when no complete answer came. `parse` runs while the connection is held, and from the start
-    again when its reply broke off. `body` is an object's bytes, beside the request. `retry_busy` False hands 307
-    and 503 to the caller at once, for whom waiting is an answer. Called from any number of threads.
-    """
-
-    def exchange(
-        self,
-        request: Request,
-        parse: Callable[[Response], T],
-        *,
-        body: OutgoingBody | None = None,
-        retry_busy: bool = True,
-    ) -> T:
-        """Send and parse."""
-        ...
-
-
-class Ds3Client:
+class Ds3Client(JobCalls, TapeCalls):
     """Calls one appliance. Every method may raise an ApplianceError, TransportError or ProtocolError.
 
     UsageError means that nothing was sent. Safe to share between threads; `close`, or leaving the `with` block,
@@ -138,24 +107,6 @@ class Ds3Client:
     def exchange(self) -> Exchange:
         """What this client sends through; for whoever needs more than the methods here."""
         return self._exchange
-
-    def _send(self, request: Request, parse: Callable[[Response], T]) -> T:
-        return self._exchange.exchange(request, parse)
-
-    def _all(self, build: Callable[[int], Request], parse: Callable[[Response], Page[T]]) -> Iterator[T]:
-        """Yield the items of every page; one page is held at a time."""
-        offset = 0
-        while True:
-            page = self._send(build(offset), parse)
-            yield from page.items
-            offset += len(page.items)
-            if not page.items or page.remaining == 0:
-                return
-            if page.total is not None:
-                if offset >= page.total:
-                    return
-            elif page.remaining is None and len(page.items) < _PAGE:
-                return
 
     # -- service, buckets -------------------------------------------------------------------------------------------
 
@@ -337,154 +288,6 @@ class Ds3Client:
         """Delete every object whose key begins with `prefix` and a slash; NotFoundError when there is none."""
         self._send(requests.delete_folder(bucket, prefix), responses.nothing)
 
-    # -- jobs -------------------------------------------------------------------------------------------------------
-
-    def create_put_job(
-        self,
-        bucket: str,
-        objects: Sequence[ObjectToPut],
-        *,
-        name: str | None = None,
-        priority: Priority | None = None,
-        max_upload_size: int | None = None,
-        ignore_naming_conflicts: bool = False,
-        force: bool = False,
-        aggregating: bool | None = None,
-        minimize_spanning_across_media: bool | None = None,
-        pre_allocate_job_space: bool = False,
-        verify_after_write: bool | None = None,
-        implicit_job_id_resolution: bool | None = None,
-        dead_job_cleanup_allowed: bool | None = None,
-        protected: bool | None = None,
-    ) -> JobDetails:
-        """Declare up to 500,000 objects to put and return the job with its chunks.
-
-        ConflictError when a name exists and the data policy keeps no versions, unless `ignore_naming_conflicts`,
-        which leaves such objects out. `max_upload_size` bounds the blobs, in bytes.
-        """
-        request = requests.create_put_job(
-            bucket,
-            objects,
-            name=name,
-            priority=priority,
-            max_upload_size=max_upload_size,
-            ignore_naming_conflicts=ignore_naming_conflicts,
-            force=force,
-            aggregating=aggregating,
-            minimize_spanning_across_media=minimize_spanning_across_media,
-            pre_allocate_job_space=pre_allocate_job_space,
-            verify_after_write=verify_after_write,
-            implicit_job_id_resolution=implicit_job_id_resolution,
-            dead_job_cleanup_allowed=dead_job_cleanup_allowed,
-            protected=protected,
-        )
-        return self._send(request, responses.job)
-
-    def create_get_job(
-        self,
-        bucket: str,
-        objects: Sequence[ObjectToGet],
-        *,
-        name: str | None = None,
-        priority: Priority | None = None,
-        processing_order: ProcessingOrder = ProcessingOrder.NONE,
-        aggregating: bool | None = None,
-        implicit_job_id_resolution: bool | None = None,
-        dead_job_cleanup_allowed: bool | None = None,
-        protected: bool | None = None,
-        retry_busy: bool = True,
-    ) -> JobDetails:
-        """Ask for up to 500,000 objects or ranges and return the job, whose blobs are whole and cover them.
-
-        MediaOfflineError when tapes have to be loaded first. `retry_busy` False hands 503 over at once.
-        """
-        request = requests.create_get_job(
-            bucket,
-            objects,
-            name=name,
-            priority=priority,
-            processing_order=processing_order,
-            aggregating=aggregating,
-            implicit_job_id_resolution=implicit_job_id_resolution,
-            dead_job_cleanup_allowed=dead_job_cleanup_allowed,
-            protected=protected,
-        )
-        return self._exchange.exchange(request, responses.job, retry_busy=retry_busy)
-
-    def create_verify_job(
-        self,
-        bucket: str,
-        objects: Sequence[ObjectToGet],
-        *,
-        name: str | None = None,
-        priority: Priority | None = None,
-        aggregating: bool | None = None,
-    ) -> JobDetails:
-        """Have objects read back from their media and checked; no bytes come here."""
-        request = requests.create_verify_job(bucket, objects, name=name, priority=priority, aggregating=aggregating)
-        return self._send(request, responses.job)
-
-    def get_ready_chunks(
-        self, job_id: str, *, preferred_number: int | None = None, chunk_id: str | None = None
-    ) -> ReadyChunks:
-        """Return the chunks that can be worked on now; when there are none, when to ask again.
-
-        NotFoundError when the job is finished or gone: GET job tells which.
-        """
-        request = requests.get_ready_chunks(job_id, preferred_number=preferred_number, chunk_id=chunk_id)
-        return self._send(request, responses.ready_chunks)
-
-    def allocate_chunk(self, chunk_id: str) -> AllocatedChunk:
-        """Ask for room for one chunk of a put job; having to wait is an answer, not an error."""
-        try:
-            chunk = self._exchange.exchange(requests.allocate_chunk(chunk_id), responses.chunk, retry_busy=False)
-        except (BusyError, RetryLaterError) as busy:
-            seconds = busy.retry_after_seconds
-            return AllocatedChunk(None, None if seconds is None else timedelta(seconds=seconds))
-        return AllocatedChunk(chunk)
-
-    def get_chunk(self, chunk_id: str) -> Chunk:
-        """Return one chunk as it stands."""
-        return self._send(requests.get_chunk(chunk_id), responses.chunk)
-
-    def get_job(self, job_id: str) -> JobDetails:
-        """Return a job, running or ended; an ended one has no chunks, a running get those still to be read."""
-        return self._send(requests.get_job(job_id), responses.job)
-
-    def list_jobs(self, *, bucket: str | None = None) -> tuple[Job, ...]:
-        """Return the appliance's list of jobs, without their chunks. Ended ones may be missing: see the other lists."""
-        return self._send(requests.list_jobs(bucket=bucket), responses.jobs)
-
-    def modify_job(self, job_id: str, *, priority: Priority | None = None, name: str | None = None) -> JobDetails:
-        """Change a job; with nothing to change, only tell the appliance that somebody still works on it."""
-        return self._send(requests.modify_job(job_id, priority=priority, name=name), responses.job)
-
-    def cancel_job(self, job_id: str) -> None:
-        """Give a job up, with every object of it that is not on media completely."""
-        self._send(requests.cancel_job(job_id), responses.done)
-
-    def truncate_job(self, job_id: str) -> None:
-        """End a job with the objects that the appliance has completely; the rest is given up."""
-        self._send(requests.truncate_job(job_id), responses.done)
-
-    def list_active_jobs(self, *, bucket: str | None = None) -> Iterator[JobRecord]:
-        """Yield the running jobs."""
-        return self._job_records("active_job", bucket)
-
-    def list_completed_jobs(self, *, bucket: str | None = None) -> Iterator[JobRecord]:
-        """Yield the completed jobs of the last weeks."""
-        return self._job_records("completed_job", bucket)
-
-    def list_canceled_jobs(self, *, bucket: str | None = None) -> Iterator[JobRecord]:
-        """Yield the cancelled jobs of the last weeks."""
-        return self._job_records("canceled_job", bucket)
-
-    def _job_records(self, resource: str, bucket: str | None) -> Iterator[JobRecord]:
-        return self._all(
-            lambda offset: requests.list_job_records(resource, bucket=bucket, page_offset=offset),
-            responses.job_records,
-        )
-
     # -- placement and records --------------------------------------------------------------------------------------
 
     def get_placement(
@@ -544,72 +347,6 @@ class Ds3Client:
     def list_suspect_blobs(self, bucket: str) -> tuple[PlacedBlob, ...]:
         """Return the blobs of a bucket of which the appliance doubts a copy."""
         return self._send(requests.list_suspect_blobs(bucket), responses.blob_placement)
-
-    # -- tapes ------------------------------------------------------------------------------------------------------
-
-    def list_tapes(
-        self,
-        *,
-        bar_code: str | None = None,
-        state: TapeState | None = None,
-        bucket: str | None = None,
-        storage_domain: str | None = None,
-        tape_type: str | None = None,
-        assigned_to_storage_domain: bool | None = None,
-        full_of_data: bool | None = None,
-    ) -> Iterator[Tape]:
-        """Yield the tapes that match everything given."""
-        return self._all(
-            lambda offset: tape_requests.list_tapes(
-                bar_code=bar_code,
-                state=state,
-                bucket=bucket,
-                storage_domain=storage_domain,
-                tape_type=tape_type,
-                assigned_to_storage_domain=assigned_to_storage_domain,
-                full_of_data=full_of_data,
-                page_offset=offset,
-            ),
-            responses.tapes,
-        )
-
-    def get_tape(self, bar_code_or_id: str) -> Tape:
-        """Return one tape."""
-        return self._send(tape_requests.get_tape(bar_code_or_id), responses.tape)
-
-    def eject_tape(self, bar_code: str, *, label: str | None = None, location: str | None = None) -> Tape:
-        """Have one tape moved to the library's door; `label` and `location` are kept with it."""
-        return self._send(tape_requests.eject_tape(bar_code, label=label, location=location), responses.tape)
-
-    def eject_all_tapes(self, *, label: str | None = None, location: str | None = None) -> tuple[TapeFailure, ...]:
-        """Eject every tape; return those that could not be."""
-        return self._send(tape_requests.eject_all_tapes(label=label, location=location), responses.tape_failures)
-
-    def eject_storage_domain(
-        self,
-        storage_domain: str,
-        *,
-        bucket: str | None = None,
-        label: str | None = None,
-        location: str | None = None,
-    ) -> tuple[TapeFailure, ...]:
-        """Eject the tapes of a storage domain, or of one bucket in it; return those that could not be."""
-        request = tape_requests.eject_all_tapes(
-            label=label, location=location, storage_domain=storage_domain, bucket=bucket
-        )
-        return self._send(request, responses.tape_failures)
-
-    def cancel_eject_tape(self, bar_code: str) -> Tape:
-        """Take an eject back that has not happened yet."""
-        return self._send(tape_requests.tape_operation(names.CANCEL_EJECT, bar_code), responses.tape)
-
-    def online_tape(self, bar_code: str) -> Tape:
-        """Bring one tape that was put back into the library online."""
-        return self._send(tape_requests.tape_operation(names.ONLINE, bar_code), responses.tape)
-
-    def online_all_tapes(self) -> tuple[TapeFailure, ...]:
-        """Bring every offline tape online; return those that could not be."""
-        return self._send(tape_requests.tape_operation(names.ONLINE), responses.tape_failures)
 
     # -- cache and system -------------------------------------------------------------------------------------------
 

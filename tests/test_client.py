@@ -12,7 +12,8 @@ from typing import TypeVar
 
 import pytest
 
-from ds3tool.client import Ds3Client, Exchange, settings_from_sdk
+from ds3tool.calls.exchange import Exchange
+from ds3tool.client import Ds3Client, settings_from_sdk
 from ds3tool.errors import (
     AccessDeniedError,
     ApplianceError,

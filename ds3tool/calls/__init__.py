@@ -1,0 +1,1 @@
+"""The client's calls, a file for each thing they are about."""
