@@ -108,6 +108,22 @@ def test_what_is_no_file_is_told_and_waits_for_nobody(archive: Archive, bucket: 
     assert "no local file can have its name" in told["failed"][0]["error"]
 
 
+def test_a_name_that_is_no_text_is_compared_under_its_own(archive: Archive, tmp_path: Path) -> None:
+    """A file whose name was escaped to make a key is found again by the metadata that vouch for it."""
+    tree = tmp_path / "strange"
+    tree.mkdir()
+    name = os.fsencode(tree) + b"/caf\xe9"
+    Path(os.fsdecode(name)).write_text("x")
+    bucket = archive.bucket()
+    archive.run("put", str(tree), f"ds3://{bucket}/s/").expect()
+    assert archive.keys(bucket) == ["s/caf%E9"]
+    where = (f"ds3://{bucket}/s/", "--against", str(tree), "-o", "json")
+    told = archive.run("verify", "objects", *where).json
+    assert not [failure for failure in told["failed"] if str(tree) in failure["error"]], told
+    Path(os.fsdecode(name)).write_text("y")
+    assert "other bytes" in archive.run("verify", "objects", *where).expect(5).json["failed"][0]["error"]
+
+
 def test_lines_tell_each_object_as_it_is_checked(archive: Archive, bucket: str) -> None:
     """With ndjson every object has its line, and a failure ends with an error document."""
     lines = archive.run("verify", "objects", "-o", "ndjson", f"ds3://{bucket}/p/").expect().lines
