@@ -43,7 +43,7 @@ class Symlinks(StrEnum):
     STORE = "store"
 
 
-_LINKS = {None: Links.INSIDE, Symlinks.SKIP: Links.SKIP, Symlinks.STORE: Links.STORE}
+LINKS = {None: Links.INSIDE, Symlinks.SKIP: Links.SKIP, Symlinks.STORE: Links.STORE}
 
 
 def target_of(selection: Selection, target: str, naming: Naming) -> tuple[str, Callable[[str], str]]:
@@ -148,7 +148,7 @@ def get(
 
         if trial.dry_run:
             raise UsageError(f"what would be done with {selection} is told on stdout, where its bytes are to go")
-        _refuse_for_stdout(selection, naming, names_from, if_exists, preserve=preserve, symlinks=symlinks)
+        _refuse_for_stdout(selection, naming, names_from, if_exists, outcome, preserve=preserve, symlinks=symlinks)
         show_objects([selection], part, choice.filter(), jobs, settings)
         return
     folder, name_of = target_of(selection, target, naming)
@@ -164,7 +164,7 @@ def get(
         wanted: Iterable[Asked] = wanted_objects(client, selection, chosen, names=names_from.names())
         if part.is_given:
             wanted = [part.wanted(client, selection)]
-        files = FilesAsked(os.path.abspath(folder), preserve, _LINKS[symlinks], part.verify)
+        files = FilesAsked(os.path.abspath(folder), preserve, LINKS[symlinks], part.verify)
         get_into(
             client,
             files,
@@ -225,6 +225,7 @@ def _refuse_for_stdout(
     naming: Naming,
     names_from: NamesFrom,
     if_exists: IfExists,
+    outcome: transfer.Outcome,
     *,
     preserve: bool,
     symlinks: Symlinks | None,
@@ -237,6 +238,8 @@ def _refuse_for_stdout(
         "--if-exists": if_exists is not IfExists.SKIP_SAME,
         "--preserve": preserve,
         "--symlinks": symlinks is not None,
+        "--failed-to": outcome.failed_to is not None,
+        "--error-if-nothing": outcome.error_if_nothing,
     }
     given = next((option for option, was_given in meaningless.items() if was_given), None)
     if given is not None:

@@ -186,15 +186,12 @@ class GetMover:
         Whoever brings a second blob of it waits until it is told.
         """
         owner = self._owners[number]
-        if self._described[owner]:
+        if self._described[owner] or not metadata_codec.is_in(headers):
             return
         with self._describing:
-            if self._described[owner]:
-                return
-            metadata = metadata_codec.from_headers(headers)
-            if metadata:
-                self._sink.describe(item, metadata)
-            self._described[owner] = 1
+            if not self._described[owner]:
+                self._sink.describe(item, metadata_codec.from_headers(headers))
+                self._described[owner] = 1
 
     # -- small blobs -------------------------------------------------------------------------------------------
 

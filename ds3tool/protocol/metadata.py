@@ -40,6 +40,11 @@ def to_headers(metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(headers.items())
 
 
+def is_in(headers: Mapping[str, str]) -> bool:
+    """Whether a reply carries any metadata; names of headers in lower case. Cheap, for replies by the thousand."""
+    return any(name.startswith((names.METADATA, _LTFS)) for name in headers)
+
+
 def from_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the metadata among a reply's headers; names in lower case, text that is no escape left as it came.
 
