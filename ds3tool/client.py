@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -146,8 +147,8 @@ class Ds3Client(JobCalls, TapeCalls):
     ) -> Iterator[ListingPage]:
         """Yield the pages of a listing, in the appliance's order; the next one is asked for when it is wanted.
 
-        With `versions`, a page that ends amid the versions of one key goes on after that key: the protocol has no
-        marker for versions, so the rest of them may be missing. A larger page makes this rarer.
+        The protocol has no marker for versions: after a page that ends amid those of one key, the next one begins
+        with another key. So with `versions` the last key of a page is asked for once more, which completes the page.
         """
         marker = start_after
         while True:
@@ -155,7 +156,7 @@ class Ds3Client(JobCalls, TapeCalls):
                 bucket, prefix=prefix, delimiter=delimiter, marker=marker, max_keys=page_size, versions=versions
             )
             page = self._send(request, responses.listing)
-            yield page
+            yield self._with_all_versions(bucket, page) if versions else page
             if not page.truncated:
                 return
             if page.next_marker in {"", marker}:
@@ -164,6 +165,19 @@ class Ds3Client(JobCalls, TapeCalls):
                     f"{page.next_marker!a}"
                 )
             marker = page.next_marker
+
+    def _with_all_versions(self, bucket: str, page: ListingPage) -> ListingPage:
+        """Return the page with every version of its last key, of which it may hold the first ones only."""
+        if not page.truncated or not page.objects or page.next_marker != page.objects[-1].key:
+            return page
+        key = page.next_marker
+        # The shortest of all keys that begin so comes first. No policy keeps more versions than a page has room for.
+        again = self._send(requests.list_bucket(bucket, prefix=key, versions=True), responses.listing)
+        versions = tuple(one for one in again.objects if one.key == key)
+        others = tuple(one for one in page.objects if one.key != key)
+        if len(others) + len(versions) < len(page.objects):
+            return page  # some were removed meanwhile: what was listed, was there
+        return replace(page, objects=others + versions)
 
     def list_objects(
         self, bucket: str, *, prefix: str = "", versions: bool = False, start_after: str = "", page_size: int = _PAGE

@@ -332,6 +332,36 @@ def test_a_listing_follows_its_markers_page_by_page() -> None:
     assert exchange.lines[1] == "GET /b?delimiter=%2F&marker=a%20%26%20b%2F&max_keys=3&prefix=p"
 
 
+def versions_page(*versions: tuple[str, str], next_marker: str = "") -> Response:
+    """Return a page of versions: pairs of key and version id."""
+    rows = "".join(
+        f"<Version><Key>{key}</Key><Size>1</Size><LastModified>2024-02-01T08:05:00.000Z</LastModified>"
+        f"<VersionId>{version}</VersionId></Version>"
+        for key, version in versions
+    )
+    text = (
+        f"<ListVersionsResult><Name>b</Name><NextMarker>{next_marker}</NextMarker>"
+        f"<IsTruncated>{str(bool(next_marker)).lower()}</IsTruncated>{rows}</ListVersionsResult>"
+    )
+    return Response(200, Headers(), (text.encode(),))
+
+
+def test_a_page_that_ends_amid_the_versions_of_a_key_is_completed() -> None:
+    """The next page begins with another key, so the versions that are left are asked for by that key."""
+    client, exchange = made(
+        versions_page(("a", "1"), ("k", "3"), next_marker="k"),
+        versions_page(("k", "3"), ("k", "2"), ("k", "1"), ("k2", "1")),
+        versions_page(("k2", "1")),
+    )
+    found = [(one.key, one.version_id) for one in client.list_objects("b", versions=True)]
+    assert found == [("a", "1"), ("k", "3"), ("k", "2"), ("k", "1"), ("k2", "1")]
+    assert exchange.lines == [
+        "GET /b?max_keys=1000&versions",
+        "GET /b?max_keys=1000&prefix=k&versions",
+        "GET /b?marker=k&max_keys=1000&versions",
+    ]
+
+
 def test_objects_are_listed_across_pages() -> None:
     """The objects of all pages come one after the other."""
     client, exchange = made(reply("listing-prefixes"), reply("listing-versions"))
