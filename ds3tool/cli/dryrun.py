@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -13,6 +13,7 @@ from ds3tool.cli import transfer
 from ds3tool.cli.options import option_group
 from ds3tool.cli.output import Field, Output, OutputFormat, counted
 from ds3tool.cli.settings import Settings
+from ds3tool.cli.surplus import Surplus
 from ds3tool.jobs.media import MediaNeeded
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.planfile import PlanHead, save_plan
@@ -52,6 +53,7 @@ class Preview:
     bytes: int = 0
     media: MediaNeeded | None = None
     saved: str | None = None
+    surplus: Sequence[Surplus] = ()
 
 
 PLANNED_FIELDS: list[Field[PlannedObject]] = [
@@ -60,6 +62,13 @@ PLANNED_FIELDS: list[Field[PlannedObject]] = [
     Field("status", lambda _: "planned"),
     Field("job", lambda planned: planned.job),
     Field("name", lambda planned: planned.name),
+]
+
+
+SURPLUS_FIELDS: list[Field[Surplus]] = [
+    Field("key", lambda one: one.name),
+    Field("size", lambda one: one.size),
+    Field("status", lambda _: "to delete"),
 ]
 
 
@@ -73,6 +82,7 @@ def _preview_fields(result: RunResult) -> list[Field[Preview]]:
         Field("objects", lambda preview: preview.objects),
         Field("bytes", lambda preview: preview.bytes),
         Field("skipped", lambda _: result.skipped),
+        Field("to_delete", lambda preview: len(preview.surplus)),
         Field("failed", lambda _: [transfer.failure_mapping(failure) for failure in result.failures]),
         Field("notes", lambda _: result.notes),
         Field("plan", lambda preview: preview.saved),
@@ -80,10 +90,10 @@ def _preview_fields(result: RunResult) -> list[Field[Preview]]:
     return [*fields, Field("media", lambda preview: None if preview.media is None else preview.media.mapping())]
 
 
-def show_plan(run: Run, trial: DryRun, settings: Settings, *, head: PlanHead) -> None:
+def show_plan(run: Run, trial: DryRun, settings: Settings, *, head: PlanHead, surplus: Sequence[Surplus] = ()) -> None:
     """Plan as `run` would, show it, and keep it where `trial` says; ends as the run would end for what cannot be done.
 
-    `head` is what a later run needs to know beside the objects.
+    `head` is what a later run needs to know beside the objects; `surplus` is what a sync would delete afterwards.
     """
     output = settings.results()
     preview = Preview(head.type, media=MediaNeeded() if head.type == JobType.GET else None)
@@ -101,6 +111,8 @@ def show_plan(run: Run, trial: DryRun, settings: Settings, *, head: PlanHead) ->
     else:
         save_plan(trial.save, head, watched())
         preview.saved = trial.save
+    preview.surplus = surplus
+    _show_surplus(output, surplus, settings)
     _show(output, preview, run.result, settings)
 
 
@@ -118,6 +130,13 @@ def _show_objects(output: Output, plan: PlannedJob, job: int, settings: Settings
     elif output.shape is OutputFormat.TABLE and not settings.quiet:
         verb = _VERBS[plan.type]
         output.lines(f"would {verb} {format_size(plan.sizes[n]):>10}  {_shown(plan, n)}" for n in range(len(plan)))
+
+
+def _show_surplus(output: Output, surplus: Sequence[Surplus], settings: Settings) -> None:
+    for one in surplus:
+        output.event(one, SURPLUS_FIELDS)
+    if output.shape is OutputFormat.TABLE and not settings.quiet:
+        output.lines(f"would delete {format_size(one.size):>7}  {one.name}" for one in surplus)
 
 
 _VERBS = {JobType.PUT: "put", JobType.GET: "get"}
@@ -148,6 +167,8 @@ def _summary(preview: Preview, result: RunResult) -> Iterator[str]:
     parts = [f"would {_VERBS[preview.type]} {what}, in {counted(len(preview.jobs), 'job')}"]
     if result.skipped:
         parts.append(f"{result.skipped:,} skipped")
+    if preview.surplus:
+        parts.append(f"{len(preview.surplus):,} deleted")
     if result.failures:
         parts.append(f"{len(result.failures):,} would fail")
     yield "; ".join(parts)

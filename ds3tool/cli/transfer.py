@@ -307,6 +307,7 @@ RESULT_FIELDS: list[Field[RunResult]] = [
     Field("objects", lambda result: result.objects),
     Field("bytes", lambda result: result.bytes),
     Field("skipped", lambda result: result.skipped),
+    Field("deleted", lambda result: result.deleted),
     Field("failed", lambda result: [failure_mapping(failure) for failure in result.failures]),
     Field("notes", lambda result: result.notes),
     Field("seconds", lambda result: round(result.seconds, 3)),
@@ -375,6 +376,8 @@ def summary(result: RunResult, *, done: str) -> str:
     parts = [f"{done} {objects}, {format_size(result.bytes)} in {format_duration(result.seconds)}{rate}"]
     if result.skipped:
         parts.append(f"{result.skipped:,} skipped")
+    if result.deleted:
+        parts.append(f"{result.deleted:,} deleted")
     if result.failures:
         parts.append(f"{len(result.failures):,} failed")
     if result.unverified:

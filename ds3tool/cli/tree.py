@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cat": ("ds3tool.cli.cat", _LOOK),
     "put": ("ds3tool.cli.put", _MOVE),
     "get": ("ds3tool.cli.get", _MOVE),
+    "sync": ("ds3tool.cli.sync", _MOVE),
     "plan": ("ds3tool.cli.plan", _MOVE),
     "mb": ("ds3tool.cli.mb", _CHANGE),
     "rb": ("ds3tool.cli.rb", _CHANGE),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +39,8 @@ from ds3tool.transport.pool import Transport
 
 _log = logging.getLogger(__name__)
 
+# The appliance's lists and counters lag behind by up to five seconds. Source: protocol, 9.3.
+LAG_SECONDS = (0.25, 0.5, 1.0, 2.0, 4.0)
 # With one of these the time for retries is spent: asking for anything else would spend it once more.
 UNREACHABLE = (TransportError, BusyError, RetryLaterError)
 
@@ -75,7 +78,8 @@ class JobOutcome:
 
 @dataclass(slots=True)
 class RunResult:
-    """What a run has done. `objects` and `bytes` count what it moved and, for a get, what appeared at the target.
+    """What a run has done. `objects` and `bytes` count what it moved and, for a get, what appeared at the target;
+    `deleted` what a sync took away there, since its source has it no more.
 
     `stopped` is what ended the run early, None when it went through its whole plan.
     """
@@ -84,6 +88,7 @@ class RunResult:
     objects: int = 0
     bytes: int = 0
     skipped: int = 0
+    deleted: int = 0
     failures: list[Failure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     unverified: int = 0
@@ -206,7 +211,7 @@ class Run(ABC):
         with its own first sending; so even a refusal is not believed before the appliance was asked.
         """
         try:
-            found = self._find(plan)
+            found = self._find(plan) if isinstance(error, ApplianceError) else self._find_late(plan)
         except Ds3Error as unknown:
             error.hint = _perhaps_created(plan, unknown)
             raise error from unknown
@@ -247,6 +252,16 @@ class Run(ABC):
             and job.name.endswith(plan.name)
             and job.status not in {JobStatus.COMPLETED, JobStatus.CANCELED}
         ]
+
+    def _find_late(self, plan: PlannedJob) -> list[str]:
+        """Return the running jobs of `plan`, or none when the list of jobs has had time enough to name them."""
+        never = threading.Event()
+        for seconds in LAG_SECONDS:
+            found = self._find(plan)
+            if found:
+                return found
+            self.clock.wait(never, seconds)
+        return self._find(plan)
 
     @contextmanager
     def given_up_unless_moved(self, job_id: str) -> Iterator[None]:
@@ -337,14 +352,17 @@ class Run(ABC):
     def give_up(self, job_id: str) -> None:
         """End a job that will not be finished; each direction knows how."""
 
-    def note_job(self, job_id: str) -> None:
-        """Ask for a job's last state, keep it in the result and record it."""
+    def note_job(self, job_id: str, *, if_forgotten: Callable[[], JobStatus] = lambda: JobStatus.CANCELED) -> None:
+        """Ask for a job's last state, keep it in the result and record it.
+
+        An appliance may forget jobs that have ended, whichever way: then `if_forgotten` says how this one did.
+        """
         outcome = next((outcome for outcome in self.result.jobs if outcome.job.id == job_id), None)
         job: Job | None
         try:
             job = self.client.get_job(job_id).job
         except NotFoundError:
-            job = None if outcome is None else replace(outcome.job, status=JobStatus.CANCELED)
+            job = None if outcome is None else replace(outcome.job, status=if_forgotten())
         except Ds3Error as error:
             _log.warning("the state of job %s is not known: %s", job_id, error)
             job = None if outcome is None else outcome.job

@@ -104,6 +104,17 @@ class LocalSink:
             self._promised.add(free)
         return free
 
+    def remove(self, name: str) -> None:
+        """Remove the file or link of that name; one that is gone already is no error, anything else is a SinkError."""
+        folder, _, last = name.rpartition("/")
+        try:
+            with self._folders.opened(folder, make=False) as parent:
+                os.unlink(last, dir_fd=parent)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise SinkError(f"{name} cannot be removed: {error.strerror}") from error
+
     def free_bytes(self) -> int:
         """Return how many bytes the target's file system has room for, for this user."""
         room = os.fstatvfs(self._folders.root)

@@ -1,0 +1,197 @@
+"""`ds3tool sync`: make a prefix like a folder, or a folder like a prefix."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import typer
+
+from ds3tool.addresses import Ds3Address, LocalAddress, parse_address
+from ds3tool.cli import surplus, transfer
+from ds3tool.cli.choice import Choice
+from ds3tool.cli.dryrun import DryRun, show_plan
+from ds3tool.cli.get import LINKS
+from ds3tool.cli.get import Symlinks as GetSymlinks
+from ds3tool.cli.options import command
+from ds3tool.cli.put import with_leave_to_delete
+from ds3tool.cli.put_sources import FilesPut
+from ds3tool.cli.selection import Selection
+from ds3tool.cli.settings import Settings, connect
+from ds3tool.cli.surplus import Surplus
+from ds3tool.cli.wanted import wanted_objects
+from ds3tool.client import Ds3Client
+from ds3tool.errors import UsageError
+from ds3tool.filters import Filter
+from ds3tool.jobs.existing import IfExists
+from ds3tool.jobs.get import GetRun
+from ds3tool.jobs.planfile import PlanHead
+from ds3tool.jobs.put import PutRun
+from ds3tool.jobs.run import RunResult, RunSettings
+from ds3tool.protocol.model import JobType
+from ds3tool.renaming import Renaming
+from ds3tool.sinks.local import LocalSink
+from ds3tool.sources.local import Symlinks
+
+app = typer.Typer(add_completion=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a sync was asked for, whichever way it goes."""
+
+    folder: str
+    far: Ds3Address
+    delete: bool
+    wanted: Filter
+    preserve: bool
+    symlinks: Symlinks | None
+    wait: transfer.WaitFor
+    trial: DryRun
+    run_settings: RunSettings
+
+
+@command(
+    app,
+    "sync",
+    examples=[
+        "ds3tool sync /data/2024 ds3://archive/2024/",
+        "ds3tool sync /data/2024 ds3://archive/2024/ --delete --dry-run",
+        "ds3tool sync ds3://archive/2024/ /data/restored --exclude '*.tmp'",
+    ],
+)
+def sync(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A folder, or a bucket or prefix.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="A bucket or prefix, or a folder.")],
+    *,
+    delete: Annotated[
+        bool, typer.Option("--delete", metavar="", help="Delete at the target what the source has not; asks first.")
+    ] = False,
+    preserve: Annotated[
+        bool, typer.Option("--preserve", "-p", metavar="", help="Keep times, mode, owner and xattrs of files.")
+    ] = False,
+    symlinks: Annotated[
+        Symlinks | None, typer.Option("--symlinks", help="What becomes of links, as for put and get.")
+    ] = None,
+    wait: Annotated[transfer.WaitFor, typer.Option("--wait", help="As for put.")] = transfer.WaitFor.CACHE,
+    choice: Choice,
+    jobs: transfer.JobOptions,
+    outcome: transfer.Outcome,
+    trial: DryRun,
+    settings: Settings,
+) -> None:
+    """Make a prefix like a folder, or a folder like a prefix: put or get what is missing, and replace what differs.
+
+    Where a bucket keeps no versions, what differs is deleted there before it is put anew, which needs --yes. With
+    --delete goes what the source has not, after all else went well and only then. What the options leave out, or what
+    is no file, is neither moved nor deleted.
+    """
+    near, far = parse_address(source), parse_address(target)
+    asked = _Asked(
+        folder=_folder(near, far),
+        far=_far(near, far),
+        delete=delete,
+        wanted=_wanted(choice, delete=delete),
+        preserve=preserve,
+        symlinks=symlinks,
+        wait=wait,
+        trial=trial,
+        run_settings=jobs.run_settings(if_exists=IfExists.OVERWRITE, stop_on_error=outcome.stop_on_error),
+    )
+    outcome.prepare()
+    with connect(settings, limit=jobs.rate_limit()) as client:
+        go = _put if isinstance(near, LocalAddress) else _get
+        result = go(client, asked, settings)
+    if result is not None:
+        done, failed = (
+            (transfer.PUT, "could not be put")
+            if isinstance(near, LocalAddress)
+            else (transfer.GOT, "could not be restored")
+        )
+        transfer.show_result(result, settings, done=done, failed=failed, outcome=outcome)
+
+
+def _folder(near: object, far: object) -> str:
+    for one in (near, far):
+        if isinstance(one, LocalAddress):
+            if one.path == "-":
+                raise UsageError("a stream is no folder", hint="give a folder of this host")
+            if one is near and not os.path.isdir(one.path):
+                raise UsageError(f"{one.path} is not a folder", hint="for a single file there is: ds3tool put")
+            return one.path
+    raise UsageError("one side of a sync is a folder of this host", hint="ds3tool sync /data ds3://archive/data/")
+
+
+def _far(near: object, far: object) -> Ds3Address:
+    for one in (near, far):
+        if isinstance(one, Ds3Address):
+            return one.as_prefix()
+    raise UsageError("one side of a sync is on the appliance", hint="ds3tool sync /data ds3://archive/data/")
+
+
+def _wanted(choice: Choice, *, delete: bool) -> Filter:
+    wanted = choice.filter()
+    if delete and wanted != Filter(wanted.include, wanted.exclude):
+        raise UsageError(
+            "--delete cannot tell what is too old, new, small or large from what is not there",
+            hint="choose by --include and --exclude, or leave out --delete",
+        )
+    return wanted
+
+
+def _put(client: Ds3Client, asked: _Asked, settings: Settings) -> RunResult | None:
+    far, symlinks = asked.far, asked.symlinks or Symlinks.SKIP
+    files = FilesPut(((asked.folder, far.key),), Renaming(), symlinks, asked.preserve)
+    source = files.source(wanted=asked.wanted)
+    too_much: Sequence[Surplus] = ()
+    if asked.delete:
+        too_much = tuple(surplus.surplus_objects(client, far, asked.folder, source, asked.wanted))
+    run_settings = asked.run_settings
+    if asked.trial.dry_run:
+        run = PutRun(client, source, far.bucket, settings=replace(run_settings, may_delete=True))
+        show_plan(run, asked.trial, settings, head=PlanHead(JobType.PUT, far.bucket), surplus=too_much)
+        return None
+    surplus.agree_to_delete(too_much, str(far), settings)
+    run_settings = with_leave_to_delete(client, far.bucket, run_settings, settings)
+    result = transfer.carry_out(PutRun(client, source, far.bucket, settings=run_settings), settings, label="sync")
+    if asked.wait is transfer.WaitFor.TAPE and result.stopped is None:
+        transfer.wait_for_tape(client, result, settings)
+    surplus.delete_surplus(result, too_much, lambda agreed: surplus.delete_objects(client, far.bucket, agreed, result))
+    return result
+
+
+def _get(client: Ds3Client, asked: _Asked, settings: Settings) -> RunResult | None:
+    if asked.symlinks is Symlinks.FOLLOW:
+        raise UsageError("there is no link to follow on the appliance", hint="use --symlinks skip or store")
+    if asked.wait is not transfer.WaitFor.CACHE:
+        raise UsageError("--wait is about what goes to tape, and this sync comes from there")
+    far = asked.far
+    client.get_bucket(far.bucket)
+    selection = Selection(far.bucket, far.key, text=str(far))
+    too_much: Sequence[Surplus] = ()
+    if asked.delete:
+        keys = (one.key[len(far.key) :] for one in client.list_objects(far.bucket, prefix=far.key))
+        too_much = tuple(surplus.surplus_files(asked.folder, keys, asked.wanted))
+    if not asked.trial.dry_run:
+        surplus.agree_to_delete(too_much, asked.folder, settings)
+    links = LINKS[None if asked.symlinks is None else GetSymlinks(asked.symlinks.value)]
+    sink = LocalSink(asked.folder, preserve=asked.preserve, links=links)
+    try:
+        run = GetRun(
+            client,
+            sink,
+            far.bucket,
+            wanted_objects(client, selection, asked.wanted),
+            name_of=Renaming(far.key),
+            settings=asked.run_settings,
+        )
+        if asked.trial.dry_run:
+            show_plan(run, asked.trial, settings, head=PlanHead(JobType.GET, far.bucket), surplus=too_much)
+            return None
+        result = transfer.carry_out(run, settings, label="sync")
+        surplus.delete_surplus(result, too_much, lambda agreed: surplus.delete_files(sink, agreed, result))
+    finally:
+        sink.close()
+    return result
