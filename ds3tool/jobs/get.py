@@ -27,7 +27,7 @@ from ds3tool.jobs.get_targets import Asked, Targets
 from ds3tool.jobs.pieces import covered
 from ds3tool.jobs.plan import PlannedJob, plan_get
 from ds3tool.jobs.recorder import Recorder
-from ds3tool.jobs.run import Run, RunResult, RunSettings
+from ds3tool.jobs.run import LAG_SECONDS, Run, RunResult, RunSettings
 from ds3tool.jobs.state import JobState
 from ds3tool.protocol import names
 from ds3tool.protocol.model import JobDetails, JobStatus, ProcessingOrder
@@ -37,8 +37,6 @@ from ds3tool.transport.burst import Burst
 
 _log = logging.getLogger(__name__)
 
-# The appliance's lists of jobs lag behind by up to five seconds. Source: protocol, 9.7.
-_LAG_SECONDS = (0.25, 0.5, 1.0, 2.0, 4.0)
 _REPLACED = "it was replaced since it was listed, or read by another client; get it again"
 
 
@@ -226,8 +224,8 @@ class GetRun(Run):
     def _end(self, job_id: str) -> None:
         """See the job end, all of it being here; one that the appliance keeps open, as if not read, is cancelled."""
         never = threading.Event()
-        for seconds in _LAG_SECONDS:
-            self.note_job(job_id)
+        for seconds in LAG_SECONDS:
+            self.note_job(job_id, if_forgotten=lambda: JobStatus.COMPLETED)
             if self.result.jobs[-1].job.status in {JobStatus.COMPLETED, JobStatus.CANCELED}:
                 return
             self.clock.wait(never, seconds)

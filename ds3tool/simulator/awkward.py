@@ -25,7 +25,7 @@ from ds3tool.simulator.transfers import Upload
 # Hours, in all: a hundred polls, five minutes apart.
 _SLOW_POLLS = 100
 _SLOW_RETRY_AFTER = 300
-_LAG_SECONDS = 10.0
+_LAG_SECONDS = 5.0
 _POLL = "GetJobChunksReadyForClientProcessing"
 _CREATIONS = ("CreatePutJob", "CreateGetJob")
 _JOB_QUESTIONS = ("GetJob", "GetActiveJob", "GetCompletedJob", "GetCanceledJob")

@@ -50,7 +50,7 @@ class Quirk(StrEnum):
     SLOW_TAPES = "slow-tapes"
     # A new job joins whatever job of the bucket is open, asked or not: against taking all that is listed for one's own.
     SHARED_JOBS = "shared-jobs"
-    # Sizes of jobs and the lists of them are ten seconds old: against deciding by them.
+    # Sizes of jobs and the lists of them are five seconds old: against deciding by them.
     LATE_NUMBERS = "late-numbers"
     # Nodes without an address that could be reached: against following the node of a chunk.
     NODES_ELSEWHERE = "nodes-elsewhere"

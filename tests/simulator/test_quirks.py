@@ -171,7 +171,7 @@ def test_shared_jobs_answer_with_what_others_asked_for(build: Build) -> None:
 
 
 def test_numbers_and_lists_of_jobs_are_late(build: Build) -> None:
-    """Sizes and lists show what was ten seconds ago; the job itself is shown at once."""
+    """Sizes and lists show what was five seconds ago; the job itself is shown at once."""
     clock = ManualClock(1_704_164_645.0)
     bench = awkward(build, Quirk.LATE_NUMBERS, clock=clock, persist_delay=3600.0)
     job = bench.wire.put_all("b", {"a": bytes(1000)})
