@@ -16,6 +16,7 @@ from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.recorder import MemoryRecorder
 from ds3tool.protocol.model import JobStatus, Versioning
 from ds3tool.transport.bodies import BytesBody
+from tests.jobs.doubles import SwiftClock
 from tests.jobs.rooms import BUCKET, MIB, HookedSource, Room
 
 
@@ -135,7 +136,9 @@ def test_a_run_that_ends_after_the_deletion_names_what_is_gone(
         raise TransportError("nobody answers")
 
     monkeypatch.setattr(Ds3Client, "create_put_job", unreachable)
-    result = overwriting.put(tree)
+    run = overwriting.put_run(tree)
+    run.clock = SwiftClock()  # the job is looked for for a while
+    result = run.run()
     assert isinstance(result.stopped, TransportError)
     assert [failure.key for failure in result.failures] == ["film"]
     assert "has been deleted" in result.failures[0].error.message

@@ -32,6 +32,7 @@ from ds3tool.protocol.model import Blob, BlobColumns, Job, JobDetails, JobStatus
 from ds3tool.sinks.local import LocalSink
 from ds3tool.transport.ratelimit import RateLimit
 from ds3tool.transport.settings import ConnectionSettings
+from tests.jobs.doubles import SwiftClock
 from tests.jobs.rooms import BUCKET, MIB, HookedSource, Meddler, Room
 from tests.trees import digests, make_tree
 
@@ -338,7 +339,9 @@ def test_creation_that_never_arrived_is_an_error(room: Room, meddler: Meddler, t
 
     meddler.to_appliance = refuse
     with room.connect(meddler.endpoint, retry_seconds=0.0) as client, pytest.raises(TransportError):
-        room.put(tree, client=client)
+        run = room.put_run(tree, client=client)
+        run.clock = SwiftClock()  # lists lag, so it is looked for for a while
+        run.run()
     assert list(room.client.list_active_jobs(bucket=BUCKET)) == []
 
 
