@@ -54,10 +54,12 @@ class Run:
         return [json.loads(line) for line in self.stdout.splitlines()]
 
 
-def run(*arguments: str, environ: Mapping[str, str] | None = None, stdin: str = "", into: Path | None = None) -> Run:
+def run(
+    *arguments: str, environ: Mapping[str, str] | None = None, stdin: str | bytes = "", into: Path | None = None
+) -> Run:
     """Run `ds3tool ARGUMENTS` with nothing in the environment but PATH, HOME and `environ`.
 
-    Stdout is read into the result, or is the file `into`, for what is no text.
+    Stdout is read into the result, or is the file `into`, for what is no text. Where stdin is read as bytes, give bytes.
     """
     if into is not None:
         with open(into, "w", encoding="utf-8") as out:
@@ -65,7 +67,7 @@ def run(*arguments: str, environ: Mapping[str, str] | None = None, stdin: str = 
     return _run(arguments, environ or {}, stdin, io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True))
 
 
-def _run(arguments: tuple[str, ...], environ: Mapping[str, str], stdin: str, out: io.TextIOWrapper) -> Run:
+def _run(arguments: tuple[str, ...], environ: Mapping[str, str], stdin: str | bytes, out: io.TextIOWrapper) -> Run:
     err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
     with _environment(environ), _input(stdin), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -95,8 +97,9 @@ def _environment(environ: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _input(text: str) -> Iterator[None]:
-    before, sys.stdin = sys.stdin, io.StringIO(text)
+def _input(text: str | bytes) -> Iterator[None]:
+    stream = io.StringIO(text) if isinstance(text, str) else io.TextIOWrapper(io.BytesIO(text), encoding="utf-8")
+    before, sys.stdin = sys.stdin, stream
     try:
         yield
     finally:
