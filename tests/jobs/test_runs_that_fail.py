@@ -30,6 +30,7 @@ from ds3tool.jobs.put_planner import PutPlanner
 from ds3tool.jobs.recorder import MemoryRecorder
 from ds3tool.protocol.model import Blob, BlobColumns, Job, JobDetails, JobStatus, ObjectToGet, Versioning
 from ds3tool.sinks.local import LocalSink
+from ds3tool.sources.local import LocalSource, Symlinks
 from ds3tool.transport.ratelimit import RateLimit
 from ds3tool.transport.settings import ConnectionSettings
 from tests.jobs.doubles import SwiftClock
