@@ -15,12 +15,16 @@ class PlannedSource:
         self._listed = listed
         self.failures: list[Failure] = []
         self.skipped: list[str] = []
-        self.notes: list[str] = []
 
     @property
     def sequential(self) -> bool:
         """As the source is."""
         return self._source.sequential
+
+    @property
+    def notes(self) -> list[str]:
+        """What the source has to say of what was opened: attributes that had no room."""
+        return self._source.notes
 
     def objects(self) -> Iterator[SourceObject]:
         """Yield what the plan lists."""
