@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -164,10 +164,13 @@ def objects(
         base = base_of(selection)
         expectation = replace(expectation_of(client, selection.bucket), counterpart=files, base=len(base))
         listed = chosen(selected_objects(client, selection), selection, wanted)
-        findings = verify_objects(client, selection.bucket, listed, expectation)
-        if against is not None and not selection.whole:
-            findings = itertools.chain(findings, _not_archived(client, against, base, selection, wanted))
-        _tell(findings, result, output)
+
+        def findings() -> Generator[Finding]:
+            yield from verify_objects(client, selection.bucket, listed, expectation)
+            if against is not None and not selection.whole:
+                yield from _not_archived(client, against, base, selection, wanted)
+
+        _tell(findings(), result, output)
     _end(result, output, settings, RESULT_FIELDS)
 
 
@@ -194,7 +197,7 @@ def _not_archived(client: Ds3Client, path: str, base: str, selection: Selection,
         messages.warn(f"{note}: not compared")
 
 
-def _tell(findings: Iterable[Finding], result: Verification, output: Output) -> None:
+def _tell(findings: Generator[Finding], result: Verification, output: Output) -> None:
     """Go through the findings and show them as the shape allows; what stops it is kept as the result's `stopped`."""
 
     def failed() -> Iterator[Finding]:
@@ -206,11 +209,13 @@ def _tell(findings: Iterable[Finding], result: Verification, output: Output) -> 
                 yield finding
 
     try:
-        if output.shape in {OutputFormat.TABLE, OutputFormat.CSV}:
-            output.records(failed(), FINDING_FIELDS)
-        else:
-            for _ in failed():
-                pass
+        # Whatever ends it, the threads that ask end with it.
+        with contextlib.closing(findings):
+            if output.shape in {OutputFormat.TABLE, OutputFormat.CSV}:
+                output.records(failed(), FINDING_FIELDS)
+            else:
+                for _ in failed():
+                    pass
     except KeyboardInterrupt:
         result.stopped = InterruptedRunError("interrupted", hint="what is told was verified; the rest was not")
     except Ds3Error as error:

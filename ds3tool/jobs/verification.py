@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -108,7 +108,7 @@ def expectation_of(client: Ds3Client, bucket: str, *, digests: bool = True) -> E
 
 def verify_objects(
     client: Ds3Client, bucket: str, objects: Iterable[ListedObject], expectation: Expectation
-) -> Iterator[Finding]:
+) -> Generator[Finding]:
     """Yield what is found out about each object, in their order; a thousand are held at a time.
 
     Raises whatever the client raises but for objects that are gone since they were listed, which is a finding.

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from ds3tool.jobs.verification import FAILED, OFFLINE, Expectation, judge
+from ds3tool.client import Ds3Client
+from ds3tool.errors import AccessDeniedError, ApplianceError, NotFoundError
+from ds3tool.jobs.verification import FAILED, OFFLINE, Expectation, expectation_of, judge, verify_objects
 from ds3tool.protocol.model import (
     Blob,
+    BucketDetails,
     ChecksumType,
     ListedObject,
     ObjectHead,
+    ObjectToGet,
+    PersistenceRule,
     PlacedBlob,
     Placement,
     Tape,
@@ -99,3 +106,78 @@ def test_where_nobody_may_know_the_promise_one_copy_is_enough() -> None:
 def test_without_a_head_digests_are_not_judged() -> None:
     """What was not asked for is not held against an object."""
     assert judge(LISTED, None, blobs(0, 10, 20), TWO).verified
+
+
+class FewAnswers(Ds3Client):
+    """A client of an appliance that tells what it was given, and refuses the rest."""
+
+    def __init__(self, *, rules: int | None = 2, suspect: list[PlacedBlob] | int = 404, gone: bool = False) -> None:
+        self.rules = rules
+        self.suspect = suspect
+        self.gone = gone
+
+    def get_bucket(self, name: str) -> BucketDetails:
+        return BucketDetails("1", name, "policy")
+
+    def list_persistence_rules(self, data_policy_id: str) -> Iterator[PersistenceRule]:
+        if self.rules is None:
+            raise AccessDeniedError("no", status=403, code="AccessDenied")
+        kinds = ["PERMANENT"] * self.rules + ["TEMPORARY"]
+        return iter([PersistenceRule("1", data_policy_id, "d", kind, "NORMAL", "STANDARD") for kind in kinds])
+
+    def list_suspect_blobs(self, bucket: str) -> tuple[PlacedBlob, ...]:
+        if isinstance(self.suspect, int):
+            raise ApplianceError("no", status=self.suspect, code="No")
+        return tuple(self.suspect)
+
+    def get_blob_placement(
+        self,
+        bucket: str,
+        objects: Sequence[ObjectToGet],
+        *,
+        verify: bool = False,
+        storage_domain: str | None = None,
+    ) -> tuple[PlacedBlob, ...]:
+        return tuple(
+            PlacedBlob(Blob(one.key, offset, 10, version_id=version), Placement(tapes(2)))
+            for one in objects
+            for version in ("old", one.version_id)
+            for offset in (0, 10, 20)
+        )
+
+    def head_object(self, bucket: str, key: str, *, version_id: str | None = None) -> ObjectHead:
+        if self.gone:
+            raise NotFoundError("no", status=404, code="NoSuchKey")
+        return replace(HEAD, key=key)
+
+
+def test_what_is_expected_comes_from_the_policy_and_the_appliance() -> None:
+    """Lasting copies are counted; what cannot be read leaves its part out; a sick appliance is no healthy one."""
+    told = FewAnswers(suspect=blobs(10))
+    assert expectation_of(told, "b") == Expectation(copies=2, suspect=frozenset({("k", 10)}))
+    assert expectation_of(FewAnswers(rules=None), "b") == Expectation(copies=None)
+    with pytest.raises(ApplianceError):
+        expectation_of(FewAnswers(suspect=500), "b")
+
+
+def test_each_object_is_judged_by_the_blobs_of_its_own_version() -> None:
+    """However many objects there are, each has its finding, in their order; older versions do not count for it."""
+    listed = [replace(LISTED, key=f"{number:04}", version_id="new") for number in range(2500)]
+    found = list(verify_objects(FewAnswers(), "b", listed, TWO))
+    assert [finding.key for finding in found] == [one.key for one in listed]
+    assert all(finding.verified for finding in found)
+
+
+def test_an_object_that_goes_while_it_is_verified_is_a_failure() -> None:
+    """Nobody is told that it was verified."""
+    (finding,) = verify_objects(FewAnswers(gone=True), "b", [LISTED], TWO)
+    assert finding.error == "was removed while it was verified"
+
+
+def test_a_run_that_nobody_reads_on_ends_its_threads() -> None:
+    """Closing the findings amid a thousand objects leaves nothing running."""
+    listed = [replace(LISTED, key=f"{number}", version_id="new") for number in range(1000)]
+    findings = verify_objects(FewAnswers(), "b", listed, TWO)
+    assert next(findings).verified
+    findings.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("verify")]
