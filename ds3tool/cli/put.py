@@ -151,6 +151,8 @@ def put(
             raise UsageError("what comes on stdin cannot be planned: its size is known when it has come")
         _put_stream(address, stream, run_settings, settings, jobs=jobs, wait=wait, outcome=outcome)
         return
+    if len(sources) > 1 and names_from.files_from is not None:
+        raise UsageError("--files-from names what is below one folder, and there are several sources")
     put_files = FilesPut.below(sources, address, naming.renaming(), files)
     source = put_files.source(wanted=choice.filter(), listed=names_from.names())
     head = PlanHead(

@@ -88,12 +88,10 @@ class FilesPut:
         return cls(tuple(roots), names, files.symlinks, files.preserve)
 
     def source(self, *, wanted: Filter | None = None, listed: Iterable[bytes] | None = None) -> Source:
-        """Return the source: what of it is `wanted`, and with `listed` only these names below the one folder."""
+        """Return the source: what of it is `wanted`, and with `listed` only these names below the one folder there is."""
         wanted = wanted or Filter()
         if listed is not None:
-            if len(self.roots) > 1:
-                raise UsageError("--files-from names what is below one folder, and there are several sources")
-            path, prefix = self.roots[0]
+            ((path, prefix),) = self.roots
             return ListedFiles(
                 path,
                 listed,

@@ -36,7 +36,7 @@ class Archive:
             dict(zip(("DS3_ENDPOINT", "DS3_ACCESS_KEY", "DS3_SECRET_KEY"), keys, strict=True)),
         )
 
-    def run(self, *arguments: str, stdin: str = "", into: Path | None = None) -> Run:
+    def run(self, *arguments: str, stdin: str | bytes = "", into: Path | None = None) -> Run:
         """Run `ds3tool ARGUMENTS` against the appliance; stdout may be a file."""
         return run(*arguments, environ=self.environ, stdin=stdin, into=into)
 

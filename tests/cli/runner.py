@@ -59,7 +59,7 @@ def run(
 ) -> Run:
     """Run `ds3tool ARGUMENTS` with nothing in the environment but PATH, HOME and `environ`.
 
-    Stdout is read into the result, or is the file `into`, for what is no text. Where stdin is read as bytes, give bytes.
+    Stdout is read into the result, or is the file `into`, for what is no text. Stdin may be bytes.
     """
     if into is not None:
         with open(into, "w", encoding="utf-8") as out:
