@@ -258,6 +258,16 @@ def job(
     job_name: Annotated[
         str | None, typer.Option("--job-name", metavar="NAME", help="The jobs' name on the appliance.")
     ] = None,
+    max_job_objects: Annotated[
+        int,
+        typer.Option(
+            "--max-job-objects",
+            metavar="N",
+            min=1,
+            max=names.MAX_OBJECTS_PER_JOB,
+            help="Split into jobs of at most so many objects.",
+        ),
+    ] = names.MAX_OBJECTS_PER_JOB,
     interval: Annotated[
         float, typer.Option("--interval", metavar="SECONDS", min=0.01, help="Seconds between two questions.")
     ] = 10.0,
@@ -278,7 +288,7 @@ def job(
     with connect(settings) as client:
         selection = everything_at(client, address, raw=raw)
         try:
-            _start(client, selection, wanted, result, priority=level, name=job_name)
+            _start(client, selection, wanted, result, priority=level, name=job_name, most=max_job_objects)
             if wait:
                 _wait(client, result, interval, settings)
         except (KeyboardInterrupt, Ds3Error) as error:
@@ -303,6 +313,7 @@ def _start(
     *,
     priority: Priority | None,
     name: str | None,
+    most: int,
 ) -> None:
     """Create the jobs; `result` has them, and counts what is in them."""
 
@@ -317,7 +328,7 @@ def _start(
             yield ObjectToGet(one.key)
 
     keys = complete(chosen(selected_objects(client, selection), selection, wanted))
-    while batch := list(itertools.islice(keys, names.MAX_OBJECTS_PER_JOB)):
+    while batch := list(itertools.islice(keys, most)):
         started = client.create_verify_job(selection.bucket, batch, name=name, priority=priority).job
         result.jobs.append(Reading(started, len(batch)))
 

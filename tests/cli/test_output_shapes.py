@@ -18,6 +18,7 @@ from ds3tool.cli.output import (
     OutputClosedError,
     OutputFormat,
     ShownError,
+    counted,
 )
 from ds3tool.errors import Ds3Error, JobError
 from ds3tool.sizes import format_size
@@ -185,3 +186,43 @@ def test_a_stream_that_knows_only_ascii_gets_ascii() -> None:
     buffer = stream.buffer
     assert isinstance(buffer, io.BytesIO)
     assert json.loads(buffer.getvalue())[0]["name"] == "é"
+
+
+class Terminal(io.StringIO):
+    """A stream that a person looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_exact_names_are_for_programs() -> None:
+    """A program gets every letter and a NUL; a person at a terminal gets lines that are safe."""
+    program, person = io.StringIO(), Terminal()
+    assert Output(OutputFormat.TABLE, program).exact(["a\nb", "\x9bc"], end="\0") == 2
+    assert Output(OutputFormat.TABLE, person).exact(["a\nb", "\x9bc"], end="\0") == 2
+    assert program.getvalue() == "a\nb\0\x9bc\0"
+    assert person.getvalue() == "a\\nb\n\\x9bc\n"
+
+
+def test_an_encoding_that_lacks_a_character_stops_no_listing() -> None:
+    """Names that the reader's encoding cannot hold are escaped; the other lines come as they are."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    Output(OutputFormat.TABLE, stream).records([Thing("ü"), Thing("b")], FIELDS)
+    assert isinstance(stream.buffer, io.BytesIO)
+    told = stream.buffer.getvalue().decode("ascii")
+    assert "\\xfc" in told
+    assert told.endswith("b\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "text"),
+    [
+        (0, "object", "0 objects"),
+        (1, "object", "1 object"),
+        (2000, "object", "2,000 objects"),
+        (2, "prefix", "2 prefixes"),
+    ],
+)
+def test_numbers_of_things_read_as_people_write_them(number: int, noun: str, text: str) -> None:
+    """One object, two objects, three prefixes."""
+    assert counted(number, noun) == text

@@ -154,6 +154,24 @@ def test_a_verify_job_is_started_and_named(archive: Archive, bucket: str) -> Non
     archive.run("verify", "job", "--priority", "critical", f"ds3://{bucket}/p/").expect(2)
 
 
+def test_more_objects_than_a_job_holds_become_several_jobs(archive: Archive, bucket: str) -> None:
+    """Each object is in one of them, and all are waited for."""
+    split = ("--max-job-objects", "3", "--wait", "--interval", "0.02")
+    told = (
+        archive.run("verify", "job", "--wait", "--interval", "0.02", "-o", "json", f"ds3://{bucket}/p/").expect().json
+    )
+    assert [(job["objects"], job["status"]) for job in told["jobs"]] == [(3, "COMPLETED"), (1, "COMPLETED")]
+    assert (told["objects"], told["verified"]) == (4, 4)
+
+
+def test_only_what_the_options_choose_is_read_back(archive: Archive, bucket: str) -> None:
+    """A filter that accepts nothing starts no job, and is no failure."""
+    told = archive.run("verify", "job", "-o", "json", "--include", "small", f"ds3://{bucket}/p/").expect().json
+    assert (told["objects"], told["bytes"]) == (1, 1)
+    told = archive.run("verify", "job", "-o", "json", "--older", "1d", f"ds3://{bucket}/p/").expect().json
+    assert told == {"jobs": [], "objects": 0, "bytes": 0, "failed": []}
+
+
 def test_reading_back_finds_what_the_tape_has_lost(archive: Archive, bucket: str) -> None:
     """A byte that has changed on tape goes unnoticed by the cheap check, and is found by reading."""
     archive.run("verify", "job", "--wait", "--interval", "0.02", f"ds3://{bucket}/p/").expect()
