@@ -157,9 +157,7 @@ def test_a_verify_job_is_started_and_named(archive: Archive, bucket: str) -> Non
 def test_more_objects_than_a_job_holds_become_several_jobs(archive: Archive, bucket: str) -> None:
     """Each object is in one of them, and all are waited for."""
     split = ("--max-job-objects", "3", "--wait", "--interval", "0.02")
-    told = (
-        archive.run("verify", "job", "--wait", "--interval", "0.02", "-o", "json", f"ds3://{bucket}/p/").expect().json
-    )
+    told = archive.run("verify", "job", *split, "-o", "json", f"ds3://{bucket}/p/").expect().json
     assert [(job["objects"], job["status"]) for job in told["jobs"]] == [(3, "COMPLETED"), (1, "COMPLETED")]
     assert (told["objects"], told["verified"]) == (4, 4)
 
