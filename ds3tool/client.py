@@ -11,7 +11,7 @@ from ds3tool.calls.exchange import Exchange
 from ds3tool.calls.jobs import JobCalls
 from ds3tool.calls.tapes import TapeCalls
 from ds3tool.errors import ConfigError, NotFoundError, ProtocolError
-from ds3tool.protocol import names, requests, responses
+from ds3tool.protocol import names, object_requests, requests, responses
 from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import (
     BucketDetails,
@@ -341,7 +341,7 @@ class Ds3Client(JobCalls, TapeCalls):
     ) -> Iterator[ObjectRecord]:
         """Yield the records of a bucket's objects, all versions unless `latest`; full details cost the appliance."""
         return self._all(
-            lambda offset: requests.list_object_details(
+            lambda offset: object_requests.list_object_details(
                 bucket, name=name, full=full, placement=placement, latest=latest, page_offset=offset
             ),
             responses.object_details,
@@ -349,18 +349,18 @@ class Ds3Client(JobCalls, TapeCalls):
 
     def get_object_details(self, bucket: str, name: str) -> ObjectRecord:
         """Return one object's record; `name` may be its id."""
-        return self._send(requests.get_object_details(bucket, name), responses.object_record)
+        return self._send(object_requests.get_object_details(bucket, name), responses.object_record)
 
     def undelete_object(self, bucket: str, key: str, *, version_id: str | None = None) -> ObjectRecord:
         """Make the newest version of an object, or the one named, the latest again; return its record.
 
         NotFoundError when there is none.
         """
-        return self._send(requests.undelete_object(bucket, key, version_id=version_id), responses.object_record)
+        return self._send(object_requests.undelete_object(bucket, key, version_id=version_id), responses.object_record)
 
     def list_suspect_blobs(self, bucket: str) -> tuple[PlacedBlob, ...]:
         """Return the blobs of a bucket of which the appliance doubts a copy."""
-        return self._send(requests.list_suspect_blobs(bucket), responses.blob_placement)
+        return self._send(object_requests.list_suspect_blobs(bucket), responses.blob_placement)
 
     # -- cache and system -------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ds3tool.errors import UsageError
-from ds3tool.protocol import names, requests, tape_requests, targets, xmlcodec
+from ds3tool.protocol import names, object_requests, requests, tape_requests, targets, xmlcodec
 from ds3tool.protocol.messages import Request
 from ds3tool.protocol.model import (
     ChecksumType,
@@ -158,23 +158,23 @@ LINES: list[tuple[Request, str]] = [
         "GET /_rest_/canceled_job?bucket_id=b&page_length=1000&page_offset=3",
     ),
     (
-        requests.list_object_details("b"),
+        object_requests.list_object_details("b"),
         "GET /_rest_/object?bucket_id=b&page_length=1000&page_offset=0",
     ),
     (
-        requests.list_object_details("b", name="2025/%", placement=True, latest=True),
+        object_requests.list_object_details("b", name="2025/%", placement=True, latest=True),
         (
             "GET /_rest_/object?bucket_id=b&full_details&include_physical_placement&latest=true&name=2025%2F%25"
             "&page_length=1000&page_offset=0"
         ),
     ),
-    (requests.get_object_details("b", "a b/c"), "GET /_rest_/object/a%20b/c?bucket_id=b"),
-    (requests.undelete_object("b", "a b"), "PUT /_rest_/object?bucket_id=b&name=a%20b"),
+    (object_requests.get_object_details("b", "a b/c"), "GET /_rest_/object/a%20b/c?bucket_id=b"),
+    (object_requests.undelete_object("b", "a b"), "PUT /_rest_/object?bucket_id=b&name=a%20b"),
     (
-        requests.undelete_object("b", "k", version_id="v"),
+        object_requests.undelete_object("b", "k", version_id="v"),
         "PUT /_rest_/object?bucket_id=b&name=k&version_id=v",
     ),
-    (requests.list_suspect_blobs("b"), "GET /_rest_/suspect_object?bucket_id=b&full_details"),
+    (object_requests.list_suspect_blobs("b"), "GET /_rest_/suspect_object?bucket_id=b&full_details"),
     (tape_requests.list_tapes(), "GET /_rest_/tape?page_length=1000&page_offset=0"),
     (
         tape_requests.list_tapes(
@@ -347,9 +347,9 @@ def test_half_a_surrogate_pair_is_refused(build: Callable[[], object]) -> None:
         lambda: requests.truncate_job("."),
         lambda: requests.cancel_job(".."),
         lambda: requests.get_ready_chunks(""),
-        lambda: requests.undelete_object("b", ""),
-        lambda: requests.undelete_object("", "k"),
-        lambda: requests.list_suspect_blobs(""),
+        lambda: object_requests.undelete_object("b", ""),
+        lambda: object_requests.undelete_object("", "k"),
+        lambda: object_requests.list_suspect_blobs(""),
         lambda: tape_requests.eject_tape(""),
         lambda: tape_requests.tape_operation(names.CANCEL_EJECT, ""),
         lambda: tape_requests.eject_all_tapes(bucket="b"),
@@ -361,7 +361,7 @@ def test_half_a_surrogate_pair_is_refused(build: Callable[[], object]) -> None:
         lambda: requests.delete_objects("b", [("a", None), ("", None)]),
         lambda: requests.delete_objects("b", []),
         lambda: requests.delete_objects("b", [("a", None)] * 1001),
-        lambda: requests.get_object_details("b", ""),
+        lambda: object_requests.get_object_details("b", ""),
     ],
 )
 def test_what_would_reach_further_than_was_meant_is_refused(build: Callable[[], object]) -> None:
