@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ds3tool.protocol.model import JobStatus, Versioning
+from ds3tool.protocol.model import JobStatus, JobType, ProcessingOrder, Versioning
 from ds3tool.simulator import Appliance, ApplianceSettings
 from ds3tool.transport.bodies import BytesBody
 from tests.cli.archive import Archive
@@ -41,7 +41,9 @@ def test_an_object_of_several_blobs_comes_out_whole_and_in_order(archive: Archiv
     """With `cat` and with `get ... -`, byte for byte; its job is completed."""
     for arguments in (("cat", f"ds3://{bucket}/large"), ("get", f"ds3://{bucket}/large", "-")):
         assert shown(archive, tmp_path, *arguments) == LARGE
-    assert all(job.status is JobStatus.COMPLETED for job in archive.client.list_jobs(bucket=bucket))
+    records = [record for record in archive.client.list_completed_jobs(bucket=bucket) if record.type is JobType.GET]
+    gets = [archive.client.get_job(record.id).job for record in records]
+    assert [(job.status, job.processing_order) for job in gets] == [(JobStatus.COMPLETED, ProcessingOrder.IN_ORDER)] * 2
 
 
 def test_objects_come_in_the_order_given_also_twice(archive: Archive, bucket: str, tmp_path: Path) -> None:

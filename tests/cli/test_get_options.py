@@ -38,7 +38,9 @@ def restored(root: Path) -> set[str]:
 
 def get_jobs(archive: Archive) -> set[str]:
     """Return the ids of all get jobs, ended ones too."""
-    return {job.id for job in archive.client.list_jobs() if job.type is JobType.GET}
+    client = archive.client
+    records = (*client.list_active_jobs(), *client.list_completed_jobs(), *client.list_canceled_jobs())
+    return {record.id for record in records if record.type is JobType.GET}
 
 
 # -- names ------------------------------------------------------------------------------------------------------------
@@ -197,6 +199,56 @@ def test_a_name_that_is_no_text_comes_back_as_its_bytes(archive: Archive, tmp_pa
     assert sorted(os.listdir(os.fsencode(tmp_path / "t"))) == [b"b%E9", b"caf\xe9"]
     again = archive.run("get", f"ds3://{bucket}", str(tmp_path / "t"), "-o", "json").expect(0).json
     assert again["skipped"] == 2
+
+
+def test_links_come_back_as_links_inside_the_target_only_unless_told_otherwise(
+    archive: Archive, tmp_path: Path
+) -> None:
+    """By default one that leads outside fails by name; store makes it as it was; skip leaves all out, and says so."""
+    tree, bucket = tmp_path / "tree", archive.bucket()
+    (tree / "sub").mkdir(parents=True)
+    (tree / "file").write_bytes(b"file")
+    (tree / "sub" / "inside").symlink_to("../file")
+    (tree / "outside").symlink_to("/etc/hostname")
+    archive.run("put", "--symlinks", "store", str(tree), f"ds3://{bucket}").expect(0)
+    for options, exit_code, links in (
+        ((), 3, {"sub/inside": "../file"}),
+        (("--symlinks", "store"), 0, {"sub/inside": "../file", "outside": "/etc/hostname"}),
+        (("--symlinks", "skip"), 0, {}),
+    ):
+        target = tmp_path / f"target{len(links)}"
+        archive.run("get", f"ds3://{bucket}", str(target), *options).expect(exit_code)
+        found = {str(path.relative_to(target)): os.readlink(path) for path in target.rglob("*") if path.is_symlink()}
+        assert found == links
+        assert (target / "file").read_bytes() == b"file"
+        if options[1:] == ("store",):
+            again = archive.run("get", f"ds3://{bucket}", str(target), *options, "-o", "json").expect(0).json
+            assert (again["objects"], again["skipped"]) == (0, 3)
+
+
+# -- failures ---------------------------------------------------------------------------------------------------------
+
+
+def test_failures_are_written_down_and_may_stop_the_run(archive: Archive, bucket: str, tmp_path: Path) -> None:
+    """--failed-to has the key that failed; with --on-error stop nothing is moved after it."""
+    target = tmp_path / "t"
+    target.mkdir()
+    (target / "2023-12.gz").write_bytes(b"mine")
+    options = ("--failed-to", str(tmp_path / "failed"), "--on-error", "stop")
+    archive.run("get", f"ds3://{bucket}/logs/", str(target), *options).expect(3)
+    assert (tmp_path / "failed").read_text() == "logs/2023-12.gz\n"
+    assert restored(target) == {"2023-12.gz"}
+    archive.run("get", f"ds3://{bucket}/logs/", str(target), *options[:2]).expect(3)
+    assert len(restored(target)) == 5
+
+
+def test_nothing_to_do_is_an_error_only_when_asked(archive: Archive, bucket: str, tmp_path: Path) -> None:
+    """Exit code 9 where all is there already, or the options leave nothing."""
+    for options in ((), ("--exclude", "*")):
+        command = ("get", f"ds3://{bucket}/other/", str(tmp_path / "t"), *options)
+        archive.run(*command).expect(0)
+        archive.run(*command).expect(0)
+        archive.run(*command, "--error-if-nothing").expect(9)
 
 
 # -- mistakes ---------------------------------------------------------------------------------------------------------
