@@ -29,8 +29,8 @@ class IdFamily:
 
     def of(self, number: int) -> str:
         """Return the UUID of row `number` (1 or more)."""
-        scattered = f"{number * _SCATTER & _MASK:015x}"
-        return f"{self._prefix}{scattered[:3]}-{scattered[3:]}"
+        scattered = number * _SCATTER & _MASK
+        return f"{self._prefix}{scattered >> 48:03x}-{scattered & 0xFFFF_FFFF_FFFF:012x}"
 
     def number(self, text: str) -> int | None:
         """Return the row number that `of` made `text` from, or None for any other text."""

@@ -156,21 +156,30 @@ class Planner:
         """Write objects, blobs, chunks and entries of a put job in batches; return the chunks."""
         writer = _ChunkWriter(db, self._store, job, self._settings.effective_chunk_size)
         versioned = rules.versioning is not Versioning.NONE
+        scattered = Quirk.SCATTERED_BLOBS in self._settings.quirks
         places = iter(chosen)
         while batch := list(itertools.islice(places, _BATCH)):
             first = self._store.numbers("objects", len(batch))
-            objects: list[tuple[int, int, str, int, bool, int]] = []
-            counts: list[int] = []
-            for place in batch:
-                name, size = listed.names[place], listed.sizes[place]
-                latest = not (versioned and self._objects.count("bucket=? AND name=? AND latest=1", (bucket.n, name)))
-                objects.append((first + len(objects), bucket.n, name, size, latest, job.n))
-                counts.append(max(1, -(-size // blob_size)))
-                job.original += size
-            db.executemany("INSERT INTO objects (n, bucket, name, size, latest, job) VALUES (?,?,?,?,?,?)", objects)
+            names = [listed.names[place] for place in batch]
+            sizes = [listed.sizes[place] for place in batch]
+            job.original += sum(sizes)
+            constants = f"{bucket.n:d}, 1, {job.n:d}"
+            db.executemany(
+                f"INSERT INTO objects (bucket, latest, job, n, name, size) VALUES ({constants}, ?, ?, ?)",  # noqa: S608 - numbers
+                zip(itertools.count(first), names, sizes),
+            )
+            if versioned:  # a version that is there stays the latest until the new one is complete
+                db.execute(
+                    "UPDATE objects SET latest = 0 WHERE n BETWEEN ? AND ? AND EXISTS (SELECT 1 FROM objects o "
+                    "WHERE o.bucket = objects.bucket AND o.name = objects.name AND o.latest = 1 AND o.n < ?)",
+                    (first, first + len(batch) - 1, first),
+                )
+            if max(sizes) <= blob_size and not scattered and writer.add_whole(first, sizes):
+                continue
+            counts = [max(1, -(-size // blob_size)) for size in sizes]
             blob = self._store.numbers("blobs", sum(counts))
             order: list[tuple[int, int]] = []
-            for (number, _, _, size, _, _), count in zip(objects, counts, strict=True):
+            for number, (size, count) in enumerate(zip(sizes, counts, strict=True), first):
                 if count > 1:
                     job.partial[number] = count
                 for offset in range(0, max(size, 1), blob_size):
@@ -178,7 +187,7 @@ class Planner:
                     writer.blobs.append((blob, number, offset, length))
                     order.append((blob, length))
                     blob += 1
-            if Quirk.SCATTERED_BLOBS in self._settings.quirks:
+            if scattered:
                 self._chance.shuffle(order)
             for number, length in order:
                 writer.add(number, length, latest=True)
@@ -397,14 +406,46 @@ class _ChunkWriter:
         """Let the next blob begin a new chunk."""
         self._current = None
 
+    def _begin(self) -> Chunk:
+        self._last_number += 1
+        chunk = Chunk(self._store.numbers("chunks", 1), self._last_number, 0, 0)
+        self._current = chunk
+        self._chunks.append(chunk)
+        return chunk
+
+    def add_whole(self, first: int, sizes: list[int]) -> bool:
+        """Write objects that follow `first` as one blob each into one chunk; False when no chunk holds all of them.
+
+        What `add` does blob by blob, done by the database in two statements: a job may have 500,000.
+        """
+        size, count = sum(sizes), len(sizes)
+        if size > self._limit or count > MAX_BLOBS_PER_CHUNK:
+            return False
+        chunk = self._current
+        if chunk is None or chunk.bytes + size > self._limit or chunk.left + count > MAX_BLOBS_PER_CHUNK:
+            if chunk is not None and chunk.bytes + sizes[0] <= self._limit and chunk.left < MAX_BLOBS_PER_CHUNK:
+                return False  # a chunk is filled before the next begins
+            chunk = self._begin()
+        blob = self._store.numbers("blobs", count)
+        last = first + count - 1
+        self._db.execute(
+            "INSERT INTO blobs (n, object, offset, length) SELECT n + ?, n, 0, size FROM objects "
+            "WHERE n BETWEEN ? AND ? ORDER BY n",
+            (blob - first, first, last),
+        )
+        self._db.execute(
+            "INSERT INTO entries (chunk, place, blob) SELECT ?, n - ?, n FROM blobs WHERE n BETWEEN ? AND ? ORDER BY n",
+            (chunk.n, blob - chunk.left, blob, blob + count - 1),
+        )
+        chunk.bytes += size
+        chunk.left += count
+        return True
+
     def add(self, blob: int, length: int, *, latest: bool) -> None:
         """Put a blob into the chunk at hand, or a new one when that is full."""
         chunk = self._current
         if chunk is None or (chunk.bytes + length > self._limit and chunk.left) or chunk.left >= MAX_BLOBS_PER_CHUNK:
-            self._last_number += 1
-            chunk = Chunk(self._store.numbers("chunks", 1), self._last_number, 0, 0)
-            self._current = chunk
-            self._chunks.append(chunk)
+            chunk = self._begin()
         self._entries.append((chunk.n, chunk.left, blob, latest))
         chunk.bytes += length
         chunk.left += 1
