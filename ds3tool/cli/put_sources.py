@@ -88,7 +88,7 @@ class FilesPut:
         return cls(tuple(roots), names, files.symlinks, files.preserve)
 
     def source(self, *, wanted: Filter | None = None, listed: Iterable[bytes] | None = None) -> Source:
-        """Return the source: what of it is `wanted`, and with `listed` only these names below the one folder there is."""
+        """Return the source: what of it is `wanted`, and of the one folder only what `listed` names."""
         wanted = wanted or Filter()
         if listed is not None:
             ((path, prefix),) = self.roots

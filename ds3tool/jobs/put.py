@@ -334,6 +334,7 @@ class PutRun(Run):
         self, plan: PlannedJob, state: JobState, on_failure: Callable[[int, Ds3Error], None]
     ) -> None:
         """Make sure that the job's blobs are the objects, whole; empty ones an older release has made with the job."""
+        without_metadata = 0
         for owner in range(len(plan)):
             if not state.covers(owner, plan.sizes[owner]):
                 state.fail_object(owner)
@@ -345,8 +346,25 @@ class PutRun(Run):
                     ),
                 )
             elif not state.listed[owner]:
-                self.count(objects=1, bytes_moved=0)
-                self._objects_ended(plan, (owner,))
+                try:
+                    without_metadata += self._has_metadata(plan.source_object(owner))
+                except Ds3Error as error:
+                    on_failure(owner, error)
+                else:
+                    self.count(objects=1, bytes_moved=0)
+                    self._objects_ended(plan, (owner,))
+        if without_metadata:
+            what = f"{without_metadata:,} empty {'object was' if without_metadata == 1 else 'objects were'}"
+            self.result.notes.append(f"{what} made by the appliance with their job, so their metadata are not stored")
+
+    def _has_metadata(self, item: SourceObject) -> bool:
+        """Whether anything would be stored with an object that is still what was planned; a Ds3Error when it is not."""
+        opened = self._source.open(item)
+        try:
+            opened.check_unchanged()
+            return bool(self.settings.metadata or opened.metadata())
+        finally:
+            opened.close()
 
     def _drop_failed(self, plan: PlannedJob, mover: PutMover, failed: Iterable[int], policy: DataPolicy) -> None:
         """Drop what came in whole of objects that failed here, since nobody vouches for it."""

@@ -63,9 +63,11 @@ class PutMover:
         self._attempted = bytearray(len(state.blobs))
 
     def may_be_whole(self, owner: int) -> bool:
-        """Whether the appliance may have every blob of an object."""
+        """Whether the appliance may have all of an object, be it that it made an empty one with the job."""
         numbers = list(self._state.numbers_of(owner))
-        return bool(numbers) and all(self._attempted[number] or self._blobs.in_cache[number] for number in numbers)
+        if not numbers:
+            return not self._plan.sizes[owner]
+        return all(self._attempted[number] or self._blobs.in_cache[number] for number in numbers)
 
     def version_of(self, owner: int) -> str | None:
         """Return the version that the job makes of an object, where the appliance says it."""

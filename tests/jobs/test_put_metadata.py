@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +13,12 @@ import pytest
 from ds3tool.client import Ds3Client
 from ds3tool.errors import UsageError
 from ds3tool.jobs.ends import OpenObject, SourceObject
+from ds3tool.simulator.quirks import Quirk
 from ds3tool.sources.local import LocalSource
 from ds3tool.transport.pool import Transport
 from ds3tool.transport.ratelimit import RateLimit
 from ds3tool.transport.settings import ConnectionSettings
-from tests.jobs.rooms import BUCKET, MIB, Room
+from tests.jobs.rooms import BUCKET, MIB, HookedSource, Room
 
 WORDS = {"Project": "Apollo 11, reel + 7", "größe": "naïve\n100%", "z": "="}
 STORED = {"project": "Apollo 11, reel + 7", "größe": "naïve\n100%", "z": "="}
@@ -85,3 +86,29 @@ def test_metadata_that_no_header_can_carry_is_refused_before_a_job(room: Room, t
     with pytest.raises(UsageError, match="given twice"):
         room.put(tree)
     assert not room.recorder.plans
+
+
+def test_empty_objects_that_older_releases_make_have_no_metadata_and_that_is_told(
+    room_with: Callable[..., Room], tree: Path
+) -> None:
+    """They come into being with the job, where nothing can be said of them."""
+    room = room_with(quirks=frozenset({Quirk.EMPTY_AT_CREATION}))
+    room.settings = replace(room.settings, metadata=WORDS)
+    result = room.put(tree)
+    assert (result.objects, result.exit_code) == (4, 0)
+    assert (stored(room, "empty"), stored(room, "small")) == ({}, STORED)
+    assert "1 empty object was made by the appliance with their job, so their metadata are not stored" in result.notes
+
+
+def test_an_empty_file_that_has_grown_is_not_taken_for_put(room_with: Callable[..., Room], tree: Path) -> None:
+    """Also where the appliance makes empty objects with their job: it fails by name, and the empty object goes."""
+    room = room_with(quirks=frozenset({Quirk.EMPTY_AT_CREATION}))
+
+    def grow(item: SourceObject) -> None:
+        if item.key == "empty":
+            (tree / "empty").write_bytes(b"not any more")
+
+    result = room.put(HookedSource(tree, before_open=grow))
+    assert [failure.key for failure in result.failures] == ["empty"]
+    assert result.objects == 3
+    assert "empty" not in room.listed()
