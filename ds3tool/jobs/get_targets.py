@@ -138,7 +138,7 @@ class Targets:
 
     def _beside(self, item: TargetObject, size: int) -> TargetObject | None:
         """Return what is to be fetched where a file of `size` bytes, or for a folder's name a folder, is there."""
-        if item.name.endswith("/") or self._rule is IfExists.SKIP:
+        if self._rule is IfExists.SKIP or (item.name.endswith("/") and not item.size):
             return None
         if self._rule is IfExists.FAIL:
             raise SinkError(f"{item.name} is there already", hint="without --if-exists fail, the same is skipped")
@@ -164,7 +164,7 @@ class Targets:
 
     def _has_same_digests(self, item: TargetObject) -> bool | None:
         head = self._client.head_object(self._bucket, item.key, version_id=item.version_id)
-        if self._sink.is_link(item.name) and not FileAttributes.from_metadata(head.metadata).link:
+        if self._sink.is_link(item.name) != FileAttributes.from_metadata(head.metadata).link:
             return False
         return has_digests(head, lambda at, length: self._sink.read_existing(item.name, at, length), item.size)
 

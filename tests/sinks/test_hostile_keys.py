@@ -89,7 +89,7 @@ def _restore(
         return restore
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     objects=st.lists(_objects(), min_size=1, max_size=10),
     chance=st.randoms(use_true_random=False),
@@ -107,7 +107,7 @@ def test_hostile_keys_change_nothing_outside_and_appear_whole_or_fail(
     _restore(objects, chance, links=links, preserve=preserve, meddling=0.25)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(objects=st.lists(_objects(), min_size=1, max_size=10), chance=st.randoms(use_true_random=False))
 def test_hostile_keys_with_nobody_else_about(objects: list[Hostile], chance: random.Random) -> None:
     """When nobody meddles, all keys with names of their own appear: only clashes and impossible names fail."""
@@ -202,7 +202,7 @@ def test_two_keys_that_become_one_file(tmp_path: Path, first: str, second: str, 
 
 
 @pytest.mark.usefixtures("folding")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(
         st.lists(st.sampled_from(["a", "A", "\u00e9", "e\u0301", "\u00c9", "\u00df", "ss"]), min_size=1, max_size=3),

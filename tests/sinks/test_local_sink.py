@@ -221,6 +221,54 @@ def test_folder_that_is_there_already_is_no_failure(root: Path, sink: LocalSink)
     assert outcome(sink) == {"a/file": None, "a/": None}
 
 
+def test_folder_name_with_bytes_fails_by_name(root: Path, sink: LocalSink) -> None:
+    """An object whose name ends in a slash and that has bytes is not taken for a folder: its bytes would be lost."""
+    item = TargetObject("k", 5, "a/")
+    with pytest.raises(SinkError, match="a/ has 5 bytes"):
+        sink.receive_small(item, 0, memoryview(b"bytes"))
+    sink.finish(item)
+    assert isinstance(outcome(sink)["a/"], SinkError)
+    assert names(root) == set()
+
+
+def test_two_objects_of_one_name_are_not_mixed(root: Path, sink: LocalSink) -> None:
+    """While one object is being written, another of the same name fails by name and leaves the first as it is."""
+    first, second = TargetObject("first", 4, "file"), TargetObject("second", 4, "file")
+    sink.receive_small(first, 0, memoryview(b"12"))
+    with pytest.raises(SinkError, match="second cannot be written: first is being written"):
+        sink.receive_small(second, 2, memoryview(b"xx"))
+    sink.abandon(second)
+    sink.receive_small(first, 2, memoryview(b"34"))
+    sink.finish(first)
+    assert outcome(sink) == {"file": None}
+    assert (root / "file").read_bytes() == b"1234"
+
+
+def test_folder_moved_away_while_written_into_fails_by_name(tmp_path: Path, root: Path, sink: LocalSink) -> None:
+    """An object whose folder was moved during the get is not told as there: it would stand somewhere else."""
+    item = TargetObject("k", 4, "folder/file")
+    sink.receive_small(item, 0, memoryview(b"data"))
+    (root / "folder").rename(tmp_path / "away")
+    (root / "folder").mkdir()
+    sink.finish(item)
+    error = outcome(sink)["folder/file"]
+    assert isinstance(error, SinkError)
+    assert "folder has been moved away or replaced" in error.message
+    assert list((tmp_path / "away").iterdir()) == []
+    assert list((root / "folder").iterdir()) == []
+
+
+def test_file_that_has_the_name_of_a_temporary_one_is_left(root: Path, sink: LocalSink) -> None:
+    """Somebody's file where a temporary one would stand is not touched; the object takes another name meanwhile."""
+    root.mkdir(exist_ok=True)
+    theirs = root / f".ds3tool-{sink._parts._token}-1.part"
+    theirs.write_bytes(b"theirs")
+    store(sink, "file", b"ours")
+    assert outcome(sink) == {"file": None}
+    assert theirs.read_bytes() == b"theirs"
+    assert (root / "file").read_bytes() == b"ours"
+
+
 def test_killed_process_leaves_no_name(root: Path) -> None:
     """After kill -9 with one object half stored, only hidden names and what had settled are there."""
     script = """
