@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from ds3tool.cli.options import command
 from ds3tool.cli.output import OutputClosedError, OutputFormat
 from ds3tool.cli.part import Part
 from ds3tool.cli.selection import Selection, parse_selection, refuse_ambiguous
-from ds3tool.cli.settings import Settings, connect
+from ds3tool.cli.settings import ProgressMode, Settings, connect
 from ds3tool.cli.wanted import wanted_objects
 from ds3tool.errors import Ds3Error, UsageError
 from ds3tool.filters import Filter
@@ -97,7 +98,14 @@ def show_objects(
                 settings=jobs.run_settings(stop_on_error=True),
                 whole_blobs=part.verify,
             )
-            _end_if_failed(transfer.carry_out(run, settings, label="cat"), settings)
+            _end_if_failed(transfer.carry_out(run, _display(settings), label="cat"), settings)
+
+
+def _display(settings: Settings) -> Settings:
+    """Let nothing be shown beside the bytes, unless on a terminal they do not go to, or where it was asked for."""
+    if settings.progress is not ProgressMode.AUTO or (sys.stderr.isatty() and not sys.stdout.isatty()):
+        return settings
+    return dataclasses.replace(settings, progress=ProgressMode.NONE)
 
 
 def _wanted(client: Ds3Client, selections: Sequence[Selection], part: Part, chosen: Filter) -> Iterator[Asked]:
