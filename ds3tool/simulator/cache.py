@@ -111,7 +111,7 @@ class Cache:
         """
         db = self._store.db
         held: dict[int, int] = dict(db.execute("SELECT n, length FROM blobs WHERE cached = 1"))
-        missing = set(held)
+        missing = {blob for blob, length in held.items() if length}  # an empty blob has no file
         for number in range(_FOLDERS):
             with os.scandir(f"{self._directory}/{number:02x}") as entries:
                 for entry in entries:

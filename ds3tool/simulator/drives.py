@@ -304,7 +304,8 @@ class Drives:
                         self._commit_store(task, copies, done, written, full=True)
                         return
                     try:
-                        copy_out(self._cache.path(blob), length, target, written, self._stopped)
+                        if length:
+                            copy_out(self._cache.path(blob), length, target, written, self._stopped)
                     except FileNotFoundError:
                         lost |= self._is_lost(job, blob)
                         continue

@@ -16,7 +16,11 @@ from pathlib import Path
 _SCHEMA_VERSION = 1
 # WAL is safe here whatever the release of SQLite: its reset bug needs a second connection, and the exclusive lock
 # that this one takes admits none.
-_PRAGMAS = ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=4000")
+_PRAGMAS = (
+    *("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=4000"),
+    # 64 MiB: a job of 500,000 objects is one transaction, and the usual 2 MB would be written over and over.
+    "cache_size=-65536",
+)
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE sequences (name TEXT PRIMARY KEY, next INTEGER NOT NULL) WITHOUT ROWID;

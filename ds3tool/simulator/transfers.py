@@ -115,7 +115,7 @@ class Transfers:
             self._check_length(upload, place)
             if place.received is None:
                 self._await_room(place)
-                path = self._cache.new_path(place.blob)
+                path = self._cache.new_path(place.blob) if place.length else None
         if place.received is not None:
             return self._put_again(upload, place.received)
         with _file(path) as descriptor:
@@ -214,7 +214,7 @@ class Transfers:
         self._verify(upload, actual)
         return actual
 
-    def _commit(self, upload: Upload, place: _Place, rules: Rules, digest: Digest, path: str) -> None:
+    def _commit(self, upload: Upload, place: _Place, rules: Rules, digest: Digest, path: str | None) -> None:
         job, chunk = place.job, place.chunk
         with self._store.writing() as db:
             if not job.active:
@@ -229,7 +229,8 @@ class Transfers:
                     db.execute("SELECT checksum FROM blobs WHERE n = ?", (place.blob,)).fetchone(), digest, job
                 )
                 return
-            os.rename(path, self._cache.path(place.blob))
+            if path is not None:
+                os.rename(path, self._cache.path(place.blob))
             left = job.partial.get(place.object, 1) - 1
             if not left:
                 self._objects.finish(db, place.object, rules, upload.metadata)
@@ -262,7 +263,7 @@ class Transfers:
             if not self._cache.make_room(length, self._settings.largest_allocation):
                 raise busy("The cache has no room for the object.", self._settings.retry_after)
             self._cache.used += length
-            path = self._cache.new_path(0)
+            path = self._cache.new_path(0) if length else None
         kept = False
         try:
             with _file(path) as descriptor:
@@ -276,7 +277,7 @@ class Transfers:
                     self._jobs.changed.notify_all()
         return digest
 
-    def _commit_naked(self, upload: Upload, rules: Rules, digest: Digest, path: str) -> None:
+    def _commit_naked(self, upload: Upload, rules: Rules, digest: Digest, path: str | None) -> None:
         length = upload.body.length
         bucket = upload.bucket
         with self._store.writing() as db:
@@ -296,7 +297,8 @@ class Transfers:
                 (blob, number, length, digest[1], digest[0], self._clock.now()),
             )
             db.execute("INSERT INTO entries (chunk, place, blob) VALUES (?, 0, ?)", (chunk.n, blob))
-            os.rename(path, self._cache.path(blob))
+            if path is not None:
+                os.rename(path, self._cache.path(blob))
             self._objects.finish(db, number, rules, upload.metadata)
             self._store.after_commit(lambda: self._jobs.begin_storing(job, chunk))
 
@@ -418,7 +420,7 @@ class Transfers:
             raise no_object(version.name)
         length, kind, checksum = row
         try:
-            descriptor = os.open(self._cache.path(blob), os.O_RDONLY)
+            descriptor = os.open(self._cache.path(blob) if length else os.devnull, os.O_RDONLY)
         except FileNotFoundError:
             message = f"InternalError[500]: The cache has lost the blob of '{version.name}' at {offset}."
             raise Refusal(500, names.INTERNAL_ERROR, message) from None
@@ -454,8 +456,11 @@ class Transfers:
 
 
 @contextlib.contextmanager
-def _file(path: str) -> Iterator[int]:
-    """Open a new file; whatever goes wrong inside, or is not renamed, does not stay."""
+def _file(path: str | None) -> Iterator[int]:
+    """Open a new file; whatever goes wrong inside, or is not renamed, does not stay. None: for no bytes, no file."""
+    if path is None:
+        yield -1
+        return
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         yield descriptor
