@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -83,6 +84,8 @@ def show_objects(
             f"stdout is for the objects' bytes, and cannot show a result as {settings.output} as well",
             hint="leave out --output, or get the objects into files",
         )
+    if settings.progress is ProgressMode.AUTO:
+        settings = replace(settings, progress=ProgressMode.NONE)  # it would stand between the bytes, or over a pager
     sys.stdout.flush()
     with connect(settings, limit=jobs.rate_limit()) as client, _closed_quietly():
         for selection in selections:

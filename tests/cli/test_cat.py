@@ -109,9 +109,7 @@ def test_a_mistake_is_a_sentence_on_stderr_and_nothing_on_stdout(
 
 def test_a_reader_that_leaves_ends_it_quietly_and_cancels_the_job(archive: Archive, bucket: str) -> None:
     """As with `| head -c 10`: ten bytes, nothing on stderr, no job left."""
-    script = (
-        f"set -o pipefail; {sys.executable} -m ds3tool cat -q ds3://{bucket}/large ds3://{bucket}/large | head -c 10"
-    )
+    script = f"set -o pipefail; {sys.executable} -m ds3tool cat ds3://{bucket}/large ds3://{bucket}/large | head -c 10"
     done = subprocess.run(
         ["bash", "-c", script],
         capture_output=True,
