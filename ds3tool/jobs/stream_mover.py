@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ds3tool.errors import (
     ApplianceError,
     ConflictError,
+    Ds3Error,
     InterruptedRunError,
     NotFoundError,
     SourceError,
@@ -125,9 +126,9 @@ class StreamMover(PutMover):
             )
         except (NotFoundError, ConflictError, SourceError):
             # A reply was lost, and the next try has met the blob, or cannot be made.
-            if not (last and body.complete and self._checksum_type is not None and self._has(number, body.checksum)):
+            if not body.complete or body.checksum is None or not self._arrived(number, body.checksum, last=last):
                 raise
-            result = PutResult(checksum_type=self._checksum_type, checksum=body.checksum)
+            result = PutResult()
         checksum = body.checksum
         if checksum is None:
             return None
@@ -138,6 +139,19 @@ class StreamMover(PutMover):
         if last:
             self._confirm(number)
         return checksum
+
+    def _arrived(self, number: int, checksum: str, *, last: bool) -> bool:
+        """Whether a blob that was sent whole is on the appliance; before the last one, without its digest."""
+        if last:
+            return self._has(number, checksum)
+        key, offset = self._blobs.keys[number], self._blobs.offsets[number]
+        try:
+            chunks = self._client.get_job(self.job_id).chunks
+        except Ds3Error:
+            return False
+        return any(
+            blob.in_cache for chunk in chunks for blob in chunk.blobs if (blob.key, blob.offset) == (key, offset)
+        )
 
     def _confirm(self, number: int) -> None:
         """When an object is whole, ask for the digests of those of its blobs that nobody has confirmed."""

@@ -224,6 +224,33 @@ def test_what_has_passed_is_held_up_to_the_bound(
     assert fetched(room, tmp_path) == data
 
 
+@pytest.mark.parametrize("offset", [MIB, 3 * MIB], ids=["in the middle", "of the last"])
+def test_a_lost_reply_to_a_blob_that_has_passed_is_no_failure(
+    room: Room, meddler: Meddler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offset: int
+) -> None:
+    """The appliance has it, which is found out without sending it again, and its digest is confirmed at the end."""
+    monkeypatch.setattr(stream_mover, "BUFFER_BYTES", 10)
+    data = os.urandom(SIZE)
+    seen: list[str] = []
+
+    def to_appliance(passing: bytes) -> bytes:
+        if b"offset=%d " % offset in passing and passing.startswith(b"PUT"):
+            seen.append("request")
+        return passing
+
+    def to_client(passing: bytes) -> bytes | None:
+        if seen == ["request"] and passing.startswith(b"HTTP/1.1 200") and b"Content-Length: 0" in passing:
+            seen.append("reply")
+            return None
+        return passing
+
+    meddler.to_appliance, meddler.to_client = to_appliance, to_client
+    result = put(room, io.BytesIO(data), SIZE, endpoint=meddler.endpoint)
+    assert seen[:2] == ["request", "reply"]
+    assert (result.exit_code, result.objects) == (0, 1)
+    assert fetched(room, tmp_path) == data
+
+
 def test_a_blob_that_needs_its_digest_ahead_goes_through_a_file(
     room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
