@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
@@ -26,7 +27,7 @@ from ds3tool.client import Ds3Client
 from ds3tool.errors import UsageError
 from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.get import GetRun
-from ds3tool.jobs.get_targets import Asked
+from ds3tool.jobs.get_targets import Asked, check_rule
 from ds3tool.jobs.planfile import PlanHead, settings_mapping
 from ds3tool.jobs.run import RunSettings
 from ds3tool.protocol.model import JobType
@@ -143,6 +144,7 @@ def get(
     """
     selection = parse_selection(source, recursive=False, raw=raw)
     part.check([selection])
+    check_rule(if_exists)
     if target == "-":
         from ds3tool.cli.cat import show_objects
 
@@ -164,6 +166,7 @@ def get(
         wanted: Iterable[Asked] = wanted_objects(client, selection, chosen, names=names_from.names())
         if part.is_given:
             wanted = [part.wanted(client, selection)]
+        wanted = _begun(wanted)
         files = FilesAsked(os.path.abspath(folder), preserve, LINKS[symlinks], part.verify)
         get_into(
             client,
@@ -176,6 +179,12 @@ def get(
             trial=trial,
             outcome=outcome,
         )
+
+
+def _begun(wanted: Iterable[Asked]) -> Iterator[Asked]:
+    """Return the same, its first already had: an address that names nothing fails before a target folder is made."""
+    rest = iter(wanted)
+    return itertools.chain(list(itertools.islice(rest, 1)), rest)
 
 
 @dataclass(frozen=True, slots=True)

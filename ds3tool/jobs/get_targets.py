@@ -56,6 +56,14 @@ class Wanted:
 Asked = Wanted | ListedObject | Failure
 
 
+def check_rule(if_exists: IfExists) -> None:
+    """Raise UsageError for a rule that files at a target cannot follow."""
+    if if_exists is IfExists.VERSION:
+        raise UsageError(
+            "a file at the target has no versions", hint="use --if-exists rename, to keep both, or overwrite"
+        )
+
+
 class Targets:
     """Decides object by object what becomes of it at the target; one use.
 
@@ -72,10 +80,7 @@ class Targets:
         if_exists: IfExists,
         fail: Callable[[Failure], None],
     ) -> None:
-        if if_exists is IfExists.VERSION:
-            raise UsageError(
-                "a file at the target has no versions", hint="use --if-exists rename, to keep both, or overwrite"
-            )
+        check_rule(if_exists)
         self._client = client
         self._sink = sink
         self._bucket = bucket

@@ -284,4 +284,4 @@ def test_a_mistake_gets_a_sentence_and_leaves_the_target_alone(
     assert said.format(**places) in result.stderr, str(result)
     assert get_jobs(archive) == before
     assert (tmp_path / "file").read_bytes() == b"a file"
-    assert not (tmp_path / "x").exists() or not list((tmp_path / "x").iterdir())
+    assert not (tmp_path / "x").exists()
