@@ -366,7 +366,7 @@ def error_of(result: RunResult, failed: str) -> Ds3Error | None:
 def told_unverified(result: RunResult) -> str:
     """Return, in a few words, what of a get was not verified and why."""
     blobs = f"{result.unverified:,} {'blob is' if result.unverified == 1 else 'blobs are'}"
-    return f"{blobs} not verified, for want of a digest of what came (of a range: --verify checks)"
+    return f"{blobs} not verified: no digest covers what came (for a range, add --verify)"
 
 
 def summary(result: RunResult, *, done: str) -> str:
