@@ -14,7 +14,16 @@ from typing import Any
 import pytest
 
 from ds3tool.client import Ds3Client
-from ds3tool.errors import AccessDeniedError, ApplianceError, ConflictError, JobLostError, NotFoundError, ProtocolError
+from ds3tool.errors import (
+    AccessDeniedError,
+    ApplianceError,
+    ConflictError,
+    JobError,
+    JobLostError,
+    NotFoundError,
+    ProtocolError,
+)
+from ds3tool.jobs.ends import SourceObject
 from ds3tool.jobs.put import PutRun
 from ds3tool.protocol.model import JobDetails, JobStatus, ObjectToGet, ObjectToPut, Versioning
 from ds3tool.simulator import Appliance, ApplianceSettings, Quirk, SystemClock
@@ -366,6 +375,49 @@ def test_versions_come_and_go_by_id(room_with: Callable[..., Room], tmp_path: Pa
     with pytest.raises(NotFoundError):
         room.client.head_object(BUCKET, "a", version_id=old)
     assert room.client.head_object(BUCKET, "a").version_id == new
+
+
+# -- names that are taken ----------------------------------------------------------------------------------------------
+
+
+class RacedClient(Ds3Client):
+    """A client that somebody is quicker than: the name comes into the bucket just before the job is made."""
+
+    def create_put_job(self, bucket: str, objects: Sequence[ObjectToPut], **options: Any) -> JobDetails:  # noqa: ANN401
+        self.put_object(bucket, objects[0].key, BytesBody(b"theirs"))
+        return super().create_put_job(bucket, objects, **options)
+
+
+def test_name_that_comes_between_listing_and_creation_is_told(room: Room, tmp_path: Path) -> None:
+    """The 409 for the whole list ends the run with a way out; nothing was sent and no job is left."""
+    make_tree(tmp_path / "tree")
+    appliance = room.appliance
+    settings = ConnectionSettings(appliance.endpoint, appliance.access_key, appliance.secret_key)
+    with RacedClient(settings) as client:
+        put = room.put(tmp_path / "tree", client=client)
+    assert isinstance(put.stopped, JobError)
+    assert "run the command again" in (put.stopped.hint or "")
+    assert put.objects == 0
+    room.until_idle()
+
+
+class TwiceSource(LocalSource):
+    """A source that yields everything twice."""
+
+    def objects(self) -> Iterator[SourceObject]:
+        for item in super().objects():
+            yield item
+            yield item
+
+
+def test_key_of_two_sources_is_planned_once(room: Room, tmp_path: Path) -> None:
+    """The appliance would refuse the whole list for a name given twice: the second is left out, and fails by name."""
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "b").write_bytes(b"b")
+    put = room.put(TwiceSource(str(tmp_path), prefix=""))
+    assert (put.objects, put.stopped) == (2, None)
+    assert {failure.key for failure in put.failures} == {"a", "b"}
+    assert room.listed() == {"a", "b"}
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------
