@@ -193,3 +193,14 @@ def test_a_record_of_somebody_else_is_not_trusted(host: Host, monkeypatch: pytes
     assert appliances.in_directory(directory) is None
     monkeypatch.undo()
     assert appliances.in_directory(directory) is not None
+
+
+def test_an_awkward_appliance_is_as_awkward_as_it_was_told(host: Host) -> None:
+    """--quirk reaches the appliance in the background; a release stands for its quirks; another name is refused."""
+    endpoint, _, access_key, secret_key = host.start("--quirk", "release-3.4", "--quirk", "management-port")
+    environ = {"DS3_ENDPOINT": endpoint, "DS3_ACCESS_KEY": access_key, "DS3_SECRET_KEY": secret_key}
+    told = run("ls", environ=environ)
+    assert told.exit_code != 0
+    assert "management port" in told.stderr
+    assert "no quirk 'shy'" in host.try_start("--quirk", "shy").expect(2).stderr
+    assert "release-1.2" in host.sim("serve", "--help").expect().stdout

@@ -234,6 +234,32 @@ def test_a_verify_job_reads_the_tapes_and_ends_by_itself(bench: Bench) -> None:
     assert tape.bar_code in (bench.wire.ask("GET", f"/_rest_/completed_job/{again}").xml.findtext("ErrorMessage") or "")
 
 
+def test_a_verify_job_makes_damaged_copies_suspect(bench: Bench) -> None:
+    """The object, its blob and the copy are listed as suspect, those of other buckets and good ones are not."""
+    _archived(bench, {"a": b"x" * 1500, "c": b"c" * 300})
+    ask = bench.wire.ask
+    suspects = ("suspect_object", "suspect_object?full_details", "suspect_blob_tape")
+    assert [len(ask("GET", f"/_rest_/{what}").xml) for what in suspects] == [0, 0, 0]
+    library = bench.appliance.machine.library
+    tape = next(tape for tape in library.tapes.values() if tape.domain_id)
+    content = library.path(tape)
+    with open(content, "r+b") as file:
+        place = file.read().index(b"c")
+        file.seek(place)
+        file.write(b"!")
+    bench.wire.bulk("start_bulk_verify", "b", '<Object Name="a"/><Object Name="c"/>')
+    bench.until(lambda: not _readers(bench))
+    (found,) = ask("GET", "/_rest_/suspect_object?bucket_id=b").xml
+    assert (found.tag, found.findtext("Name")) == ("S3Object", "c")
+    (blob,) = ask("GET", "/_rest_/suspect_object?bucket_id=b&full_details").xml
+    assert (blob.attrib["Name"], blob.attrib["Offset"]) == ("c", "0")
+    assert [each.findtext("BarCode") for each in blob.iter("Tape")] == [tape.bar_code]
+    (copy,) = ask("GET", f"/_rest_/suspect_blob_tape?tape_id={tape.id}").xml
+    assert (copy.findtext("BlobId"), copy.findtext("TapeId")) == (blob.attrib["Id"], tape.id)
+    ask("PUT", "/another")
+    assert len(ask("GET", "/_rest_/suspect_object?bucket_id=another").xml) == 0
+
+
 def test_one_version_is_got_by_its_id(build: Build) -> None:
     """In a job and without one."""
     bench = build(versioning=Versioning.KEEP_MULTIPLE_VERSIONS)

@@ -7,8 +7,9 @@ from ds3tool.simulator.handlers import (
     objects,
     placement,
     service,
+    suspects,
     system,
     tapes,
 )
 
-__all__ = ["administration", "buckets", "jobs", "objects", "placement", "service", "system", "tapes"]
+__all__ = ["administration", "buckets", "jobs", "objects", "placement", "service", "suspects", "system", "tapes"]
