@@ -210,7 +210,7 @@ def get_into(
     outcome: transfer.Outcome,
 ) -> None:
     """Get what is wanted into files, or say what would be got; show what came of it."""
-    sink = LocalSink(files.folder, preserve=files.preserve, links=files.links)
+    sink = LocalSink(files.folder, preserve=files.preserve, links=files.links, make=not trial.dry_run)
     try:
         run = GetRun(client, sink, bucket, wanted, name_of=name_of, settings=run_settings, whole_blobs=files.verify)
         if trial.dry_run:

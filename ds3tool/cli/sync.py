@@ -177,7 +177,7 @@ def _get(client: Ds3Client, asked: _Asked, settings: Settings) -> RunResult | No
     if not asked.trial.dry_run:
         surplus.agree_to_delete(too_much, asked.folder, settings)
     links = LINKS[None if asked.symlinks is None else GetSymlinks(asked.symlinks.value)]
-    sink = LocalSink(asked.folder, preserve=asked.preserve, links=links)
+    sink = LocalSink(asked.folder, preserve=asked.preserve, links=links, make=not asked.trial.dry_run)
     try:
         run = GetRun(
             client,

@@ -26,20 +26,27 @@ class _Folder:
 class Folders:
     """Opens folders below `root`; keeps up to 128 of those not in use. Safe for several threads.
 
-    Raises SinkError when the root cannot be made or opened.
+    `make` False is for whoever only looks: a root that is not there is not made, its descriptor is -1, and nothing
+    below it is there either. Raises SinkError when the root cannot be made or opened.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, *, make: bool = True) -> None:
+        # What is to hold the root, where that is not there and not to be made.
+        self.above = root if make else _nearest(root)
         try:
-            _make_root(root)
-            self.root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            if make:
+                _make_root(root)
+            self.root = os.open(self.above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise SinkError(f"the target folder {root} cannot be used: {error.strerror}") from error
-        if not os.access(root, os.W_OK | os.X_OK, effective_ids=True):
+        if not os.access(self.above, os.W_OK | os.X_OK, effective_ids=True):
             os.close(self.root)
             raise SinkError(
                 f"the target folder {root} cannot be written to", hint="choose another, or change its permissions"
             )
+        if self.above != root:
+            os.close(self.root)
+            self.root = -1
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Folder] = OrderedDict()
         self._made_in: set[str] = set()
@@ -51,6 +58,8 @@ class Folders:
         `make`: it is made when it is not there; else that raises FileNotFoundError. SinkError when a link or a
         file stands in its way.
         """
+        if self.root < 0:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         if not path:
             yield self.root
             return
@@ -164,6 +173,16 @@ class Folders:
             if self.root >= 0:
                 os.close(self.root)
                 self.root = -1
+
+
+def _nearest(root: str) -> str:
+    """Return `root`, or the nearest above it that is there."""
+    if os.path.lexists(root):
+        return root
+    path = os.path.dirname(os.path.abspath(root))
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def _make_root(root: str) -> None:

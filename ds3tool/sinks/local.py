@@ -39,15 +39,17 @@ class LocalSink:
     were stored with them, as far as this user may; what may not be is in `notes`. `links` says what becomes of
     objects that were put as symbolic links. What was a sparse file becomes one.
 
+    `make` False is for plans: a root that is not there is not made, and nothing can be received.
+
     Open at a time are 64 files that are being written, 512 that are being made durable, and 128 folders. Raises
     SinkError when the root cannot be had.
     """
 
-    def __init__(self, root: str, *, preserve: bool = False, links: Links = Links.INSIDE) -> None:
+    def __init__(self, root: str, *, preserve: bool = False, links: Links = Links.INSIDE, make: bool = True) -> None:
         self.root = root
         self._preserve = preserve
         self._links = links
-        self._folders = Folders(root)
+        self._folders = Folders(root, make=make)
         self._notes = Notes()
         self._present = Present(self._folders)
         self._parts = Parts(self._folders)
@@ -117,7 +119,7 @@ class LocalSink:
 
     def free_bytes(self) -> int:
         """Return how many bytes the target's file system has room for, for this user."""
-        room = os.fstatvfs(self._folders.root)
+        room = os.statvfs(self._folders.above) if self._folders.root < 0 else os.fstatvfs(self._folders.root)
         return room.f_bavail * room.f_frsize
 
     # -- what is stored with an object -------------------------------------------------------------------------

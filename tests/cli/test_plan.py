@@ -101,10 +101,20 @@ def test_a_kept_get_is_done_later(archive: Archive, tree: Path, tmp_path: Path) 
     saved = archive.run("plan", "get", f"ds3://{bucket}/p/", str(target), "--save", plan).expect(0)
     assert f"ds3tool plan run {plan}" in saved.stdout
     assert "in the cache" in saved.stdout or "on tapes" in saved.stdout
-    assert list(target.iterdir()) == []
+    assert not target.exists()
     archive.run("plan", "run", plan).expect(0)
     assert digests(target) == digests(tree)
     assert "3 skipped" in archive.run("plan", "run", plan).expect(0).stdout
+
+
+def test_a_target_that_cannot_be_is_said_by_the_plan(archive: Archive, tree: Path) -> None:
+    """What the get would say before anything is moved, its plan says too."""
+    bucket = archive.bucket()
+    archive.run("put", str(tree), f"ds3://{bucket}/").expect(0)
+    below_a_file = str(tree / "three.bin" / "below" / "deeper")
+    result = archive.run("plan", "get", f"ds3://{bucket}/", below_a_file)
+    assert "cannot be used" in result.stderr
+    assert result.exit_code == archive.run("get", f"ds3://{bucket}/", below_a_file).exit_code
 
 
 def test_a_kept_range_is_got_later(archive: Archive, tree: Path, tmp_path: Path) -> None:
