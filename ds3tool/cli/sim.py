@@ -18,7 +18,6 @@ from ds3tool.cli.options import command, group
 from ds3tool.cli.output import Field, OutputFormat
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import Ds3Error, UsageError
-from ds3tool.simulator.quirks import NAMES, named_quirks
 from ds3tool.sizes import parse_duration, parse_size
 
 app = group("sim", "Run an embedded appliance: a whole one in a process, with a cache and tapes.")
@@ -51,7 +50,7 @@ Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Makes ids
 
 Quirks = Annotated[
     list[str] | None,
-    typer.Option("--quirk", metavar="NAME", help=f"What is awkward about it (repeatable): {', '.join(NAMES)}."),
+    typer.Option("--quirk", metavar="NAME", help="What is awkward about it; repeatable. See: ds3tool sim quirks"),
 ]
 
 WhichDirectory = Annotated[Path | None, typer.Option("--dir", metavar="DIR", help="The one that lives in DIR.")]
@@ -69,7 +68,11 @@ FIELDS: list[Field[RunningAppliance]] = [
 @command(
     app,
     "serve",
-    examples=["ds3tool sim serve", "ds3tool sim serve --dir ./appliance --blob-size 1MiB --cache-size 24MiB"],
+    examples=[
+        "ds3tool sim serve",
+        "ds3tool sim serve --dir ./appliance --blob-size 1MiB --cache-size 24MiB",
+        "ds3tool sim serve --quirk release-1.2 --quirk offers-again",
+    ],
 )
 def serve(
     *,
@@ -93,7 +96,7 @@ def serve(
 
     When it accepts connections it prints the three lines that eval of a shell takes.
     """
-    from ds3tool.simulator import Appliance, ApplianceSettings
+    from ds3tool.simulator import Appliance, ApplianceSettings, named_quirks
 
     usual = ApplianceSettings()
     built = ApplianceSettings(
@@ -168,7 +171,7 @@ def start(
     }
     line = [sys.executable, "-m", "ds3tool", "sim", "serve", "--state-dir", str(settings.state_path)]
     line += [f"{option}={value}" for option, value in options.items() if value is not None]
-    line += [f"--quirk={name}" for name in sorted(named_quirks(quirk or ()))]
+    line += [f"--quirk={name}" for name in quirk or ()]
     if settings.log_file is not None:
         line += [f"--log-file={settings.log_file}", f"--log-format={settings.log_format}", *["-v"] * settings.verbosity]
     sys.stdout.write(_started(line))
@@ -229,3 +232,21 @@ def show_environment(*, directory: WhichDirectory = None, port: WhichPort = None
         Field("DS3_SECRET_KEY", lambda each: each.secret_key),
     ]
     settings.results().record(appliance, variables)
+
+
+@command(app, "quirks", examples=["ds3tool sim quirks"])
+def list_quirks(*, settings: Settings) -> None:
+    """List what can be awkward about an appliance (--quirk), and the mistake of a client that it exposes."""
+    from ds3tool.simulator.quirks import RELEASES, Quirk
+
+    rows = [(quirk.value, quirk.what, quirk.exposes) for quirk in Quirk]
+    rows += [
+        (name, f"all of: {', '.join(sorted(quirks))}", "knowing newer releases only")
+        for name, quirks in RELEASES.items()
+    ]
+    fields: list[Field[tuple[str, str, str]]] = [
+        Field("name", lambda row: row[0]),
+        Field("does", lambda row: row[1]),
+        Field("against", lambda row: row[2]),
+    ]
+    settings.results().records(rows, fields)

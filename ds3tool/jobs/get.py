@@ -150,7 +150,12 @@ class GetRun(Run):
     def _create_job(self, plan: PlannedJob) -> JobDetails:
         """Ask for the job; for a stream in order, so that the appliance holds all of it before the first byte goes."""
         create = functools.partial(
-            self.client.create_get_job, self._bucket, plan.to_get, name=plan.name, priority=self.settings.priority
+            self.client.create_get_job,
+            self._bucket,
+            plan.to_get,
+            name=plan.name,
+            priority=self.settings.priority,
+            aggregating=False,
         )
         if not self._sink.sequential:
             return create()

@@ -210,6 +210,7 @@ class PutRun(Run):
                     name=plan.name,
                     priority=self.settings.priority,
                     max_upload_size=self._blob_size(plan, policy),
+                    aggregating=False,  # said, since an appliance that joins jobs would mix ours with others'
                 ),
             )
         except ConflictError as error:

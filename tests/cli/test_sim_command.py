@@ -203,4 +203,4 @@ def test_an_awkward_appliance_is_as_awkward_as_it_was_told(host: Host) -> None:
     assert told.exit_code != 0
     assert "management port" in told.stderr
     assert "no quirk 'shy'" in host.try_start("--quirk", "shy").expect(2).stderr
-    assert "release-1.2" in host.sim("serve", "--help").expect().stdout
+    assert "release-1.2" in host.sim("quirks").expect().stdout
