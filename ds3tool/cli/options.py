@@ -18,7 +18,8 @@ from ds3tool.cli.output import OutputFormat
 from ds3tool.cli.settings import LogFormat, ProgressMode, Settings
 from ds3tool.errors import InterruptedRunError
 
-PANEL = "Options every command takes (--log-file also as DS3TOOL_LOG_FILE, and so on)"
+# The longest that is not cut in 80 columns.
+PANEL = "Options every command takes (--log-file also as DS3TOOL_LOG_FILE, ...)"
 
 # Options of which a second spelling is taken: the fingers know it from other tools.
 _ALIASES = {"endpoint_url": "endpoint"}

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from ds3tool.cli.options import command, group
 from ds3tool.cli.output import Field, OutputFormat
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import Ds3Error, UsageError
+from ds3tool.protocol.model import ChecksumType, Versioning
 from ds3tool.sizes import parse_duration, parse_size
 
 app = group("sim", "Run an embedded appliance: a whole one in a process, with a cache and tapes.")
@@ -48,6 +50,36 @@ Tapes = Annotated[int | None, typer.Option("--tapes", metavar="N", min=0, help="
 Drives = Annotated[int | None, typer.Option("--drives", metavar="N", min=1, help="Tape drives.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Makes ids and keys repeatable.")]
 
+
+class ChecksumChoice(StrEnum):
+    """The digests that a data policy may ask for."""
+
+    CRC_32 = "crc32"
+    CRC_32C = "crc32c"
+    MD5 = "md5"
+    SHA_256 = "sha256"
+    SHA_512 = "sha512"
+
+
+class VersioningChoice(StrEnum):
+    """What the data policy does with a second put of one key."""
+
+    NONE = "none"
+    KEEP_LATEST = "keep-latest"
+    KEEP_MULTIPLE_VERSIONS = "keep-multiple-versions"
+
+
+Kept = Annotated[
+    VersioningChoice | None,
+    typer.Option("--versioning", help="What a new one's data policy does with a second put of a key; else none."),
+]
+Checksum = Annotated[
+    ChecksumChoice | None, typer.Option("--checksum-type", help="What its data policy protects blobs with; else md5.")
+]
+Copies = Annotated[
+    int | None, typer.Option("--copies", metavar="N", min=1, max=2, help="Copies on tape its data policy wants.")
+]
+
 Quirks = Annotated[
     list[str] | None,
     typer.Option("--quirk", metavar="NAME", help="What is awkward about it; repeatable. See: ds3tool sim quirks"),
@@ -71,6 +103,7 @@ FIELDS: list[Field[RunningAppliance]] = [
     examples=[
         "ds3tool sim serve",
         "ds3tool sim serve --dir ./appliance --blob-size 1MiB --cache-size 24MiB",
+        "ds3tool sim serve --versioning keep-multiple-versions",
         "ds3tool sim serve --quirk release-1.2 --quirk offers-again",
     ],
 )
@@ -89,6 +122,9 @@ def serve(
     tapes: Tapes = None,
     drives: Drives = None,
     seed: Seed = None,
+    versioning: Kept = None,
+    checksum_type: Checksum = None,
+    copies: Copies = None,
     quirk: Quirks = None,
     settings: Settings,
 ) -> None:
@@ -113,6 +149,9 @@ def serve(
         tapes=usual.tapes if tapes is None else tapes,
         drives=usual.drives if drives is None else drives,
         seed=seed,
+        versioning=usual.versioning if versioning is None else Versioning(versioning.name),
+        checksum_type=usual.checksum_type if checksum_type is None else ChecksumType(checksum_type.name),
+        copies=usual.copies if copies is None else copies,
         quirks=named_quirks(quirk or ()),
     )
     # Blocked before the appliance starts its threads, which inherit that: the signals wait for `sigwait`.
@@ -150,6 +189,9 @@ def start(
     tapes: Tapes = None,
     drives: Drives = None,
     seed: Seed = None,
+    versioning: Kept = None,
+    checksum_type: Checksum = None,
+    copies: Copies = None,
     quirk: Quirks = None,
     settings: Settings,
 ) -> None:
@@ -168,6 +210,9 @@ def start(
         "--tapes": tapes,
         "--drives": drives,
         "--seed": seed,
+        "--versioning": versioning,
+        "--checksum-type": checksum_type,
+        "--copies": copies,
     }
     line = [sys.executable, "-m", "ds3tool", "sim", "serve", "--state-dir", str(settings.state_path)]
     line += [f"{option}={value}" for option, value in options.items() if value is not None]
@@ -249,4 +294,7 @@ def list_quirks(*, settings: Settings) -> None:
         Field("does", lambda row: row[1]),
         Field("against", lambda row: row[2]),
     ]
+    if settings.output is OutputFormat.TABLE:
+        # Three columns are wider than most terminals, and only the last one folds.
+        fields = [fields[0], Field("does", lambda row: f"{row[1]} (against {row[2]})")]
     settings.results().records(rows, fields)

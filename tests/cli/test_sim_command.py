@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -204,3 +205,16 @@ def test_an_awkward_appliance_is_as_awkward_as_it_was_told(host: Host) -> None:
     assert "management port" in told.stderr
     assert "no quirk 'shy'" in host.try_start("--quirk", "shy").expect(2).stderr
     assert "release-1.2" in host.sim("quirks").expect().stdout
+
+
+def test_the_data_policy_can_be_chosen(host: Host) -> None:
+    """Versions, digests and copies reach the appliance in the background, and its buckets have them."""
+    policy = ("--versioning", "keep-multiple-versions", "--checksum-type", "crc32c", "--copies", "2")
+    endpoint, _, access_key, secret_key = host.start(*policy)
+    keys = {"DS3_ENDPOINT": endpoint, "DS3_ACCESS_KEY": access_key, "DS3_SECRET_KEY": secret_key}
+    run("mb", "ds3://kept", environ=keys).expect()
+    described = json.loads(run("stat", "ds3://kept", "-o", "json", environ=keys).expect().stdout)
+    assert described["versioning"] == "KEEP_MULTIPLE_VERSIONS"
+    assert described["checksum_type"] == "CRC_32C"
+    assert described["copies"] == 2
+    assert host.try_start("--copies", "3").exit_code == 2
