@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ds3tool.errors import UsageError
-from ds3tool.sizes import parse_duration
+from ds3tool.sizes import parse_duration, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def parse_moment(text: str, *, now_ns: int) -> int:
         try:
             moment = datetime.fromisoformat(text.strip())
         except ValueError as error:
-            raise UsageError(f"{text!r} is not a date", hint="write it like 2024-01-31 or 2024-01-31T18:00") from error
+            raise UsageError(f"{quoted(text)} is not a date", hint="write it like 2024-01-31 or 2024-01-31T18:00") from error
         moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
         since = moment - datetime(1970, 1, 1, tzinfo=UTC)
         return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
@@ -123,6 +123,6 @@ def parse_moment(text: str, *, now_ns: int) -> int:
         seconds = parse_duration(text)
     except UsageError as error:
         raise UsageError(
-            f"{text!r} is neither an age nor a date", hint="write it like 7d, 12h or 2024-01-31"
+            f"{quoted(text)} is neither an age nor a date", hint="write it like 7d, 12h or 2024-01-31"
         ) from error
     return now_ns - round(seconds * 1e9)

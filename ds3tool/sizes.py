@@ -10,6 +10,11 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?)B?", re.IGNORECASE | re.ASC
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.IGNORECASE | re.ASCII)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+# What the appliance counts bytes in: signed 64 bits. More digits than that has are not even read as a number.
+_MOST_BYTES = 2**63 - 1
+_MOST_DIGITS = 40
+# Three thousand years: longer than anybody waits, and than any calendar of ours goes back.
+_MOST_SECONDS = 1e11
 
 
 def parse_size(text: str) -> int:
@@ -19,9 +24,14 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None or (match[3] and not match[2]):
-        raise UsageError(f"{text!r} is not a size", hint="write it like 500M, 64MiB or 4096")
+        raise UsageError(f"{quoted(text)} is not a size", hint="write it like 500M, 64MiB or 4096")
     unit: int = (1024 if match[3] else 1000) ** _POWERS[match[2].upper()]
-    return round(float(match[1]) * unit) if "." in match[1] else int(match[1]) * unit
+    size = _MOST_BYTES + 1
+    if len(match[1]) <= _MOST_DIGITS:
+        size = round(float(match[1]) * unit) if "." in match[1] else int(match[1]) * unit
+    if size > _MOST_BYTES:
+        raise UsageError(f"{quoted(text)} is more than any size", hint="the most is 8192 PiB, less one byte")
+    return size
 
 
 def parse_rate(text: str) -> int:
@@ -45,8 +55,15 @@ def parse_duration(text: str) -> float:
         total += float(match[1]) * _SECONDS[(match[2] or "s").lower()]
         position = match.end()
     if not stripped or position < len(stripped):
-        raise UsageError(f"{text!r} is not a duration", hint="write it like 90s, 15m, 1h30m or 2d")
+        raise UsageError(f"{quoted(text)} is not a duration", hint="write it like 90s, 15m, 1h30m or 2d")
+    if total > _MOST_SECONDS:
+        raise UsageError(f"{quoted(text)} is longer than any duration", hint="the most is 1157407d, some 3,000 years")
     return total
+
+
+def quoted(text: str) -> str:
+    """Return what somebody typed as messages quote it; of a long one, its beginning."""
+    return repr(text if len(text) <= _MOST_DIGITS else text[:_MOST_DIGITS] + "...")
 
 
 def format_size(size: float) -> str:

@@ -111,6 +111,14 @@ def test_what_is_no_size_is_refused(text: str) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("text", ["9" * 5000, "9" * 400 + ".5K", "9223372036854775808", "8192PiB", "9" * 40 + "T"])
+def test_what_is_more_than_any_size_is_refused(text: str) -> None:
+    """What the appliance could not count is a usage error, which shows its beginning alone."""
+    with pytest.raises(UsageError, match="more than any size") as caught:
+        parse_size(text)
+    assert len(caught.value.message) < 100
+
+
 @given(st.integers(0, 1 << 62))
 def test_plain_numbers_are_exact(size: int) -> None:
     """A number of bytes is itself, however large."""
@@ -140,6 +148,14 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
     """Anything else is an error that shows what was written."""
     with pytest.raises(UsageError, match="is not a duration"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000 + "d", "9" * 308 + "d", "1157408d"])
+def test_what_is_longer_than_any_duration_is_refused(text: str) -> None:
+    """No clock of ours goes so far: a usage error, which shows its beginning alone."""
+    with pytest.raises(UsageError, match="longer than any duration") as caught:
+        parse_duration(text)
+    assert len(caught.value.message) < 100
 
 
 @pytest.mark.parametrize(
