@@ -115,7 +115,9 @@ def parse_moment(text: str, *, now_ns: int) -> int:
         try:
             moment = datetime.fromisoformat(text.strip())
         except ValueError as error:
-            raise UsageError(f"{quoted(text)} is not a date", hint="write it like 2024-01-31 or 2024-01-31T18:00") from error
+            raise UsageError(
+                f"{quoted(text)} is not a date", hint="write it like 2024-01-31 or 2024-01-31T18:00"
+            ) from error
         moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
         since = moment - datetime(1970, 1, 1, tzinfo=UTC)
         return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
