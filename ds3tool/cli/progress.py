@@ -84,7 +84,7 @@ def state_text(snapshot: ProgressSnapshot) -> str:
 
 def line_text(label: str, snapshot: ProgressSnapshot, rate: SmoothedRate) -> str:
     """Return one plain line that says all."""
-    share = f"{_share(snapshot):.0%}" if snapshot.bytes_total else "-"
+    share = f"{_share(snapshot):.0%}" if snapshot.bytes_total or snapshot.objects_total else "-"
     parts = [
         f"{printable(label)}: {share}",
         f"{format_size(snapshot.bytes_done)} of {format_size(snapshot.bytes_total)}",
@@ -98,7 +98,10 @@ def line_text(label: str, snapshot: ProgressSnapshot, rate: SmoothedRate) -> str
 
 
 def _share(snapshot: ProgressSnapshot) -> float:
-    return min(1.0, snapshot.bytes_done / snapshot.bytes_total) if snapshot.bytes_total else 0.0
+    """Return how much is done, by bytes; where there are none, by objects."""
+    if snapshot.bytes_total:
+        return min(1.0, snapshot.bytes_done / snapshot.bytes_total)
+    return min(1.0, snapshot.objects_done / snapshot.objects_total) if snapshot.objects_total else 0.0
 
 
 class _Display(Protocol):
@@ -223,7 +226,7 @@ class BarDisplay:
         left = self._rate.seconds_left(snapshot)
         bar.add_row(
             Text(printable(self._label), style="bold"),
-            ProgressBar(total=max(1, snapshot.bytes_total), completed=snapshot.bytes_done),
+            ProgressBar(total=1.0, completed=_share(snapshot)),
             Text(f"{_share(snapshot):4.0%}"),
             Text(f"{format_size(snapshot.bytes_done)} of {format_size(snapshot.bytes_total)}"),
             Text(f"{format_size(self._rate.bytes_per_second)}/s", style="cyan"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import threading
@@ -218,3 +219,9 @@ def test_auto_is_a_bar_where_nothing_else_is_written(settings: Settings, *, term
     """A bar wants the terminal for itself; --quiet wants none; what was asked for outright is done."""
     stream = Terminal() if terminal else io.StringIO()
     assert chosen_mode(settings, stream, stream) is mode
+
+
+def test_empty_files_are_counted_where_there_are_no_bytes() -> None:
+    """Half a million empty files have a share too."""
+    empty = dataclasses.replace(snapshot(), bytes_done=0, bytes_total=0, objects_done=25, objects_total=100)
+    assert line_text("put", empty, SmoothedRate()).startswith("put: 25%")
