@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from ds3tool.client import Ds3Client
 from ds3tool.errors import ApplianceError, Ds3Error, InterruptedRunError
 from ds3tool.filters import Filter
 from ds3tool.jobs.ends import Failure, Source
+from ds3tool.jobs.get_targets import Asked
 from ds3tool.jobs.run import RunResult
+from ds3tool.protocol.escaped import escape, may_be_escaped
 from ds3tool.sinks.local import LocalSink
 from ds3tool.sizes import format_size
 from ds3tool.sources.local import LocalSource, Symlinks
@@ -31,12 +34,12 @@ class Surplus:
 
 
 def surplus_objects(
-    client: Ds3Client, target: Ds3Address, folder: str, source: Source, wanted: Filter
+    client: Ds3Client, target: Ds3Address, folder: str, source: Source, wanted: Filter, *, links_skipped: bool
 ) -> Iterator[Surplus]:
     """Yield the objects below `target` of which `source`, the folder's, has nothing; in the appliance's order.
 
-    What the source leaves out on purpose (a link, a device, what `wanted` excludes) is no surplus: nothing of that
-    name may be in the folder at all.
+    What the source leaves out on purpose (a link with all that is below it, where those are skipped, a device, what
+    `wanted` excludes) is no surplus: nothing of that name may be in the folder at all.
     """
     keys = {item.key for item in source.objects()}
     if source.failures:  # what cannot be read may be all there; the run will say so
@@ -45,16 +48,46 @@ def surplus_objects(
         name = listed.key[len(target.key) :]
         if listed.last_modified is None or not name or listed.key in keys:
             continue
-        if not wanted.accepts(name, size=listed.size, modified_ns=None) or _is_there(folder, name):
+        if not wanted.accepts(name, size=listed.size, modified_ns=None):
             continue
-        yield Surplus(listed.key, listed.size)
+        if not stands_for(folder, name, links_skipped=links_skipped):
+            yield Surplus(listed.key, listed.size)
 
 
-def _is_there(folder: str, name: str) -> bool:
+def stands_for(folder: str, name: str, *, links_skipped: bool) -> bool:
+    """Whether something below `folder` stands for what was put as `name`: it has that name, or one escaped to it.
+
+    With `links_skipped` a link stands for all that was put from below it. What cannot be examined may be there.
+    """
+    ways = [os.fsencode(folder)]
+    for part in name.removesuffix("/").split("/"):
+        below: list[bytes] = []
+        for way in ways:
+            try:
+                below += (os.path.join(way, entry) for entry in _entries_of(way, part))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    return True
+        if links_skipped and any(map(os.path.islink, below)):
+            return True
+        ways = below
+    return bool(ways)
+
+
+def _entries_of(folder: bytes, part: str) -> Iterator[bytes]:
+    """Yield the names in a folder that become `part` in a key. Raises OSError."""
+    literal: bytes | None = None
     try:
-        return os.path.lexists(os.path.join(folder, name))
-    except ValueError:  # no file can have such a name
-        return False
+        literal = os.fsencode(part)
+        os.lstat(os.path.join(folder, literal))
+    except (FileNotFoundError, ValueError):
+        literal = None  # no file can have such a name, or none has
+    else:
+        yield literal
+    if may_be_escaped(part):
+        yield from (name for name in os.listdir(folder) if name != literal and escape(name) == part)
 
 
 def surplus_files(folder: str, keys: Iterable[str], wanted: Filter) -> Iterator[Surplus]:
@@ -79,6 +112,25 @@ def agree_to_delete(surplus: Sequence[Surplus], where: str, settings: Settings) 
     size = format_size(sum(one.size for one in surplus))
     what = counted(len(surplus), "object" if where.startswith("ds3://") else "file")
     confirm(f"Delete {what} ({size}) of {where}, which the source has not, once all else is done?", settings)
+
+
+def without_returned(
+    surplus: Sequence[Surplus], result: RunResult, has_returned: Callable[[Surplus], bool]
+) -> list[Surplus]:
+    """Leave out what the source has again since it was counted, and say so: that may be what this very run moved."""
+    left = [one for one in surplus if not has_returned(one)]
+    if len(left) < len(surplus):
+        what = counted(len(surplus) - len(left), "name")
+        result.notes.append(f"{what} that was to be deleted at the target is in the source again, and was left alone")
+    return left
+
+
+def noting(objects: Iterable[Asked], base: int, names: set[str]) -> Iterator[Asked]:
+    """Yield `objects` as they come; `names` gets those of their keys, without the first `base` characters."""
+    for one in objects:
+        if one.key is not None:
+            names.add(one.key[base:])
+        yield one
 
 
 def delete_surplus(result: RunResult, surplus: Sequence[Surplus], delete: Callable[[Sequence[Surplus]], None]) -> None:

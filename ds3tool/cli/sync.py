@@ -30,6 +30,7 @@ from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.planfile import PlanHead
 from ds3tool.jobs.put import PutRun
 from ds3tool.jobs.run import RunResult, RunSettings
+from ds3tool.protocol.escaped import escape
 from ds3tool.protocol.model import JobType
 from ds3tool.renaming import Renaming
 from ds3tool.sinks.local import LocalSink
@@ -146,9 +147,17 @@ def _put(client: Ds3Client, asked: _Asked, settings: Settings) -> RunResult | No
     files = FilesPut(((asked.folder, far.key),), Renaming(), symlinks, asked.preserve)
     source = files.source(wanted=asked.wanted)
     too_much: Sequence[Surplus] = ()
+    links_skipped = symlinks is Symlinks.SKIP
     if asked.delete:
-        too_much = tuple(surplus.surplus_objects(client, far, asked.folder, source, asked.wanted))
+        too_much = tuple(
+            surplus.surplus_objects(client, far, asked.folder, source, asked.wanted, links_skipped=links_skipped)
+        )
     run_settings = asked.run_settings
+    if too_much and not os.listdir(asked.folder):
+        raise UsageError(
+            f"{asked.folder} is empty, and --delete would take everything below {far}",
+            hint=f"is it the right folder, and mounted? to empty the prefix there is: ds3tool rm -r {far}",
+        )
     if asked.trial.dry_run:
         run = PutRun(client, source, far.bucket, settings=replace(run_settings, may_delete=True))
         show_plan(run, asked.trial, settings, head=PlanHead(JobType.PUT, far.bucket), surplus=too_much)
@@ -158,7 +167,17 @@ def _put(client: Ds3Client, asked: _Asked, settings: Settings) -> RunResult | No
     result = transfer.carry_out(PutRun(client, source, far.bucket, settings=run_settings), settings, label="sync")
     if asked.wait is transfer.WaitFor.TAPE and result.stopped is None:
         transfer.wait_for_tape(client, result, settings)
-    surplus.delete_surplus(result, too_much, lambda agreed: surplus.delete_objects(client, far.bucket, agreed, result))
+
+    def delete(agreed: Sequence[Surplus]) -> None:
+        base = len(far.key)
+        left = surplus.without_returned(
+            agreed,
+            result,
+            lambda one: surplus.stands_for(asked.folder, one.name[base:], links_skipped=links_skipped),
+        )
+        surplus.delete_objects(client, far.bucket, left, result)
+
+    surplus.delete_surplus(result, too_much, delete)
     return result
 
 
@@ -176,6 +195,9 @@ def _get(client: Ds3Client, asked: _Asked, settings: Settings) -> RunResult | No
         too_much = tuple(surplus.surplus_files(asked.folder, keys, asked.wanted))
     if not asked.trial.dry_run:
         surplus.agree_to_delete(too_much, asked.folder, settings)
+    # The keys are listed once more for the get: what has come in between must not go again afterwards.
+    names: set[str] = set()
+    wanted = wanted_objects(client, selection, asked.wanted)
     links = LINKS[None if asked.symlinks is None else GetSymlinks(asked.symlinks.value)]
     sink = LocalSink(asked.folder, preserve=asked.preserve, links=links, make=not asked.trial.dry_run)
     try:
@@ -183,7 +205,7 @@ def _get(client: Ds3Client, asked: _Asked, settings: Settings) -> RunResult | No
             client,
             sink,
             far.bucket,
-            wanted_objects(client, selection, asked.wanted),
+            surplus.noting(wanted, len(far.key), names) if too_much else wanted,
             name_of=Renaming(far.key),
             settings=asked.run_settings,
         )
@@ -191,7 +213,12 @@ def _get(client: Ds3Client, asked: _Asked, settings: Settings) -> RunResult | No
             show_plan(run, asked.trial, settings, head=PlanHead(JobType.GET, far.bucket), surplus=too_much)
             return None
         result = transfer.carry_out(run, settings, label="sync")
-        surplus.delete_surplus(result, too_much, lambda agreed: surplus.delete_files(sink, agreed, result))
+
+        def delete(agreed: Sequence[Surplus]) -> None:
+            left = surplus.without_returned(agreed, result, lambda one: escape(os.fsencode(one.name)) in names)
+            surplus.delete_files(sink, left, result)
+
+        surplus.delete_surplus(result, too_much, delete)
     finally:
         sink.close()
     return result

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from ds3tool.cli import transfer
+from ds3tool.cli.settings import Settings
+from ds3tool.jobs.run import Run, RunResult
+from ds3tool.transport.bodies import BytesBody
 from tests.cli.archive import Archive
 from tests.trees import digests
 
@@ -106,6 +111,101 @@ def test_what_is_left_out_on_purpose_is_not_deleted(archive: Archive, tree: Path
     os.symlink("a/two.txt", tree / "three.bin")
     archive.run("sync", "--yes", "--delete", str(tree), f"ds3://{bucket}/").expect(0)
     assert "three.bin" in keys(archive, bucket)
+
+
+def test_what_lies_below_a_link_that_is_skipped_is_not_deleted(archive: Archive, tree: Path, tmp_path: Path) -> None:
+    """Not even while the disk that the link leads to is away; where links are stored, the link is all there is."""
+    bucket, disk = archive.bucket(), tmp_path / "disk"
+    disk.mkdir()
+    (disk / "far").write_bytes(b"far")
+    os.symlink(disk, tree / "link")
+    archive.run("put", "--symlinks", "follow", str(tree), f"ds3://{bucket}/").expect(0)
+    disk.rename(tmp_path / "away")
+    archive.run("sync", "--yes", "--delete", str(tree), f"ds3://{bucket}/").expect(0)
+    assert "link/far" in keys(archive, bucket)
+    archive.run("sync", "--yes", "--delete", "--symlinks", "store", str(tree), f"ds3://{bucket}/").expect(0)
+    assert [key for key in keys(archive, bucket) if key.startswith("link")] == ["link"]
+
+
+def test_a_link_that_is_followed_loses_what_is_not_below_it_any_more(archive: Archive, tree: Path) -> None:
+    """What a followed link leads to is the source, and what is gone there goes."""
+    bucket = archive.bucket()
+    os.symlink("a", tree / "link")
+    archive.run("put", "--symlinks", "follow", str(tree), f"ds3://{bucket}/").expect(0)
+    os.remove(tree / "a" / "one.txt")
+    archive.run("sync", "--yes", "--delete", "--symlinks", "follow", str(tree), f"ds3://{bucket}/").expect(0)
+    assert keys(archive, bucket) == ["a/two.txt", "link/two.txt", "three.bin"]
+
+
+@pytest.mark.parametrize("name", [b"bad \xff.tmp", b"bad \x01.tmp", b"d\xfe/of it.tmp"])
+def test_what_has_an_escaped_key_and_is_left_out_is_not_deleted(archive: Archive, tree: Path, name: bytes) -> None:
+    """The object's key is not the file's name, and stands for it all the same; when the file is gone, it goes."""
+    bucket = archive.bucket()
+    path = os.path.join(os.fsencode(tree), name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    Path(os.fsdecode(path)).write_bytes(b"odd")
+    archive.run("put", str(tree), f"ds3://{bucket}/").expect(0)
+    (before,) = [key for key in keys(archive, bucket) if key.endswith(".tmp")]
+    os.remove(path)
+    os.mkfifo(path)  # no file any more, and so left out
+    archive.run("sync", "--yes", "--delete", str(tree), f"ds3://{bucket}/").expect(0)
+    assert before in keys(archive, bucket)
+    os.remove(path)
+    archive.run("sync", "--yes", "--delete", str(tree), f"ds3://{bucket}/").expect(0)
+    assert before not in keys(archive, bucket)
+
+
+def test_an_empty_folder_deletes_nothing(archive: Archive, tree: Path, tmp_path: Path) -> None:
+    """A folder with nothing in it is a disk that is not mounted rather than a wish for an empty prefix."""
+    bucket = archive.bucket()
+    archive.run("put", str(tree), f"ds3://{bucket}/x/").expect(0)
+    (tmp_path / "empty").mkdir()
+    result = archive.run("sync", "--delete", "--yes", str(tmp_path / "empty"), f"ds3://{bucket}/x/").expect(2)
+    assert "rm -r" in result.stderr
+    assert len(keys(archive, bucket)) == 3
+
+
+def while_it_moves(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Let something happen between the question what is to be deleted and the move."""
+    carry_out = transfer.carry_out
+
+    def then(run: Run, settings: Settings, *, label: str) -> RunResult:
+        act()
+        return carry_out(run, settings, label=label)
+
+    monkeypatch.setattr(transfer, "carry_out", then)
+
+
+def test_a_file_that_comes_back_while_a_sync_runs_keeps_its_object(
+    archive: Archive, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not in the folder when that was counted, and is when it is put, is put and not deleted after that."""
+    bucket = archive.bucket()
+    archive.run("put", str(tree), f"ds3://{bucket}/x/").expect(0)
+    (tree / "a" / "one.txt").rename(tree.parent / "away")
+    while_it_moves(monkeypatch, lambda: (tree.parent / "away").rename(tree / "a" / "one.txt"))
+    result = archive.run("sync", "--yes", "--delete", "-o", "json", str(tree), f"ds3://{bucket}/x/").expect(0).json
+    assert keys(archive, bucket) == ["x/a/one.txt", "x/a/two.txt", "x/three.bin"]
+    assert result["deleted"] == 0
+    assert "left alone" in result["notes"][0]
+
+
+def test_an_object_that_comes_while_a_sync_runs_keeps_its_file(
+    archive: Archive, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What this very run has got is not deleted after that; what is too much still is."""
+    bucket = archive.bucket()
+    archive.run("put", str(tree), f"ds3://{bucket}/x/").expect(0)
+    (tmp_path / "more").write_bytes(b"from the archive")
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "more").write_bytes(b"surplus")
+    (target / "surplus").write_bytes(b"surplus")
+    while_it_moves(monkeypatch, lambda: archive.client.put_object(bucket, "x/more", BytesBody(b"from the archive")))
+    result = archive.run("sync", "--yes", "--delete", "-o", "json", f"ds3://{bucket}/x/", str(target)).expect(0).json
+    assert (target / "more").read_bytes() == b"from the archive"
+    assert not (target / "surplus").exists()
+    assert (result["objects"], result["deleted"]) == (4, 1)
 
 
 def test_a_folder_becomes_like_the_prefix(archive: Archive, tree: Path, tmp_path: Path) -> None:
