@@ -21,7 +21,7 @@ from ds3tool.jobs.run import UNREACHABLE, Run, RunResult, RunSettings
 from ds3tool.jobs.state import JobState
 from ds3tool.jobs.stream_mover import StreamMover, stream_blob_size
 from ds3tool.protocol.metadata import to_headers
-from ds3tool.protocol.model import DataPolicy, JobStatus, ListedObject, Versioning
+from ds3tool.protocol.model import DataPolicy, JobDetails, JobStatus, ListedObject, Versioning
 from ds3tool.transport.burst import Burst
 
 _log = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ class PutRun(Run):
             if not len(readable):
                 continue
             self.planned(readable)
-            free = self._make_room(readable, settled.replaced)
+            free = self._make_room(readable, settled.replaced, policy)
             if len(free):
                 self._run_job(free, policy)
 
@@ -160,10 +160,12 @@ class PutRun(Run):
             ),
         )
 
-    def _make_room(self, plan: PlannedJob, replaced: Mapping[str, ListedObject]) -> PlannedJob:
+    def _make_room(self, plan: PlannedJob, replaced: Mapping[str, ListedObject], policy: DataPolicy) -> PlannedJob:
         """Delete what the objects of `plan` replace; leave out those for which that cannot be done."""
-        if not replaced:
+        first = next((key for key in plan.keys if key in replaced), None)
+        if first is None:
             return plan
+        self._replacing.see_that_a_job_is_admitted(plan, first, lambda one: self._create_job(one, policy).job)
 
         def delete(number: int) -> None:
             listed = replaced.get(plan.keys[number])
@@ -202,17 +204,7 @@ class PutRun(Run):
 
     def _run_job(self, plan: PlannedJob, policy: DataPolicy) -> None:
         try:
-            details = self.create(
-                plan,
-                lambda: self.client.create_put_job(
-                    self._bucket,
-                    plan.to_put,
-                    name=plan.name,
-                    priority=self.settings.priority,
-                    max_upload_size=self._blob_size(plan, policy),
-                    aggregating=False,  # said, since an appliance that joins jobs would mix ours with others'
-                ),
-            )
+            details = self.create(plan, lambda: self._create_job(plan, policy))
         except ConflictError as error:
             raise JobError(
                 f"the appliance refuses the job: {error.message}",
@@ -250,6 +242,16 @@ class PutRun(Run):
             mover.close()
         self._drop_failed(plan, mover, failed, policy)
         self._replacing.settle()
+
+    def _create_job(self, plan: PlannedJob, policy: DataPolicy) -> JobDetails:
+        return self.client.create_put_job(
+            self._bucket,
+            plan.to_put,
+            name=plan.name,
+            priority=self.settings.priority,
+            max_upload_size=self._blob_size(plan, policy),
+            aggregating=False,  # said, since an appliance that joins jobs would mix ours with others'
+        )
 
     def _mover(self, plan: PlannedJob, state: JobState, job_id: str, policy: DataPolicy) -> PutMover:
         return (StreamMover if self._source.sequential else PutMover)(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import ConflictError, Ds3Error, NotFoundError, SourceError
 from ds3tool.jobs.ends import Source, SourceObject
 from ds3tool.jobs.integrity import READ_BYTES
+from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.recorder import Recorder
-from ds3tool.protocol.model import ListedObject
+from ds3tool.protocol.model import Job, ListedObject
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +43,19 @@ class Replacing:
             opened.check_unchanged()
         finally:
             opened.close()
+
+    def see_that_a_job_is_admitted(self, plan: PlannedJob, taken: str, create: Callable[[PlannedJob], Job]) -> None:
+        """Have the appliance refuse a job for the one reason that deleting will mend: the key `taken` is there.
+
+        Any other refusal (a blob size, a priority, a right) is raised, while everything is there still. A job that is
+        admitted, since somebody has just deleted that object, is given up again.
+        """
+        try:
+            job = create(plan.keep([plan.keys.index(taken)]))
+        except ConflictError:
+            return
+        with contextlib.suppress(NotFoundError):
+            self._client.cancel_job(job.id)
 
     def delete(self, listed: ListedObject) -> None:
         """Delete the very object that was listed; a Ds3Error when it is another by now, or cannot be deleted."""

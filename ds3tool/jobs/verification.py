@@ -178,7 +178,7 @@ def judge(listed: ListedObject, head: ObjectHead | None, blobs: list[PlacedBlob]
         problems.append(Problem(f"the appliance doubts a copy of its blob at {doubted[0]}{_more(doubted)}"))
     copies = copies_of(blobs)
     in_cache = bool(blobs) and all(placed.blob.in_cache for placed in blobs)
-    wanted = 1 if expectation.copies is None else expectation.copies
+    wanted = max(1, expectation.copies or 1)  # a policy whose copies are all temporary promises no tape, and yet one
     if blobs and copies.total < wanted:
         problems.append(Problem(_too_few(copies.total, wanted, copies.unusable, in_cache=in_cache)))
     away: tuple[str, ...] = ()

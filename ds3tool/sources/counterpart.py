@@ -45,6 +45,8 @@ class LocalFiles:
             return Problem("no local file can have its name")
         path = os.path.join(self._path, *parts)
         if name.endswith("/"):
+            if head.size:
+                return Problem(f"has {head.size} bytes, and a name that only a folder can have here")
             return None if os.path.isdir(path) else Problem("is a folder here, and none there")
         return _compared(path, head, stopped)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ds3tool.client import Ds3Client
-from ds3tool.errors import ConflictError, NotFoundError, TransportError, UsageError
+from ds3tool.errors import ApplianceError, ConflictError, NotFoundError, TransportError, UsageError
 from ds3tool.jobs.ends import SourceObject
 from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.recorder import MemoryRecorder
@@ -132,7 +132,11 @@ def test_a_run_that_ends_after_the_deletion_names_what_is_gone(
 ) -> None:
     """When the job cannot be created any more, the run does not just raise: the deleted object is a failure by name."""
 
-    def unreachable(*_arguments: Any, **_options: Any) -> Any:  # noqa: ANN401
+    create = Ds3Client.create_put_job
+
+    def unreachable(client: Ds3Client, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        if not overwriting.recorder.deletions:
+            return create(client, *arguments, **options)
         raise TransportError("nobody answers")
 
     monkeypatch.setattr(Ds3Client, "create_put_job", unreachable)
@@ -143,6 +147,41 @@ def test_a_run_that_ends_after_the_deletion_names_what_is_gone(
     assert [failure.key for failure in result.failures] == ["film"]
     assert "has been deleted" in result.failures[0].error.message
     assert result.exit_code == 7
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_nothing_is_deleted_for_a_job_that_the_appliance_does_not_admit(
+    room_with: Callable[..., Room], tree: Path, monkeypatch: pytest.MonkeyPatch, *, silent: bool
+) -> None:
+    """A blob size that it refuses, or an appliance that has gone silent: known before the first deletion."""
+    room = room_with(blob_size=64 * MIB)
+    room.client.put_object(BUCKET, "film", BytesBody(b"before"))
+    room.settings = replace(room.settings, if_exists=IfExists.OVERWRITE, may_delete=True, blob_size=MIB)
+    if silent:
+
+        def unreachable(*_arguments: Any, **_options: Any) -> Any:  # noqa: ANN401
+            raise TransportError("nobody answers")
+
+        monkeypatch.setattr(Ds3Client, "create_put_job", unreachable)
+    with pytest.raises(TransportError if silent else ApplianceError):
+        room.put(tree)
+    assert content(room, "film") == b"before"
+    assert (room.recorder.deletions, room.listed()) == ([], {"film"})
+
+
+def test_a_job_that_is_admitted_before_anything_is_deleted_does_not_stay(overwriting: Room, tree: Path) -> None:
+    """When somebody else deletes the object in between, the question for the job is no second job that idles."""
+    opened: list[str] = []
+
+    def delete(item: SourceObject) -> None:
+        opened.append(item.key)
+        if opened == ["film"]:  # to be read whole
+            overwriting.client.delete_object(BUCKET, "film")
+
+    result = overwriting.put(HookedSource(tree, before_open=delete))
+    assert (result.objects, result.exit_code, len(result.jobs)) == (2, 0, 1)
+    assert content(overwriting, "film") == b"after it"
+    overwriting.until_idle()
 
 
 def test_objects_of_a_job_that_somebody_cancels_are_not_called_replaced(

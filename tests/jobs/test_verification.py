@@ -103,6 +103,13 @@ def test_where_nobody_may_know_the_promise_one_copy_is_enough() -> None:
     assert not judge(LISTED, HEAD, blobs(0, 10, 20, on=()), unknown).verified
 
 
+def test_a_policy_that_promises_no_permanent_copy_still_wants_one() -> None:
+    """Where all copies are temporary, an object of which none is left is not called verified."""
+    temporary = Expectation(copies=0)
+    assert judge(LISTED, HEAD, blobs(0, 10, 20, on=tapes(1)), temporary).verified
+    assert "is on no medium" in str(judge(LISTED, HEAD, blobs(0, 10, 20, on=()), temporary).error)
+
+
 def test_without_a_head_digests_are_not_judged() -> None:
     """What was not asked for is not held against an object."""
     assert judge(LISTED, None, blobs(0, 10, 20), TWO).verified
