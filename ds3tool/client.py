@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from ds3tool.protocol.model import (
     CacheFilesystem,
     ChecksumType,
     DataPolicy,
+    DeleteFailure,
     DeleteResult,
     ListedObject,
     ListingPage,
@@ -288,15 +290,19 @@ class Ds3Client(JobCalls, TapeCalls):
         return self.delete_versions(bucket, ((key, None) for key in keys))
 
     def delete_versions(self, bucket: str, keys: Iterable[tuple[str, str | None]]) -> Iterator[DeleteResult]:
-        """Delete many objects or versions, given as pairs of key and version id; yield as `delete_objects` does."""
-        batch: list[tuple[str, str | None]] = []
-        for one in keys:
-            batch.append(one)
-            if len(batch) == _PAGE:
-                yield self._send(requests.delete_objects(bucket, batch), responses.deleted)
-                batch = []
-        if batch:
-            yield self._send(requests.delete_objects(bucket, batch), responses.deleted)
+        """Delete many objects or versions, given as pairs of key and version id; yield as `delete_objects` does.
+
+        A key of which the appliance does not say what became of it is a failure.
+        """
+        wanted = iter(keys)
+        while batch := list(itertools.islice(wanted, _PAGE)):
+            result = self._send(requests.delete_objects(bucket, batch), responses.deleted)
+            told = {*result.deleted, *(failure.key for failure in result.failures)}
+            untold = dict.fromkeys(key for key, _ in batch if key not in told)
+            message = "the appliance does not say what became of it"
+            yield replace(
+                result, failures=(*result.failures, *(DeleteFailure(key, "Untold", message) for key in untold))
+            )
 
     def delete_folder(self, bucket: str, prefix: str) -> None:
         """Delete every object whose key begins with `prefix` and a slash; NotFoundError when there is none."""

@@ -100,8 +100,8 @@ CALLS: list[tuple[Callable[[Ds3Client], object], str, str]] = [
     (lambda c: c.get_service(), "service", "GET /"),
     (lambda c: c.get_bucket("b"), "bucket", "GET /_rest_/bucket/b"),
     (lambda c: next(c.listing_pages("b")), "listing", "GET /b?max_keys=1000"),
-    (lambda c: all_of(c.delete_objects("b", ["k"]))[0], "delete-result", "POST /b?delete"),
-    (lambda c: all_of(c.delete_versions("b", [("k", "v")]))[0], "delete-result", "POST /b?delete"),
+    (lambda c: all_of(c.delete_objects("b", ["2025/readings.bin"]))[0], "delete-result", "POST /b?delete"),
+    (lambda c: all_of(c.delete_versions("b", [("2025/readings.bin", "v")]))[0], "delete-result", "POST /b?delete"),
     (lambda c: c.get_data_policy("p"), "data-policy", "GET /_rest_/data_policy/p"),
     (
         lambda c: all_of(c.list_data_policies()),
@@ -298,6 +298,13 @@ def test_keys_are_deleted_a_thousand_at_a_time_as_they_are_wanted() -> None:
         1000,
         1,
     ]
+
+
+def test_a_key_of_which_a_deletion_says_nothing_is_no_success() -> None:
+    """What the reply leaves out may be there still: it is a failure by name, beside those that the reply tells."""
+    client, _ = made(reply("delete-result"))
+    (outcome,) = client.delete_objects("b", ["2025/readings.bin", "2024/gone.bin", "left out", "left out"])
+    assert [failure.key for failure in outcome.failures] == ["2024/gone.bin", "2024/sealed.bin", "left out"]
 
 
 # -- buckets and listings ---------------------------------------------------------------------------------------------

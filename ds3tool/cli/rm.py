@@ -20,7 +20,7 @@ from ds3tool.cli.output import Field, Output, OutputFormat, counted
 from ds3tool.cli.prompts import confirm
 from ds3tool.cli.selection import Selection, missing_key, parse_selection, refuse_ambiguous, selected_objects
 from ds3tool.cli.settings import Settings, connect
-from ds3tool.errors import Ds3Error, NotFoundError, UsageError
+from ds3tool.errors import Ds3Error, InterruptedRunError, NotFoundError, UsageError
 from ds3tool.filters import Filter
 from ds3tool.protocol import names
 from ds3tool.protocol.model import DeleteFailure
@@ -199,6 +199,8 @@ def _remove_batches(client: Ds3Client, keys: Iterable[tuple[str, str]], output: 
                 for key in result.deleted:
                     output.event(RemovedObject(bucket, key), REMOVED_FIELDS)
                 removal.failures += map(_failure, result.failures)
+    except KeyboardInterrupt:
+        removal.stopped = InterruptedRunError("interrupted; what is told was removed, and perhaps a thousand more")
     except Ds3Error as error:
         # What is gone is gone, and has to be told.
         removal.stopped = error

@@ -180,7 +180,7 @@ class Outcome:
     def conclude(self, result: RunResult) -> None:
         """Write down what failed by name, and let a run that moved nothing be one that failed, if asked for."""
         self._write([_listed_name(failure.name) for failure in result.failures])
-        if self.error_if_nothing and not (result.objects or result.failures or result.stopped):
+        if self.error_if_nothing and not (result.objects or result.deleted or result.failures or result.stopped):
             result.stopped = NothingDoneError("nothing was moved: there was nothing to do")
 
 

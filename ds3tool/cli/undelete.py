@@ -15,7 +15,7 @@ from ds3tool.cli.options import command
 from ds3tool.cli.output import Field, Output, OutputFormat, counted
 from ds3tool.cli.selection import Selection, parse_selection, selected_objects
 from ds3tool.cli.settings import Settings, connect
-from ds3tool.errors import AccessDeniedError, ConflictError, Ds3Error, NotFoundError, UsageError
+from ds3tool.errors import AccessDeniedError, ConflictError, Ds3Error, InterruptedRunError, NotFoundError, UsageError
 from ds3tool.protocol.model import Versioning
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ def _restore(
                 output.event(Restored(bucket, key, record.id or version_id), RESTORED_FIELDS)
     except NothingThereError:
         raise
+    except KeyboardInterrupt:
+        result.stopped = InterruptedRunError("interrupted", hint="run the command again for the rest")
     except Ds3Error as error:
         # What is back is back, and has to be told.
         result.stopped = error

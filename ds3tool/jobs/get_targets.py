@@ -208,7 +208,7 @@ class Targets:
 
         A replaced file goes when the new one is whole, so that there are two of the largest at some time.
         """
-        replaced = sum(self.replaced_bytes.pop(plan.target_names[number]) for number in plan.replaces)
+        replaced = sum(self.replaced_bytes.pop(plan.target_names[number], 0) for number in plan.replaces)
         return max(plan.bytes - replaced, max(plan.sizes, default=0))
 
 

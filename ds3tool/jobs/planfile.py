@@ -128,9 +128,16 @@ class SavedPlan:
             yield item
 
     def _items(self) -> Iterator[SourceObject | TargetObject]:
+        found = 0
         for number, line in self._lines():
             if "key" in line:
+                found += 1
                 yield self._item(number, line)
+        if found != self.objects:
+            raise ConfigError(
+                f"{self.path} holds {found} objects now, and held {self.objects} when it was checked",
+                hint="keep the plan in a file that nobody writes to: a pipe can be read only once",
+            )
 
     def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
@@ -225,7 +232,7 @@ def _source_object(line: Mapping[str, Any]) -> SourceObject:
         _number(line["size"]),
         _number(line.get("modified_ns", 0), least=-(1 << 63)),
         os.fsencode(_text(line["name"])),
-        _number(line.get("inode", 0)),
+        _number(line.get("inode", 0), most=(1 << 64) - 1),
     )
 
 
@@ -258,7 +265,7 @@ def _text(value: object) -> str:
     return value
 
 
-def _number(value: object, *, least: int = 0) -> int:
-    if type(value) is not int or not least <= value < 1 << 63:
+def _number(value: object, *, least: int = 0, most: int = (1 << 63) - 1) -> int:
+    if type(value) is not int or not least <= value <= most:
         raise ValueError(value)
     return value

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Iterator
+
 import pytest
 
+from ds3tool.client import Ds3Client
+from ds3tool.protocol.model import DeleteResult
 from tests.cli.archive import Archive
 from tests.cli.test_config_command import on_a_terminal
 
@@ -167,3 +172,18 @@ def test_choosing_among_one_object_is_refused(archive: Archive) -> None:
     bucket = archive.bucket("a")
     archive.run("rm", "--older", "30d", f"ds3://{bucket}/a").expect(2)
     assert archive.keys(bucket) == ["a"]
+
+
+def test_what_was_removed_before_ctrl_c_is_told(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 130, with the count of what is gone."""
+    bucket = archive.bucket(*TREE)
+    delete_objects = Ds3Client.delete_objects
+
+    def interrupted(client: Ds3Client, name: str, keys: Iterable[str]) -> Iterator[DeleteResult]:
+        yield from delete_objects(client, name, itertools.islice(keys, 2))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Ds3Client, "delete_objects", interrupted)
+    told = archive.run("rm", "-r", "--yes", "-o", "json", f"ds3://{bucket}/").expect(130).json
+    assert told["objects"] == 2
+    assert archive.keys(bucket) == sorted(TREE)[2:]

@@ -65,6 +65,16 @@ def test_delete_takes_what_the_folder_has_no_more(archive: Archive, tree: Path) 
     assert len([key for key in keys(archive, bucket) if key.startswith("other/")]) == 3
 
 
+def test_a_sync_that_only_deletes_has_done_something(archive: Archive, tree: Path) -> None:
+    """With --error-if-nothing too; when there is nothing to delete either, it ends with 9."""
+    bucket = archive.bucket()
+    archive.run("put", str(tree), f"ds3://{bucket}/").expect(0)
+    os.remove(tree / "three.bin")
+    command = ("sync", "--yes", "--delete", "--error-if-nothing", str(tree), f"ds3://{bucket}/")
+    archive.run(*command).expect(0)
+    archive.run(*command).expect(9)
+
+
 def test_delete_asks_first_and_nothing_is_done_without_an_answer(archive: Archive, tree: Path) -> None:
     """Neither put nor deleted; the question has the count."""
     bucket = archive.bucket()

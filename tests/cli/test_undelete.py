@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ds3tool.protocol.model import Versioning
+from ds3tool.client import Ds3Client
+from ds3tool.protocol.model import ObjectRecord, Versioning
 from ds3tool.transport.bodies import BytesBody
 from tests.cli.archive import Archive
 
@@ -95,3 +96,18 @@ def test_a_policy_that_keeps_no_versions_is_named(archive: Archive) -> None:
     told = archive.run("undelete", f"ds3://{bucket}/a").expect(2)
     assert "keeps no versions" in told.stderr
     assert "NONE" in told.stderr
+
+
+def test_what_came_back_before_ctrl_c_is_told(keeping: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 130, with the count of what is there again."""
+    bucket = keeping.bucket("p/a", "p/b")
+    keeping.run("rm", "-r", "--yes", f"ds3://{bucket}/p/").expect()
+    undelete_object = Ds3Client.undelete_object
+
+    def interrupted(client: Ds3Client, name: str, key: str, *, version_id: str | None = None) -> ObjectRecord:
+        if key == "p/b":
+            raise KeyboardInterrupt
+        return undelete_object(client, name, key, version_id=version_id)
+
+    monkeypatch.setattr(Ds3Client, "undelete_object", interrupted)
+    assert keeping.run("undelete", "-r", "-o", "json", f"ds3://{bucket}/p/").expect(130).json["objects"] == 1

@@ -16,9 +16,11 @@ from ds3tool.errors import SinkError, UsageError
 from ds3tool.jobs.ends import TargetObject
 from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.get import GetRun
+from ds3tool.jobs.plan import JobLimits
 from ds3tool.jobs.run import RunResult
 from ds3tool.protocol.model import JobStatus, ObjectHead
 from ds3tool.sinks.local import LocalSink
+from ds3tool.transport.bodies import BytesBody
 from tests.jobs.rooms import BUCKET, MIB, Room
 
 DATA = random.Random(21).randbytes(MIB + 300)
@@ -174,6 +176,24 @@ def test_what_is_replaced_makes_room_but_for_the_largest_file(stocked: tuple[Roo
         get(len(DATA) - 1)
     assert contents(target) == BEFORE
     assert get(len(DATA)).objects == 2
+
+
+def test_two_objects_for_one_file_that_is_to_be_replaced_fail_by_name_in_several_jobs_too(
+    stocked: tuple[Room, Path],
+) -> None:
+    """The first takes the old file's place, the others never the first one's."""
+    room, target = stocked
+    room.client.delete_object(BUCKET, "same")
+    room.client.put_object(BUCKET, "same", BytesBody(b"another"))
+    (target / "x").write_bytes(b"before")
+    room.settings = replace(room.settings, if_exists=IfExists.OVERWRITE, limits=JobLimits(1))
+    with closing(LocalSink(str(target))) as sink:
+        wanted = [one for one in room.client.list_objects(BUCKET) if one.key in {"differs", "missing", "same"}]
+        result = GetRun(room.client, sink, BUCKET, wanted, name_of=lambda _: "x", settings=room.settings).run()
+    assert (target / "x").read_bytes() == DATA
+    # The second is evaluated before the first has appeared; the third is the same as what has.
+    assert (result.objects, result.exit_code) == (1, 3)
+    assert "same" in {failure.key for failure in result.failures}
 
 
 def test_a_disk_that_fills_up_ends_the_run_and_its_job(room: Room, tmp_path: Path) -> None:

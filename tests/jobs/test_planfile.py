@@ -20,7 +20,7 @@ from ds3tool.protocol.ranges import ByteRange
 
 PUT = PlanHead(JobType.PUT, "bucket", {"sources": ["/data"], "preserve": True})
 SOURCES = [
-    SourceObject("a", 5, 1_700_000_000_123_456_789, b"a", 99),
+    SourceObject("a", 5, 1_700_000_000_123_456_789, b"a", (1 << 64) - 1),
     SourceObject("b\n\u2028", 0, -5, b"b\xff\n", 0),
     SourceObject("c/", 0, 0, b"c/"),
 ]
@@ -68,6 +68,16 @@ def test_a_line_that_was_changed_by_hand_is_named(tmp_path: Path) -> None:
     path.write_text("".join([*lines[:2], json.dumps(changed) + "\n", *lines[3:]]))
     with pytest.raises(ConfigError, match="line 3"):
         SavedPlan(str(path))
+
+
+def test_a_plan_that_has_lost_objects_since_it_was_checked_is_not_taken_for_done(tmp_path: Path) -> None:
+    """Nor one that comes through a pipe, which holds nothing when it is read for the second time."""
+    path = tmp_path / "plan"
+    save_plan(str(path), PUT, plan_put(SOURCES, "bucket", limits=JobLimits()))
+    plan = SavedPlan(str(path))
+    path.write_bytes(b"")
+    with pytest.raises(ConfigError, match="0 objects now, and held 3"):
+        list(plan.source_objects())
 
 
 @pytest.mark.parametrize("content", [b"", b"{}\n", b"[1]\n", b"\xff\n", b'{"ds3tool_plan":2}\n', b"key\n"])
