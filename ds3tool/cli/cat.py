@@ -86,6 +86,7 @@ def show_objects(
         )
     if settings.progress is ProgressMode.AUTO:
         settings = replace(settings, progress=ProgressMode.NONE)  # it would stand between the bytes, or over a pager
+    run_settings = jobs.run_settings(stop_on_error=True)
     sys.stdout.flush()
     with connect(settings, limit=jobs.rate_limit()) as client, _closed_quietly():
         for selection in selections:
@@ -98,7 +99,7 @@ def show_objects(
                 bucket,
                 _wanted(client, list(group), part, chosen),
                 name_of=str,
-                settings=jobs.run_settings(stop_on_error=True),
+                settings=run_settings,
                 whole_blobs=part.verify,
             )
             _end_if_failed(transfer.carry_out(run, _display(settings), label="cat"), settings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from ds3tool import profiles
 from ds3tool.cli import messages
 from ds3tool.cli.options import command, group
 from ds3tool.cli.output import Field
-from ds3tool.cli.prompts import ask, ask_secret, confirm
+from ds3tool.cli.prompts import ask, ask_secret, can_ask, confirm
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import ConfigError, UsageError
 from ds3tool.profiles import PROFILE_KEYS, SECRET_KEYS
@@ -74,7 +73,7 @@ def init(*, settings: Settings) -> None:
 
 
 def _asked(key: str, question: str) -> str:
-    if not sys.stdin.isatty():
+    if not can_ask():
         variable = f"DS3_{key.upper()}"
         raise UsageError(
             f"no {key.replace('_', ' ')} is known, and there is no terminal to ask on", hint=f"set {variable}"

@@ -88,6 +88,8 @@ class NamesFrom:
 def opened_list(path: str) -> BinaryIO:
     """Open a list that an option names; `-` is stdin."""
     if path == "-":
+        if sys.stdin is None:
+            raise UsageError("a list was to come on stdin, and stdin is closed")
         return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
     try:
         return open(path, "rb")

@@ -48,6 +48,12 @@ class AskedRange:
         return ByteRange(self.offset, end)
 
 
+def check_version(version_id: str | None) -> None:
+    """Raise UsageError for a `--version-id` that is blank, as a script's empty variable is: it names no version."""
+    if version_id is not None and not version_id.strip():
+        raise UsageError("--version-id is empty", hint="ls --versions shows the ids")
+
+
 @option_group("Part of one object")
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -86,8 +92,7 @@ class Part:
         if self.is_given and not (len(selections) == 1 and selections[0].whole):
             option = "--range" if self.range else "--version-id"
             raise UsageError(f"{option} is about one object", hint="give the address of one key")
-        if self.version_id is not None and not self.version_id.strip():
-            raise UsageError("--version-id is empty", hint="ls --versions shows the ids")
+        check_version(self.version_id)
 
     def wanted(self, client: Ds3Client, selection: Selection) -> Wanted:
         """Return what is wanted of the one object that `selection` means; NothingThereError when it is not there."""

@@ -10,11 +10,16 @@ from ds3tool.cli.settings import Settings
 from ds3tool.errors import UsageError
 
 
+def can_ask() -> bool:
+    """Whether somebody sits at stdin; python has none where the caller closed it."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def confirm(question: str, settings: Settings) -> None:
     """Return when the answer is yes (or `--yes` was given); raise UsageError for any other, or without a terminal."""
     if settings.assume_yes:
         return
-    if not sys.stdin.isatty():
+    if not can_ask():
         raise UsageError(f"{question} There is no terminal to answer on, so nothing was done", hint="add --yes")
     if ask(f"{question} [y/N]").lower() not in ("y", "yes"):
         raise UsageError("not confirmed, so nothing was done")
@@ -29,6 +34,8 @@ def ask(question: str) -> str:
 
 def ask_secret(question: str) -> str:
     """Return a secret: typed without echo on a terminal, else the next line of stdin."""
-    if sys.stdin.isatty():
+    if can_ask():
         return getpass.getpass(printable(question) + " ", stream=sys.stderr).strip()
+    if sys.stdin is None:
+        raise UsageError("a secret was to come on stdin, and stdin is closed")
     return sys.stdin.readline().strip()

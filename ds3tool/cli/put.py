@@ -54,6 +54,13 @@ class ObjectOptions:
         typer.Option("--max-upload-size", metavar="SIZE", help="Largest blob, as in 64GiB; else the data policy's."),
     ] = None
 
+    def blob_size(self) -> int | None:
+        """Return the largest blob that is wanted; UsageError for one without bytes."""
+        size = None if self.max_upload_size is None else parse_size(self.max_upload_size)
+        if size == 0:
+            raise UsageError("--max-upload-size must be above zero")
+        return size
+
     def metadata(self) -> dict[str, str]:
         """Return what `--meta` means; UsageError for what no object can have."""
         found: dict[str, str] = {}
@@ -139,7 +146,7 @@ def put(
     chosen = choice != Choice() or naming != Naming() or names_from != NamesFrom() or files != FileOptions()
     from_stdin = check_stream(sources, address, stream, others=chosen)
     run_settings = jobs.run_settings(
-        blob_size=None if objects.max_upload_size is None else parse_size(objects.max_upload_size),
+        blob_size=objects.blob_size(),
         if_exists=objects.if_exists,
         checksum=objects.checksum,
         metadata=objects.metadata(),

@@ -166,17 +166,19 @@ def check_stream(paths: Sequence[str], target: Ds3Address, options: StreamOption
 
     `others`: whether there are options that choose or name files.
     """
+    parse_size(options.spool_max)
     if _STREAM not in paths:
         if options.size is not None:
             raise UsageError("--size is for what comes on stdin", hint="give - as the source")
         return False
     if len(paths) > 1:
         raise UsageError("stdin cannot be put beside other sources", hint="give - alone")
+    if sys.stdin is None:
+        raise UsageError("stdin was to be put, and stdin is closed")
     if target.is_prefix:
         raise UsageError(f"{target} is no key, and what comes on stdin has no name", hint=f"write {target}NAME")
     if others:
         raise UsageError("options that choose, name or describe files mean nothing for stdin")
-    parse_size(options.spool_max)
     if options.size is not None:
         parse_size(options.size)
     return True

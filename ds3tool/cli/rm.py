@@ -17,6 +17,7 @@ from ds3tool.cli.failures import FAILURE_FIELDS, Failure, NothingThereError, fai
 from ds3tool.cli.lookup import chosen
 from ds3tool.cli.options import command
 from ds3tool.cli.output import Field, Output, OutputFormat, counted
+from ds3tool.cli.part import check_version
 from ds3tool.cli.prompts import confirm
 from ds3tool.cli.selection import Selection, missing_key, parse_selection, refuse_ambiguous, selected_objects
 from ds3tool.cli.settings import Settings, connect
@@ -124,6 +125,7 @@ def _refuse_unclear(selections: list[Selection], *, recursive: bool, version_id:
                 f"{selection} is a prefix",
                 hint="add -r to remove everything below, or --raw for the object of that name",
             )
+    check_version(version_id)
     if version_id is not None and (len(selections) != 1 or not selections[0].whole):
         raise UsageError(
             "--version-id names one version of one object", hint="give one address, without -r or wildcards"

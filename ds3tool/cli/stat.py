@@ -11,6 +11,7 @@ import typer
 from ds3tool.addresses import parse_ds3
 from ds3tool.cli.options import command
 from ds3tool.cli.output import Field
+from ds3tool.cli.part import check_version
 from ds3tool.cli.selection import missing_key
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.errors import NotFoundError
@@ -131,6 +132,7 @@ def show_status(
 ) -> None:
     """Show an object's size, digests, metadata and blobs, or a bucket's rules."""
     target = parse_ds3(address)
+    check_version(version_id)
     output = settings.results()
     with connect(settings) as client:
         if target.key:

@@ -78,6 +78,12 @@ JobPriority = Annotated[
 ]
 
 
+def check_job_name(name: str | None) -> None:
+    """Raise UsageError for what cannot begin the name of a job."""
+    if name is not None and not (0 < len(name) <= 200 and name.isprintable()):
+        raise UsageError(f"{name[:80]!r} is no name for a job", hint="1 to 200 printable characters")
+
+
 @option_group("Jobs")
 @dataclass(frozen=True, slots=True)
 class JobOptions:
@@ -113,8 +119,7 @@ class JobOptions:
 
     def run_settings(self, **others: Any) -> RunSettings:  # noqa: ANN401  # those of RunSettings
         """Return the settings of a run, `others` beside what the options say."""
-        if self.job_name is not None and not (0 < len(self.job_name) <= 200 and self.job_name.isprintable()):
-            raise UsageError(f"{self.job_name[:80]!r} is no name for a job", hint="1 to 200 printable characters")
+        check_job_name(self.job_name)
         return RunSettings(
             engine=EngineSettings.of(self.transfers),
             priority=parse_priority(self.priority),

@@ -13,6 +13,7 @@ from ds3tool.cli import messages
 from ds3tool.cli.failures import FAILURE_FIELDS, Failure, NothingThereError, failures_of, judged
 from ds3tool.cli.options import command
 from ds3tool.cli.output import Field, Output, OutputFormat, counted
+from ds3tool.cli.part import check_version
 from ds3tool.cli.selection import Selection, parse_selection, selected_objects
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.errors import AccessDeniedError, ConflictError, Ds3Error, InterruptedRunError, NotFoundError, UsageError
@@ -88,6 +89,7 @@ def undelete(
     selection = parse_selection(address, recursive=recursive, raw=raw)
     if not selection.whole and not recursive and selection.pattern is None:
         raise UsageError(f"{selection} is not one object", hint="add -r for everything below it")
+    check_version(version_id)
     if version_id is not None and not selection.whole:
         raise UsageError("--version-id names one version of one object", hint="leave out -r and wildcards")
     output = settings.results()

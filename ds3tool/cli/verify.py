@@ -19,7 +19,7 @@ from ds3tool.cli.options import command, group
 from ds3tool.cli.output import Field, Output, OutputFormat, counted
 from ds3tool.cli.selection import Selection, selected_objects
 from ds3tool.cli.settings import Settings, connect
-from ds3tool.cli.transfer import parse_priority
+from ds3tool.cli.transfer import check_job_name, parse_priority
 from ds3tool.clock import RealClock
 from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError, UsageError, worst_exit_code
 from ds3tool.filters import Filter
@@ -282,6 +282,7 @@ def job(
     appliance could not read is no copy any more: objects with fewer copies than promised are told at the end.
     """
     level = parse_priority(priority)
+    check_job_name(job_name)
     wanted = choice.filter()
     output = settings.results()
     result = Verification()

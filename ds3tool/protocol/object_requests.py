@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ds3tool.errors import UsageError
 from ds3tool.protocol.messages import Request
+from ds3tool.protocol.requests import version_of
 from ds3tool.protocol.targets import REST, bucket_path, option, page, query_of, quote_path, rest
 
 
@@ -46,7 +47,7 @@ def undelete_object(bucket: str, key: str, *, version_id: str | None = None) -> 
     bucket_path(bucket)
     if not key:
         raise UsageError(f"the key of an object in {bucket} is empty")
-    query = query_of({"bucket_id": bucket, "name": key, "version_id": version_id or None})
+    query = query_of({"bucket_id": bucket, "name": key, "version_id": version_of(version_id)})
     return Request("PUT", rest("object"), query)
 
 

@@ -185,18 +185,28 @@ def get_object(
     if offset is not None:
         count(offset, "a blob's offset")
     headers = ((names.RANGE, ranges_codec.range_header(ranges)),) if ranges else ()
-    query = query_of({"job": job_id, "offset": offset, "version_id": version_id or None})
+    query = query_of({"job": job_id, "offset": offset, "version_id": version_of(version_id)})
     return Request("GET", object_path(bucket, key), query, headers)
+
+
+def version_of(version_id: str | None) -> str | None:
+    """Return the version id for a query, None for the latest version; UsageError for one that is blank.
+
+    A script whose variable is empty did not mean the latest version, least of all where it deletes.
+    """
+    if version_id is not None and not version_id.strip():
+        raise UsageError("the version id is empty", hint="ls --versions shows the ids")
+    return version_id
 
 
 def head_object(bucket: str, key: str, *, version_id: str | None = None) -> Request:
     """An object's size, metadata and digests."""
-    return Request("HEAD", object_path(bucket, key), query_of({"version_id": version_id or None}))
+    return Request("HEAD", object_path(bucket, key), query_of({"version_id": version_of(version_id)}))
 
 
 def delete_object(bucket: str, key: str, *, version_id: str | None = None) -> Request:
     """Delete one object, or one version of it."""
-    return Request("DELETE", object_path(bucket, key), query_of({"version_id": version_id or None}))
+    return Request("DELETE", object_path(bucket, key), query_of({"version_id": version_of(version_id)}))
 
 
 def delete_objects(bucket: str, keys: Sequence[tuple[str, str | None]]) -> Request:

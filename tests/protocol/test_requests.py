@@ -73,7 +73,7 @@ LINES: list[tuple[Request, str]] = [
         "GET /b/k?job=j&offset=10&version_id=v",
     ),
     (requests.head_object("b", "k", version_id="v"), "HEAD /b/k?version_id=v"),
-    (requests.head_object("b", "k", version_id=""), "HEAD /b/k"),
+    (requests.head_object("b", "k", version_id=None), "HEAD /b/k"),
     (requests.delete_object("b", "dir/"), "DELETE /b/dir/"),
     (requests.delete_object("b", "k", version_id="v"), "DELETE /b/k?version_id=v"),
     (requests.delete_objects("b", [("k", None)]), "POST /b?delete"),
@@ -387,3 +387,11 @@ def test_numbers_and_kinds_that_cannot_be_are_refused(build: Callable[[], object
     """Negative offsets and sizes, pages out of bounds and unknown checksum types are UsageErrors."""
     with pytest.raises(UsageError):
         build()
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_a_blank_version_id_is_not_the_latest_version(blank: str) -> None:
+    """Whoever deletes, reads or brings back a version by an id that is empty gets an error instead of the latest."""
+    for build in (requests.head_object, requests.delete_object, object_requests.undelete_object):
+        with pytest.raises(UsageError, match="version id is empty"):
+            build("b", "k", version_id=blank)
