@@ -107,6 +107,15 @@ class WaitingSource(Protocol):
         ...
 
 
+@runtime_checkable
+class WaitingSink(Protocol):
+    """A sink that may keep its writer waiting for ever: a stream that somebody else reads."""
+
+    def give_up_when(self, stopped: Callable[[], bool]) -> None:
+        """From now on, let `receive` end soon with InterruptedRunError once `stopped` says so; from any thread."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TargetObject:
     """Something to get: its key, its size, where it goes (the sink's own relative name).

@@ -7,8 +7,16 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from ds3tool.client import Ds3Client
-from ds3tool.errors import AccessDeniedError, ApplianceError, ChecksumError, NotFoundError, ProtocolError
-from ds3tool.jobs.ends import ExpectedChecksum, Sink, TargetObject
+from ds3tool.errors import (
+    AccessDeniedError,
+    ApplianceError,
+    ChecksumError,
+    InterruptedRunError,
+    NotFoundError,
+    ProtocolError,
+    TransportError,
+)
+from ds3tool.jobs.ends import ExpectedChecksum, Sink, TargetObject, WaitingSink
 from ds3tool.jobs.integrity import check_length, compare, expected_checksum, hashed
 from ds3tool.jobs.pieces import Cutter, pieces_of, ranges_to_ask
 from ds3tool.jobs.plan import PlannedJob
@@ -47,6 +55,7 @@ class GetMover:
         whole_blobs: bool = False,
     ) -> None:
         self._client = client
+        self._transport = transport
         self._sink = sink
         self._plan = plan
         self._blobs = state.blobs
@@ -62,6 +71,14 @@ class GetMover:
 
     def move(self, number: int, counter: Callable[[int], None]) -> str | None:
         """Fetch one blob, or what is wanted of it, and verify it where it came whole."""
+        if isinstance(self._sink, WaitingSink):
+            self._sink.give_up_when(self._transport.stop_token().is_set)
+        try:
+            return self._move_blob(number, counter)
+        except InterruptedRunError as error:
+            raise TransportError(f"{self._blobs.keys[number]}: {error.message}") from error
+
+    def _move_blob(self, number: int, counter: Callable[[int], None]) -> str | None:
         offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
         item = self._plan.target_object(self._owners[number])
         if item.ranges:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import mmap
 import os
 import select
+import stat
+import sys
+import termios
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ds3tool.errors import ChecksumError, Ds3Error, ProtocolError, SinkError
+from ds3tool.errors import ChecksumError, Ds3Error, InterruptedRunError, ProtocolError, SinkError
 from ds3tool.jobs.ends import ExpectedChecksum, TargetObject
 from ds3tool.jobs.integrity import check_length, compare
 from ds3tool.protocol.checksums import digest_of, new_hasher, to_base64
@@ -17,6 +22,9 @@ from ds3tool.protocol.messages import Response
 
 # A blob of at most this many bytes is held in memory until its digest is known to be right.
 HELD_BYTES = 64 * 1024 * 1024
+_FILE_BYTES = 64 * 1024 * 1024
+# How often a writer that waits looks whether it is to give up.
+_POLL_MILLISECONDS = 200
 
 
 @dataclass(slots=True)
@@ -41,6 +49,15 @@ class StreamSink:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._stopped: Callable[[], bool] = lambda: False
+        self._poll: select.poll | None = None
+        self._pipe_bytes = 0
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            self._poll = select.poll()
+            self._poll.register(descriptor, select.POLLOUT)
+        if stat.S_ISFIFO(mode) and hasattr(fcntl, "F_GETPIPE_SZ"):
+            self._pipe_bytes = fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
         self._lock = threading.Lock()
         self._settled_lock = threading.Lock()  # nobody who settles waits for bytes to come
         self._item: TargetObject | None = None
@@ -252,15 +269,35 @@ class StreamSink:
         view = memoryview(data)
         while view:
             try:
-                view = view[os.write(self._descriptor, view) :]
-            except BlockingIOError:  # somebody shares the descriptor and does not wait
-                select.select([], [self._descriptor], [])
+                room = self._wait_for_room()
+                view = view[os.write(self._descriptor, view[:room]) :]
+            except BlockingIOError:
+                continue  # somebody shares the descriptor, and was quicker
             except BrokenPipeError:
                 self._broken = "whoever read the stream has gone"
                 raise
             except OSError as error:
                 self._broken = f"the stream takes no more bytes: {error.strerror}"
                 raise SinkError(f"{item.key} cannot be written: {self._broken}") from error
+
+    def give_up_when(self, stopped: Callable[[], bool]) -> None:
+        """Let a write that waits for the stream's reader end once `stopped` says so."""
+        self._stopped = stopped
+
+    def _wait_for_room(self) -> int:
+        """Return how many bytes can be written without waiting for the stream's reader, once there are any."""
+        if self._poll is None:
+            return _FILE_BYTES
+        while not self._poll.poll(_POLL_MILLISECONDS):
+            if self._stopped():
+                raise InterruptedRunError("stopped while it waited for whoever reads the stream")
+        room = 0
+        if self._pipe_bytes:
+            unread = int.from_bytes(fcntl.ioctl(self._descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
+            # A pipe holds pages, of which the first and the last may be full in part.
+            room = self._pipe_bytes - unread - 2 * mmap.PAGESIZE
+        # Where there is room for anything, there is for so much.
+        return max(room, select.PIPE_BUF)
 
     # -- the end of an object ----------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -119,6 +120,29 @@ def test_a_reader_that_leaves_ends_it_quietly_and_cancels_the_job(archive: Archi
     )
     assert (done.stdout, done.stderr) == (LARGE[:10], b"")
     assert done.returncode == 1
+    archive.until(lambda: not list(archive.client.list_active_jobs(bucket=bucket)))
+
+
+def test_a_reader_that_has_stopped_reading_does_not_keep_it_from_ending(archive: Archive, bucket: str) -> None:
+    """As with `| less` when nobody turns the page: Ctrl-C ends it with 130, and no job is left."""
+    reading, writing = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ds3tool", "cat", f"ds3://{bucket}/large"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **archive.environ},
+    )
+    os.close(writing)
+    try:
+        assert os.read(reading, 10) == LARGE[:10]
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert b"interrupted" in told
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(reading)
     archive.until(lambda: not list(archive.client.list_active_jobs(bucket=bucket)))
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import random
-import select
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ds3tool.errors import ChecksumError, Ds3Error, ProtocolError, SinkError, TransportError
-from ds3tool.jobs.ends import ExpectedChecksum, Sink, TargetObject
+from ds3tool.errors import ChecksumError, Ds3Error, InterruptedRunError, ProtocolError, SinkError, TransportError
+from ds3tool.jobs.ends import ExpectedChecksum, Sink, TargetObject, WaitingSink
 from ds3tool.protocol.checksums import digest_of, to_base64
 from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import ChecksumType
@@ -255,45 +254,52 @@ def test_stream_that_takes_no_more() -> None:
         os.close(full)
 
 
-class WatchedSelect:
-    """The `select` module, which says when somebody waits."""
-
-    def __init__(self) -> None:
-        self.waited = threading.Event()
-
-    def select(self, readers: list[int], writers: list[int], others: list[int]) -> object:
-        self.waited.set()
-        return select.select(readers, writers, others)
-
-
-def test_stream_that_does_not_block_gets_every_byte(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pipe that answers "not now" is waited for; nothing is lost or doubled."""
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_reader_that_pauses_gets_every_byte(*, blocking: bool) -> None:
+    """A pipe that is full is waited for, whichever way it says so; nothing is lost or doubled."""
     reading, writing = os.pipe()
-    os.set_blocking(writing, False)
+    os.set_blocking(writing, blocking)
     data = data_of(9_000)
     came = bytearray()
-
-    watched = WatchedSelect()
-    monkeypatch.setattr(stdout, "select", watched)
+    waited = threading.Event()
 
     def read() -> None:
-        watched.waited.wait()
+        waited.wait()
         while piece := os.read(reading, 1 << 16):
             came.extend(piece)
+
+    def never() -> bool:  # asked when the sink has waited for a while
+        waited.set()
+        return False
 
     reader = threading.Thread(target=read)
     reader.start()
     try:
         sink = StreamSink(writing)
+        sink.give_up_when(never)
         item = TargetObject("a", 30 * len(data), "a")
         for number in range(30):
             sink.receive_small(item, number * len(data), memoryview(data))
     finally:
-        watched.waited.set()
+        waited.set()
         os.close(writing)
         reader.join()
         os.close(reading)
     assert bytes(came) == data * 30
+
+
+def test_a_writer_that_waits_for_its_reader_can_be_stopped() -> None:
+    """A reader that never goes on keeps nobody: what waits ends with InterruptedRunError."""
+    reading, writing = os.pipe()
+    try:
+        sink = StreamSink(writing)
+        assert isinstance(sink, WaitingSink)
+        sink.give_up_when(lambda: True)
+        with pytest.raises(InterruptedRunError):
+            sink.receive_small(TargetObject("a", 1 << 20, "a"), 0, memoryview(bytes(1 << 20)))
+    finally:
+        os.close(writing)
+        os.close(reading)
 
 
 @pytest.mark.parametrize("seed", range(20))
