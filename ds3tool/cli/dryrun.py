@@ -168,7 +168,7 @@ def _summary(preview: Preview, result: RunResult) -> Iterator[str]:
     if result.skipped:
         parts.append(f"{result.skipped:,} skipped")
     if preview.surplus:
-        parts.append(f"{len(preview.surplus):,} deleted")
+        parts.append(f"{len(preview.surplus):,} to delete")
     if result.failures:
         parts.append(f"{len(result.failures):,} would fail")
     yield "; ".join(parts)

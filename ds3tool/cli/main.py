@@ -86,7 +86,12 @@ def _command(arguments: list[str], invocation: Invocation) -> int:
             # Its message is the help, which has been printed.
             return UsageError.exit_code
         path = error.ctx.command_path if error.ctx is not None else "ds3tool"
-        raise UsageError(error.format_message(), hint=f"see: {path} --help") from error
+        hint = f"see: {path} --help"
+        if type(error).__name__ == "MissingParameter" and error.ctx is not None:
+            # Of several arguments the parser misses the first, though people have left out the last.
+            pieces = [piece for piece in error.ctx.command.collect_usage_pieces(error.ctx) if piece != "[OPTIONS]"]
+            hint = f"it takes: {' '.join([path, *pieces])}; {hint}"
+        raise UsageError(error.format_message(), hint=hint) from error
     except typer.Abort as error:
         raise UsageError(
             "no answer was given, so nothing was done", hint="answer on a terminal, or add --yes"

@@ -22,6 +22,8 @@ T = TypeVar("T")
 ROWS_FITTED_TOGETHER = 1000
 # The last column, which holds the name, may fold down to this many characters.
 _NARROWEST_LAST = 20
+# Where a row is broken because the terminal is narrow, its later lines begin here.
+_SET_IN = 4
 # A JSON array is one document: nothing of it is shown before its end is known. Beyond this it waits on disk.
 _SPOOL_BYTES = 8 * 1024 * 1024
 
@@ -321,7 +323,9 @@ class Output:
             ]
             if headings is not None:
                 widths = [max(width, len(heading)) for width, heading in zip(widths, headings, strict=True)]
-            if self._styled and self._fits(widths):
+            if not self._fits(widths):
+                self._write_broken(headings, cells, fields, widths)
+            elif self._styled:
                 self._write_rich(headings, cells, fields, widths)
             else:
                 self._write_columns(headings, cells, fields, widths)
@@ -330,8 +334,10 @@ class Output:
     def _fits(self, widths: Sequence[int]) -> bool:
         """Whether the terminal has room for all columns but the last, and for the beginning of that.
 
-        Where it has not, plain lines break at the terminal's edge; a drawn table would lose its last columns.
+        What is no terminal has no edge.
         """
+        if not (self._styled or self._stream.isatty()):
+            return True
         *firsts, last = widths
         return sum(firsts) + 2 * len(firsts) + min(last, _NARROWEST_LAST) <= self._width()
 
@@ -349,6 +355,25 @@ class Output:
                 for cell, field, width in zip(row, fields, widths, strict=True)
             )
             self._write("  ".join(padded).rstrip() + "\n")
+
+    def _write_broken(
+        self, headings: list[str] | None, cells: list[list[str]], fields: Sequence[Field[T]], widths: list[int]
+    ) -> None:
+        """Write each row in as many lines as it needs, which break between columns; what follows is set in."""
+        room, lines, used = self._width(), [[0]], widths[0]
+        for number, width in enumerate(widths[1:], start=1):
+            used += 2 + width
+            if used > room:
+                lines.append([])
+                used = _SET_IN + width
+            lines[-1].append(number)
+        for row in [headings, *cells] if headings is not None else cells:
+            for position, columns in enumerate(lines):
+                padded = (
+                    row[number].rjust(widths[number]) if fields[number].right else row[number].ljust(widths[number])
+                    for number in columns
+                )
+                self._write(" " * (_SET_IN if position else 0) + "  ".join(padded).rstrip() + "\n")
 
     def _write_rich(
         self, headings: list[str] | None, cells: list[list[str]], fields: Sequence[Field[T]], widths: list[int]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from ds3tool.cli.escapes import json_text, printable
-from ds3tool.cli.output import OutputFormat
+from ds3tool.cli.output import OutputFormat, counted
 from ds3tool.cli.settings import ProgressMode, Settings
 from ds3tool.jobs.progress import Phase, ProgressSnapshot
 from ds3tool.sizes import format_duration, format_size
@@ -70,7 +70,7 @@ class SmoothedRate:
 
 def state_text(snapshot: ProgressSnapshot) -> str:
     """Return what a run is doing, as a person reads it: objects done, failures, and what is waited for."""
-    parts = [f"{snapshot.objects_done:,} of {snapshot.objects_total:,} objects"]
+    parts = [f"{snapshot.objects_done:,} of {counted(snapshot.objects_total, 'object')}"]
     if snapshot.objects_failed:
         parts.append(f"{snapshot.objects_failed:,} failed")
     if snapshot.waiting_for:

@@ -90,6 +90,7 @@ class GetRun(Run):
                 self.planned(plan)
                 self._run_job(plan)
         self.result.skipped = self._targets.skipped
+        self.result.notes.extend(self._targets.notes)
         self.result.notes.extend(self._sink.notes)
         return self.finished()
 
@@ -103,6 +104,7 @@ class GetRun(Run):
                 self._check_room(plan)
                 yield plan
         self.result.skipped = self._targets.skipped
+        self.result.notes.extend(self._targets.notes)
 
     def _plans(self) -> Iterator[PlannedJob]:
         for doubtful in plan_get(

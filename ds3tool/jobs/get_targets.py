@@ -67,7 +67,8 @@ def check_rule(if_exists: IfExists) -> None:
 class Targets:
     """Decides object by object what becomes of it at the target; one use.
 
-    `skipped` counts what is there already, `replaced_bytes` the sizes, by name, of files that are to make room.
+    `skipped` counts what is there already, `replaced_bytes` the sizes, by name, of files that are to make room;
+    `notes` tells what has another name than its own.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Targets:
         self._fail = fail
         self._given: set[str] = set()
         self.skipped = 0
+        self.notes: list[str] = []
         self.replaced_bytes: dict[str, int] = {}
 
     def of(self, objects: Iterable[Asked]) -> Iterator[TargetObject]:
@@ -165,6 +167,7 @@ class Targets:
     def _renamed(self, item: TargetObject) -> TargetObject:
         name = self._sink.free_name(item.name)
         self._given.add(name)
+        self.notes.append(f"{item.name} is taken at the target: {item.key} is restored as {name}")
         return replace(item, name=name)
 
     def _has_same_digests(self, item: TargetObject) -> bool | None:

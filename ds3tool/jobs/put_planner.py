@@ -8,6 +8,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import Ds3Error, SourceError, UsageError
@@ -49,6 +50,19 @@ def check_rule(rule: IfExists, policy: DataPolicy, *, may_delete: bool) -> None:
             "the new one is put",
             hint="say that this is meant: --yes",
         )
+
+
+@runtime_checkable
+class PlacedSource(Protocol):
+    """A source whose objects lie where a person can look: files."""
+
+    def place(self, name: bytes) -> str:
+        """Return the path of the object that the source knows by `name`."""
+        ...
+
+
+def _place(source: Source, name: bytes) -> str:
+    return source.place(name) if isinstance(source, PlacedSource) else os.fsdecode(name)
 
 
 class PutPlanner:
@@ -116,7 +130,8 @@ class PutPlanner:
                 self._fail(
                     key,
                     SourceError(
-                        f"{key} comes twice in this run, the second time from {os.fsdecode(plan.source_names[number])}",
+                        f"{key} comes twice in this run, the second time from "
+                        + _place(self._source, plan.source_names[number]),
                         hint="only the first was taken; put the other under another prefix",
                     ),
                 )

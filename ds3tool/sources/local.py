@@ -325,6 +325,10 @@ class LocalSource:
     def _shown(self, name: bytes) -> str:
         return os.fsdecode(os.path.join(self._root, name) if name.strip(b"/") else self._root)
 
+    def place(self, name: bytes) -> str:
+        """Return the path of a listed object, as a person knows it."""
+        return self._shown(name.removesuffix(_LINK))
+
     # -- opening -----------------------------------------------------------------------------------------------
 
     def open(self, item: SourceObject) -> OpenObject:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ds3tool.jobs.ends import Failure, OpenObject, Source, SourceObject
+from ds3tool.jobs.put_planner import PlacedSource
 
 
 class SeveralSources:
@@ -40,6 +42,12 @@ class SeveralSources:
     def notes(self) -> list[str]:
         """What else a person should know, of all of them."""
         return [sentence for source in self._sources for sentence in source.notes]
+
+    def place(self, name: bytes) -> str:
+        """Return where the source that listed the object has it."""
+        number, _, own = name.partition(b":")
+        source = self._sources[int(number)]
+        return source.place(own) if isinstance(source, PlacedSource) else os.fsdecode(own)
 
     def open(self, item: SourceObject) -> OpenObject:
         """Open an object through the source that listed it."""

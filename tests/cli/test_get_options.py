@@ -154,12 +154,13 @@ def test_a_range_outside_the_object_makes_no_job(archive: Archive, large: str, t
 
 
 def test_if_exists_replaces_or_renames_what_differs(archive: Archive, bucket: str, tmp_path: Path) -> None:
-    """Both leave the same alone."""
+    """Both leave the same alone, and what has got another name is told."""
     target = tmp_path / "t"
     for rule, names in (("overwrite", {"2024-03.gz"}), ("rename", {"2024-03.gz", "2024-03~1.gz"})):
         archive.run("get", f"ds3://{bucket}/other/", str(target)).expect(0)
         (target / "2024-03.gz").write_bytes(b"mine")
-        archive.run("get", f"ds3://{bucket}/other/", str(target), "--if-exists", rule).expect(0)
+        told = archive.run("get", f"ds3://{bucket}/other/", str(target), "--if-exists", rule).expect(0).stderr
+        assert ("other/2024-03.gz is restored as 2024-03~1.gz" in told) == (rule == "rename")
         assert restored(target) == names
         (target / "2024-03.gz").unlink()
     assert (target / "2024-03~1.gz").read_text() == "other/2024-03.gz"

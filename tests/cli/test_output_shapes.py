@@ -144,13 +144,29 @@ def test_a_name_longer_than_the_terminal_is_folded_and_not_cut() -> None:
     assert stream.getvalue().count("k") == 300
 
 
-def test_a_table_wider_than_the_terminal_loses_no_column() -> None:
-    """Where the columns do not fit, plain lines break at the edge instead of being cropped."""
+def test_a_table_wider_than_the_terminal_breaks_between_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the columns do not fit, a row goes on in the next line, set in; nothing is cropped."""
+    monkeypatch.setenv("COLUMNS", "80")
     stream = io.StringIO()
     wide: list[Field[Thing]] = [Field(f"column_{number}", lambda thing: thing.name * 30) for number in range(5)]
     Output(OutputFormat.TABLE, stream, styled=True).records([Thing("x")], wide)
-    assert stream.getvalue().count("x") == 150
-    assert "COLUMN 4" in stream.getvalue()
+    assert stream.getvalue().splitlines() == [
+        "COLUMN 0" + " " * 24 + "COLUMN 1",
+        "    COLUMN 2" + " " * 24 + "COLUMN 3",
+        "    COLUMN 4",
+        "x" * 30 + "  " + "x" * 30,
+        "    " + "x" * 30 + "  " + "x" * 30,
+        "    " + "x" * 30,
+    ]
+
+
+def test_a_wide_table_in_a_file_is_one_line_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no terminal has no edge: scripts cut columns out of whole lines."""
+    monkeypatch.setenv("COLUMNS", "80")
+    stream = io.StringIO()
+    wide: list[Field[Thing]] = [Field(f"column_{number}", lambda thing: thing.name * 30) for number in range(5)]
+    Output(OutputFormat.TABLE, stream).records([Thing("x")], wide)
+    assert stream.getvalue().splitlines()[1] == "  ".join(["x" * 30] * 5)
 
 
 def test_an_empty_value_is_a_dash_for_people() -> None:

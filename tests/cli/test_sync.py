@@ -94,7 +94,7 @@ def test_a_dry_run_says_what_would_go(archive: Archive, tree: Path) -> None:
     (tree / "new").write_bytes(b"new")
     shown = archive.run("sync", "--delete", "--dry-run", str(tree), f"ds3://{bucket}/").expect(0).stdout
     assert "would delete     3 B  a/one.txt" in shown
-    assert shown.splitlines()[-1] == "would put 1 object, 3 B, in 1 job; 2 skipped; 1 deleted"
+    assert shown.splitlines()[-1] == "would put 1 object, 3 B, in 1 job; 2 skipped; 1 to delete"
     told = json.loads(
         archive.run("sync", "--delete", "-n", "-o", "json", str(tree), f"ds3://{bucket}/").expect(0).stdout
     )

@@ -202,7 +202,9 @@ def test_of_several_objects_of_one_key_the_first_is_put(room: Room, tmp_path: Pa
         sources = SeveralSources([LocalSource(str(tmp_path / name), prefix=f"{rule}/") for name in ("one", "two")])
         result = room.put_run(sources).run()
         assert (result.objects, failed(result), result.exit_code) == (1, [f"{rule}/film"], 3)
-        assert "comes twice" in result.failures[0].error.message
+        assert result.failures[0].error.message.endswith(
+            f"comes twice in this run, the second time from {tmp_path / 'two' / 'film'}"
+        )
         assert content(room, f"{rule}/film") == b"first"
 
 
