@@ -22,7 +22,7 @@ from ds3tool.cli.output import Field, OutputFormat
 from ds3tool.cli.progress import chosen_mode, shown
 from ds3tool.cli.settings import Settings
 from ds3tool.client import Ds3Client
-from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError, UsageError
+from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError, SinkError, UsageError
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.plan import JobLimits
@@ -184,7 +184,11 @@ class Outcome:
 
     def conclude(self, result: RunResult) -> None:
         """Write down what failed by name, and let a run that moved nothing be one that failed, if asked for."""
-        self._write([_listed_name(failure.name) for failure in result.failures])
+        try:
+            self._write([_listed_name(failure.name) for failure in result.failures])
+        except UsageError as error:  # too late to be one: the run is over, and has to be told
+            result.notes.append(error.message)
+            result.stopped = result.stopped or SinkError(error.message, hint="what failed is listed above")
         if self.error_if_nothing and not (result.objects or result.deleted or result.failures or result.stopped):
             result.stopped = NothingDoneError("nothing was moved: there was nothing to do")
 

@@ -292,7 +292,9 @@ class PutRun(Run):
             return JobStatus.CANCELED if missing else JobStatus.COMPLETED
 
         self.note_job(job_id, if_forgotten=how_it_ended)
-        if len(state.blobs) and self.result.jobs[-1].job.status == JobStatus.CANCELED:
+        if self.result.jobs[-1].job.status == JobStatus.CANCELED:
+            if not len(state.blobs) and how_it_ended() != JobStatus.CANCELED:
+                return  # nothing was to be sent, and an appliance may call that cancelled
             raise JobLostError(
                 f"job {job_id} was cancelled when all of it was sent, and before it was on tape",
                 job_id=job_id,

@@ -329,6 +329,17 @@ def test_what_failed_is_written_down_a_key_a_line(archive: Archive, tree: Path, 
     assert told.read_text() == ""
 
 
+def test_a_list_of_what_failed_that_cannot_be_written_does_not_hide_the_run(archive: Archive, tree: Path) -> None:
+    """A disk that is full by then: what was put and what failed is told, and it is no usage error."""
+    bucket = archive.bucket()
+    archive.client.put_object(bucket, "1.txt", BytesBody(b"theirs"))
+    command = ("put", str(tree), f"ds3://{bucket}", "--failed-to", "/dev/full", "-o", "json")
+    document = archive.run(*command).expect(3).json
+    assert document["objects"] == len(archive.keys(bucket)) - 1 > 0
+    assert [failure["key"] for failure in document["failed"]] == ["1.txt"]
+    assert "/dev/full cannot be written" in document["error"]["message"]
+
+
 def test_the_first_failure_stops_where_that_is_asked_for(archive: Archive, tree: Path) -> None:
     """Exit code 3, one failure, and nothing was put since that was known before."""
     bucket = archive.bucket()

@@ -35,7 +35,7 @@ from ds3tool.transport.bodies import BytesBody
 from ds3tool.transport.settings import ConnectionSettings
 from tests.jobs.conftest import SMALL
 from tests.jobs.doubles import SwiftClock
-from tests.jobs.rooms import BUCKET, MIB, Meddler, Room
+from tests.jobs.rooms import BUCKET, MIB, HookedSource, Meddler, Room
 from tests.jobs.test_runs_that_fail import LostReply
 
 # Some that cannot be met by going on are in tests of their own.
@@ -169,6 +169,25 @@ def test_job_of_empty_objects_alone(room_with: Callable[..., Room], tmp_path: Pa
     got = room.get(restored)
     assert (got.objects, got.failures, got.stopped, got.exit_code) == (2, [], None, 0)
     assert contents(restored) == contents(tree) == {"empty": b"", "folder/inner": None}
+
+
+@pytest.mark.parametrize("quirks", [set(), {Quirk.FORGETS_JOBS}], ids=["told", "forgotten"])
+def test_job_of_empty_objects_that_somebody_cancels(
+    room_with: Callable[..., Room], tmp_path: Path, quirks: set[Quirk]
+) -> None:
+    """That nothing had to be sent does not make what went with the job a success."""
+    room = room_with(quirks=frozenset({Quirk.EMPTY_AT_CREATION, *quirks}), persist_delay=3600.0)
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "empty").touch()
+
+    def cancel(item: SourceObject) -> None:
+        room.client.cancel_job(room.job.id)
+        if room.listed():
+            room.client.delete_object(BUCKET, item.key)
+
+    put = room.put(HookedSource(tmp_path / "tree", before_open=cancel))
+    assert room.listed() == set()
+    assert (put.exit_code, type(put.stopped)) == (12, JobLostError)
 
 
 def test_appliance_that_makes_no_job_is_believed_about_nothing(room_with: Callable[..., Room], tmp_path: Path) -> None:
