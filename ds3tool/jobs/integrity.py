@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 
@@ -78,15 +79,29 @@ def digest_range(read: Callable[[int, int], bytes], offset: int, length: int, ty
     return checksums.to_base64(hasher.digest())
 
 
+def md5_of_etag(etag: str | None) -> str | None:
+    """Return the digest in base64 that an ETag has the look of; None for one of several blobs, or none at all."""
+    if etag is None or re.fullmatch(r"[0-9a-fA-F]{32}", etag) is None:
+        return None
+    return checksums.to_base64(bytes.fromhex(etag))
+
+
 def has_digests(head: ObjectHead, read: Callable[[int, int], bytes], size: int) -> bool | None:
     """Whether `size` bytes that `read(offset, length)` gives have the digests of an object's blobs.
 
-    None when the appliance states no digests for the whole of it, so that nobody can tell.
+    None when the appliance states no digests for the whole of it, so that nobody can tell. Where it states none, an
+    ETag that is the bytes' MD5 shows that they are the same; one that is not shows nothing, since it may be another
+    thing that looks like an MD5.
     """
     if head.size != size:
         return False
+    if not size:
+        return True
     offsets = sorted(head.checksums)
-    if head.checksum_type is None or not offsets or offsets[0] or (size and offsets[-1] >= size):
+    if head.checksum_type is None or not offsets:
+        md5 = md5_of_etag(head.etag)
+        return True if md5 is not None and digest_range(read, 0, size, ChecksumType.MD5) == md5 else None
+    if offsets[0] or offsets[-1] >= size:
         return None
     ends = [*offsets[1:], size]
     return all(

@@ -14,9 +14,8 @@ from ds3tool.client import Ds3Client
 from ds3tool.errors import Ds3Error, SourceError, UsageError
 from ds3tool.jobs.ends import Source, SourceObject
 from ds3tool.jobs.existing import IfExists, numbered_name
-from ds3tool.jobs.integrity import digest_range, has_digests
+from ds3tool.jobs.integrity import digest_range, has_digests, md5_of_etag
 from ds3tool.jobs.plan import PlannedJob
-from ds3tool.protocol.checksums import to_base64
 from ds3tool.protocol.model import ChecksumType, DataPolicy, ListedObject, Versioning
 
 # What S3 allows, in UTF-8; no public source says whether the appliance would take more, and one key that it refuses
@@ -206,11 +205,11 @@ class PutPlanner:
             return False
         if not item.size:
             return True
-        md5 = listed.etag if self._policy.checksum_type == ChecksumType.MD5 else None
+        md5 = md5_of_etag(listed.etag) if self._policy.checksum_type == ChecksumType.MD5 else None
         opened = self._source.open(item)
         try:
-            if md5 is not None and _is_md5(md5):
-                same: bool | None = digest_range(opened.read, 0, item.size, ChecksumType.MD5) == _hex_to_base64(md5)
+            if md5 is not None:
+                same: bool | None = digest_range(opened.read, 0, item.size, ChecksumType.MD5) == md5
             else:
                 same = has_digests(self._client.head_object(self._bucket, item.key), opened.read, item.size)
             opened.check_unchanged()
@@ -283,11 +282,3 @@ def _common_start(texts: Collection[str]) -> str:
     """Return what all of several texts begin with: what the first and the last of them in order do."""
     first, last = min(texts), max(texts)
     return next((first[:at] for at, letter in enumerate(first) if last[at : at + 1] != letter), first)
-
-
-def _is_md5(etag: str) -> bool:
-    return re.fullmatch(r"[0-9a-fA-F]{32}", etag) is not None
-
-
-def _hex_to_base64(text: str) -> str:
-    return to_base64(bytes.fromhex(text))
