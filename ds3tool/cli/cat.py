@@ -135,10 +135,7 @@ def _end_if_failed(result: RunResult, settings: Settings) -> None:
     if result.unverified:
         messages.note(transfer.told_unverified(result), quiet=settings.quiet)
     if result.failures:
-        failure = result.failures[0]
-        error = failure.error
-        if failure.name not in error.message:
-            error = Ds3Error(f"{failure.name}: {error.message}", hint=error.hint)
+        error = transfer.named(result.failures[0])
         settings.results().end(error, exit_code=result.exit_code)
     if result.stopped is not None:
         settings.results().end(result.stopped, exit_code=result.exit_code)

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     from ds3tool.cli import messages
     from ds3tool.cli.options import Invocation
-    from ds3tool.cli.output import OutputClosedError, ShownError
+    from ds3tool.cli.output import OutputClosedError, OutputLostError, ShownError
     from ds3tool.errors import Ds3Error
 
     for name in ("stdout", "stderr"):
@@ -47,6 +47,7 @@ def _run(arguments: list[str]) -> int:
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the process ends
     invocation = Invocation()
+    exit_code = _FAILED
     try:
         try:
             code = _command(arguments, invocation)
@@ -54,9 +55,10 @@ def _run(arguments: list[str]) -> int:
             return code
         except ShownError as shown:
             messages.complain(shown.error)
+            exit_code = shown.exit_code
             _results(arguments, invocation).flush()
-            return shown.exit_code
-        except OutputClosedError:
+            return exit_code
+        except (OutputClosedError, OutputLostError):
             raise
         except Ds3Error as error:
             _log.debug("the command failed", exc_info=True)
@@ -64,9 +66,17 @@ def _run(arguments: list[str]) -> int:
         except Exception as error:  # noqa: BLE001 - the last place that can turn a surprise into a sentence
             return _report(_unexpected(error, invocation), _results(arguments, invocation))
     except OutputClosedError:
-        # Whoever read stdout has gone; python would complain once more when it closes it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         return _FAILED
+    except OutputLostError as lost:
+        messages.complain(lost)
+        _drop_stdout()
+        return exit_code
+
+
+def _drop_stdout() -> None:
+    # What is still buffered would fail again when python closes it, and python would complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _command(arguments: list[str], invocation: Invocation) -> int:

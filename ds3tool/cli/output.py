@@ -41,6 +41,19 @@ class OutputClosedError(Exception):
     """Whoever read stdout has gone; there is nobody left to tell."""
 
 
+class OutputLostError(Ds3Error):
+    """Stdout takes no more: its disk is full, or broken."""
+
+    code = "OutputLost"
+
+
+def lost(error: OSError) -> OutputClosedError | OutputLostError:
+    """Return what a failed write of the result means: that nobody reads it any more, or that there is no room."""
+    if isinstance(error, BrokenPipeError):
+        return OutputClosedError()
+    return OutputLostError(f"stdout cannot be written: {error.strerror or error}")
+
+
 class ShownError(Exception):
     """A failure that stands in the result already; only its sentence and its exit code are left to give."""
 
@@ -239,8 +252,8 @@ class Output:
                 else:
                     target.write((name + end).encode("utf-8", "surrogatepass"))
             self._stream.flush()
-        except BrokenPipeError as error:
-            raise OutputClosedError from error
+        except OSError as error:
+            raise lost(error) from error
         return counted_names.count
 
     @property
@@ -256,7 +269,7 @@ class Output:
             self.record(value, [field])
 
     def flush(self) -> None:
-        """Hand everything to the reader; raises OutputClosedError when there is none."""
+        """Hand everything to the reader; raises OutputClosedError when there is none, OutputLostError where there is no room."""
         self._write("", flush=True)
 
     def _write(self, text: str, *, flush: bool = False) -> None:
@@ -267,8 +280,8 @@ class Output:
             self._stream.write(text)
             if flush:
                 self._stream.flush()
-        except BrokenPipeError as error:
-            raise OutputClosedError from error
+        except OSError as error:
+            raise lost(error) from error
 
     def _record(self, record: T, fields: Sequence[Field[T]], error: dict[str, Any] | None) -> None:
         match self.shape:
@@ -297,8 +310,8 @@ class Output:
             spool.seek(0)
             try:
                 shutil.copyfileobj(spool, self._stream)
-            except BrokenPipeError as error:
-                raise OutputClosedError from error
+            except OSError as error:
+                raise lost(error) from error
 
     def _write_csv(self, records: Iterable[T], fields: Sequence[Field[T]]) -> None:
         fields = led(fields)

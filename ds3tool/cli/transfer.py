@@ -354,12 +354,15 @@ def tell_troubles(result: RunResult) -> None:
     for note in result.notes:
         messages.warn(note)
     for failure in result.failures:
-        said = failure.name in failure.error.message
-        messages.complain(failure.error if said else _named(failure.name, failure.error))
+        messages.complain(named(failure))
 
 
-def _named(key: str, error: Ds3Error) -> Ds3Error:
-    return Ds3Error(f"{key}: {error.message}", hint=error.hint)
+def named(failure: Failure) -> Ds3Error:
+    """Return a failure's error with the object's name in front, unless its sentence begins with that or asks for it."""
+    name, error = failure.name, failure.error
+    if error.message.startswith((f"{name} ", f"{name}: ")) or f"no object {name!r}" in error.message:
+        return error
+    return Ds3Error(f"{name}: {error.message}", hint=error.hint)
 
 
 def error_of(result: RunResult, failed: str) -> Ds3Error | None:

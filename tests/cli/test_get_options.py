@@ -166,6 +166,16 @@ def test_if_exists_replaces_or_renames_what_differs(archive: Archive, bucket: st
     assert (target / "2024-03~1.gz").read_text() == "other/2024-03.gz"
 
 
+def test_a_failure_is_told_with_its_name_even_when_its_sentence_holds_that_by_chance(
+    archive: Archive, tmp_path: Path
+) -> None:
+    """Of a key like `..` or `a` the letters are in many a sentence."""
+    bucket = archive.bucket("..", "a/", "a", "a/b")
+    told = archive.run("get", f"ds3://{bucket}/", str(tmp_path / "t")).expect(3).stderr
+    assert "ds3tool: ..: its name has a part '..'" in told
+    assert "ds3tool: a would become a file" in told
+
+
 # -- what files were --------------------------------------------------------------------------------------------------
 
 
