@@ -134,6 +134,7 @@ class Connection:
         self._continue_wait = continue_wait_seconds
         self._closing = threading.Lock()
         self._closed = False
+        self._answered = False
         if self._plain:
             sock.setblocking(True)
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
@@ -297,6 +298,7 @@ class Connection:
             if found >= 0:
                 raw = bytes(self._buffer[self._start : found])
                 self._start = found + 4
+                self._answered = True
                 return raw
             if self._start < self._end:
                 self._refuse_foreign_head(max(self._start, searched - 1))
@@ -309,7 +311,7 @@ class Connection:
             if count == 0:
                 if self._end > self._start:
                     raise TransportError(f"{self.place} closed the connection in the middle of its answer's head")
-                raise TransportError(f"{self.place} closed the connection without an answer")
+                raise TransportError(f"{self.place} closed the connection without an answer", hint=self._doubt())
             self._end += count
 
     def _refuse_foreign_head(self, searched: int) -> None:
@@ -531,7 +533,15 @@ class Connection:
         return TransportError(f"{self.place} closed the connection after {came} of {length} bytes")
 
     def _broken(self, when: str, error: OSError) -> TransportError:
-        return TransportError(f"the connection to {self.place} broke {when}: {error.strerror or error}")
+        return TransportError(
+            f"the connection to {self.place} broke {when}: {error.strerror or error}", hint=self._doubt()
+        )
+
+    def _doubt(self) -> str | None:
+        """Return what a connection may be that never gave an answer: TLS servers drop what they do not understand."""
+        if self._answered or not self._plain:
+            return None
+        return "if it never answers: is this the data port, and does it want https:// instead of http://?"
 
 
 def shut_down(sock: socket.socket) -> None:

@@ -83,10 +83,17 @@ def _shake_hands(sock: ssl.SSLSocket, host: str) -> None:
             raise TlsError(f"{host} does not speak TLS on this port", hint="try http:// instead of https://") from error
         raise TlsError(f"the TLS handshake with {host} failed: {error.reason or error}") from error
     except TimeoutError as error:
-        raise TransportError(f"{host} did not finish the TLS handshake in time", may_have_arrived=False) from error
+        # A plain HTTP server may wait for the end of what it takes for a request.
+        raise TransportError(
+            f"{host} did not finish the TLS handshake in time",
+            hint="is this an https port? If not, try http:// instead of https://",
+            may_have_arrived=False,
+        ) from error
     except OSError as error:
         raise TransportError(
-            f"{host} broke off the TLS handshake: {error.strerror or error}", may_have_arrived=False
+            f"{host} broke off the TLS handshake: {error.strerror or error}",
+            hint="is this an https port?",
+            may_have_arrived=False,
         ) from error
 
 
