@@ -20,7 +20,7 @@ from ds3tool.cli.part import Part
 from ds3tool.cli.selection import Selection, parse_selection, refuse_ambiguous
 from ds3tool.cli.settings import ProgressMode, Settings, connect
 from ds3tool.cli.wanted import wanted_objects
-from ds3tool.errors import Ds3Error, UsageError
+from ds3tool.errors import UsageError
 from ds3tool.filters import Filter
 from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.run import RunResult

@@ -269,7 +269,7 @@ class Output:
             self.record(value, [field])
 
     def flush(self) -> None:
-        """Hand everything to the reader; raises OutputClosedError when there is none, OutputLostError where there is no room."""
+        """Hand everything to the reader; raises OutputClosedError when there is none, OutputLostError without room."""
         self._write("", flush=True)
 
     def _write(self, text: str, *, flush: bool = False) -> None:
