@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typer
 
-from ds3tool.cli.escapes import printable
 from ds3tool.cli.options import command
 from ds3tool.cli.output import Field, Output, OutputFormat, as_mapping
 from ds3tool.cli.settings import Settings
@@ -48,6 +47,6 @@ def examine(*, settings: Settings) -> None:
 
 
 def _say(output: Output, name: str, status: str, found: str, hint: str | None) -> None:
-    output.line(f"{status:8} {name:12} {printable(found)}")
+    output.hanging(f"{status:8} {name:12} ", found)
     if hint:
-        output.line(f"{'':8} {'':12} -> {printable(hint)}")
+        output.hanging(f"{'':8} {'':12} -> ", hint)

@@ -28,12 +28,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[:1] == ["--version"]:
         from ds3tool.version import VERSION
 
-        sys.stdout.write(f"ds3tool {VERSION}\n")
-        return 0
+        return _tell(f"ds3tool {VERSION}\n")
     try:
         return _run(arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _tell(text: str) -> int:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"ds3tool: stdout cannot be written: {error.strerror}\n")
+        _drop_stdout()
+        return _FAILED
+    return 0
 
 
 def _run(arguments: list[str]) -> int:

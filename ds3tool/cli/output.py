@@ -7,6 +7,7 @@ import io
 import itertools
 import shutil
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -227,6 +228,18 @@ class Output:
         """Print one line as it is, made safe; for results that have no shape, such as a path."""
         self._write(printable(text) + "\n", flush=True)
 
+    def hanging(self, start: str, text: str) -> None:
+        """Print `start` and `text`; in a terminal too narrow for both, the text goes on below where it began.
+
+        Both are made safe; `start` should be short.
+        """
+        start, text = printable(start), printable(text)
+        room = self._width() - len(start) if self._has_edge else 0
+        if 0 < room < len(text):
+            wrapped = textwrap.wrap(text, max(room, _NARROWEST_LAST), break_on_hyphens=False)
+            text = ("\n" + " " * len(start)).join(wrapped)
+        self._write(start + text + "\n", flush=True)
+
     def lines(self, lines: Iterable[str]) -> int:
         """Print many lines, each made safe, as they come; return how many there were."""
         count = 0
@@ -297,7 +310,7 @@ class Output:
                 rows = [(field.title, field.cell(record)) for field in fields if field.tabled]
                 width = max((len(title) for title, _ in rows), default=0)
                 for title, cell in rows:
-                    self._write(f"{title:{width}}  {cell}\n")
+                    self.hanging(f"{title:{width}}  ", cell)
 
     def _write_array(self, records: Iterable[T], fields: Sequence[Field[T]]) -> None:
         spool: tempfile.SpooledTemporaryFile[str]
@@ -344,12 +357,14 @@ class Output:
                 self._write_columns(headings, cells, fields, widths)
             self.flush()
 
-    def _fits(self, widths: Sequence[int]) -> bool:
-        """Whether the terminal has room for all columns but the last, and for the beginning of that.
+    @property
+    def _has_edge(self) -> bool:
+        """Whether lines end somewhere: what is no terminal has no edge."""
+        return self._styled or self._stream.isatty()
 
-        What is no terminal has no edge.
-        """
-        if not (self._styled or self._stream.isatty()):
+    def _fits(self, widths: Sequence[int]) -> bool:
+        """Whether the terminal has room for all columns but the last, and for the beginning of that."""
+        if not self._has_edge:
             return True
         *firsts, last = widths
         return sum(firsts) + 2 * len(firsts) + min(last, _NARROWEST_LAST) <= self._width()

@@ -31,6 +31,7 @@ FULL = Path("/dev/full")
         ("put", __file__, "{b}/test.py", "-o", "json"),
         ("config", "path"),
         ("sim", "quirks"),
+        ("--version",),
     ],
 )
 def test_a_full_disk_behind_stdout_is_told_in_a_sentence(archive: Archive, arguments: tuple[str, ...]) -> None:

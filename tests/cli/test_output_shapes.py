@@ -160,6 +160,23 @@ def test_a_table_wider_than_the_terminal_breaks_between_columns(monkeypatch: pyt
     ]
 
 
+def test_a_long_value_of_one_record_goes_on_below_where_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a terminal it breaks between words and is set in; in a file it is one line."""
+    monkeypatch.setenv("COLUMNS", "40")
+    fields: list[Field[Thing]] = [Field("name", lambda thing: thing.name)]
+    shapes = []
+    for styled in (True, False):
+        stream = io.StringIO()
+        Output(OutputFormat.TABLE, stream, styled=styled).record(Thing("one-two three " * 3 + "k" * 50), fields)
+        shapes.append(stream.getvalue().splitlines())
+    assert shapes[0] == [
+        "Name  one-two three one-two three",
+        "      one-two three " + "k" * 20,
+        "      " + "k" * 30,
+    ]
+    assert shapes[1] == ["Name  " + "one-two three " * 3 + "k" * 50]
+
+
 def test_a_wide_table_in_a_file_is_one_line_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no terminal has no edge: scripts cut columns out of whole lines."""
     monkeypatch.setenv("COLUMNS", "80")
