@@ -23,7 +23,7 @@ from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.state import JobState
 from ds3tool.protocol import metadata as metadata_codec
 from ds3tool.protocol import names
-from ds3tool.protocol.checksums import digest_of, new_hasher, to_base64
+from ds3tool.protocol.checksums import HEADER_NAMES, digest_of, new_hasher, to_base64
 from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.protocol.ranges import ByteRange, parse_content_range
@@ -85,8 +85,7 @@ class GetMover:
             return self._move_pieces(number, item, ByteRange(offset, offset + length), counter)
 
         def receive(response: Response) -> str | None:
-            expected = expected_checksum(response.headers)
-            self._vouch(number, response.headers, expected)
+            expected = self._vouch(number, response.headers)
             self.unverified[number] = expected is None
             self._describe(number, item, response.headers)
             if not length:
@@ -98,6 +97,7 @@ class GetMover:
         except (ChecksumError, ProtocolError) as damaged:
             # Most damage is done on the way, and a second try mends it.
             _log.warning("job %s: %s; fetched again", self._job_id, damaged)
+            self._known.pop(self._owners[number], None)  # it may be what was wrong
             try:
                 return self._get(item, receive, offset)
             except ApplianceError as error:  # the job may have ended with the first try
@@ -136,8 +136,7 @@ class GetMover:
         )
 
         def receive(response: Response) -> str | None:
-            expected = expected_checksum(response.headers)
-            self._vouch(number, response.headers, expected)
+            expected = self._vouch(number, response.headers)
             carried = _carried(item.key, blob, response, asked)
             self._describe(number, item, response.headers)
             checked = expected if carried == (blob,) else None  # the digest is the whole blob's, also beside a part
@@ -157,6 +156,7 @@ class GetMover:
             if isinstance(odd, ChecksumError) and self._sink.sequential:
                 raise  # what was handed on cannot be taken back
             _log.warning("job %s: %s; the whole blob is fetched", self._job_id, odd)
+            self._known.pop(self._owners[number], None)  # it may be what was wrong
             asked = ()
             try:
                 return self._get(item, receive, blob.start)
@@ -165,22 +165,30 @@ class GetMover:
 
     # -- whose answer it is ------------------------------------------------------------------------------------
 
-    def _vouch(self, number: int, headers: Mapping[str, str], expected: ExpectedChecksum | None) -> None:
-        """Make sure that a reply is the answer for this very blob; ChecksumError when it is another's.
+    def _vouch(self, number: int, headers: Mapping[str, str]) -> ExpectedChecksum | None:
+        """Make sure that a reply is the answer for this very blob; return what the blob's bytes must be held against.
 
-        Its bytes agree with its own digest also when a reply was taken for another's on the way, or when the offset,
-        which no signature covers, was changed. The version tells objects apart; blobs of one object only HEAD does.
+        Bytes agree with the digest beside them also when a reply was taken for another's on the way, or when the
+        offset, which no signature covers, was changed; and a reply without one may be that to a HEAD. The version
+        tells objects apart; blobs of one object only HEAD does. Raises ChecksumError or ProtocolError for another's.
         """
         owner, offset = self._owners[number], self._blobs.offsets[number]
-        version, stated = self._blobs.version_ids[number], headers.get(names.VERSION_ID)
+        version, told = self._blobs.version_ids[number], headers.get(names.VERSION_ID)
+        stated = expected_checksum(headers)
         is_whole = self._blobs.lengths[number] == self._plan.sizes[owner] and owner not in self._plan.ranges
-        if expected is None or (is_whole and (version is None or not stated or stated == version)):
-            return
+        right_version = version is None or not told or told == version
+        if stated is not None and is_whole and right_version:
+            return stated
         kind, digests = self._known.get(owner) or self._ask_digests(owner, version)
-        if kind == expected.type and offset in digests:
-            compare(self._plan.keys[owner], offset, expected=digests[offset], actual=expected.value)
-        elif version is not None and stated and stated != version:
-            raise ProtocolError(f"{self._plan.keys[owner]}: the answer is of version {stated}, not {version}")
+        if kind in HEADER_NAMES and offset in digests:
+            if stated is None:
+                return ExpectedChecksum(kind, digests[offset])
+            if kind == stated.type:
+                compare(self._plan.keys[owner], offset, expected=digests[offset], actual=stated.value)
+                return stated
+        if not right_version:
+            raise ProtocolError(f"{self._plan.keys[owner]}: the answer is of version {told}, not {version}")
+        return stated
 
     def _ask_digests(self, owner: int, version: str | None) -> tuple[ChecksumType | None, Mapping[int, str]]:
         try:
@@ -189,6 +197,10 @@ class GetMover:
             known: tuple[ChecksumType | None, Mapping[int, str]] = (None, {})
         else:
             ranges = self._plan.ranges.get(owner, ())
+            if version is not None and head.version_id not in {None, version}:
+                raise ProtocolError(
+                    f"{head.key}: asked for version {version}, the appliance tells of {head.version_id}"
+                )
             if head.size < max((one.end for one in ranges), default=0) or (
                 not ranges and head.size != self._plan.sizes[owner]
             ):
@@ -221,8 +233,7 @@ class GetMover:
         offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
         item = self._plan.target_object(self._owners[number])
         check_length(item.key, came=len(body), length=length)
-        expected = expected_checksum(head.headers)
-        self._vouch(number, head.headers, expected)
+        expected = self._vouch(number, head.headers)
         actual = None
         self.unverified[number] = expected is None
         if expected is not None:

@@ -144,7 +144,7 @@ def put(appliance: Appliance, endpoint: str, tree: Path, seed: int, **kwargs: ob
     with closing(client):
         source = kwargs.get("source") or LocalSource(str(tree), prefix="")
         assert isinstance(source, LocalSource)
-        return _timed(PutRun(client, source, BUCKET, settings=settings_of(seed), clock=RealClock()))
+        return timed(PutRun(client, source, BUCKET, settings=settings_of(seed), clock=RealClock()))
 
 
 def get(appliance: Appliance, endpoint: str, target: Path, seed: int) -> Outcome:
@@ -153,12 +153,12 @@ def get(appliance: Appliance, endpoint: str, target: Path, seed: int) -> Outcome
     with closing(client), closing(LocalSink(str(target))) as sink:
         with closing(client_of(appliance)) as direct:
             listed = list(direct.list_objects(BUCKET))
-        return _timed(
+        return timed(
             GetRun(client, sink, BUCKET, listed, name_of=lambda key: key, settings=settings_of(seed), clock=RealClock())
         )
 
 
-def _timed(run: PutRun | GetRun) -> Outcome:
+def timed(run: PutRun | GetRun) -> Outcome:
     started = time.monotonic()
     try:
         outcome = Outcome(run.run(), None)
