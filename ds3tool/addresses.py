@@ -56,6 +56,11 @@ def parse_address(text: str) -> Address:
     if not text:
         raise UsageError("an empty address names nothing", hint="give a path or ds3://BUCKET/KEY")
     scheme = _SCHEME.match(text)
+    if scheme is None and text[:4].lower() == "ds3:":
+        rest = text[4:].lstrip("/")
+        raise UsageError(
+            f"{text!r} lacks slashes for an address", hint=f"write ds3://{rest or 'BUCKET/KEY'}, or for a path ./{text}"
+        )
     if scheme is None:
         return LocalAddress(text)
     if scheme[1].lower() != "ds3":

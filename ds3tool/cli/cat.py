@@ -14,6 +14,7 @@ import typer
 
 from ds3tool.cli import messages, transfer
 from ds3tool.cli.choice import Choice
+from ds3tool.cli.lookup import base_of
 from ds3tool.cli.options import command
 from ds3tool.cli.output import OutputClosedError, OutputFormat
 from ds3tool.cli.part import Part
@@ -77,7 +78,7 @@ def show_objects(
         if not selection.whole and selection.pattern is None:
             raise UsageError(
                 f"{selection} is everything below a prefix, and not one object",
-                hint=f"for all of it, one after the other: '{selection}*'",
+                hint=f"for all of it, one after the other: 'ds3://{selection.bucket}/{base_of(selection)}*'",
             )
     if settings.output is not OutputFormat.TABLE:
         raise UsageError(

@@ -112,7 +112,8 @@ def _command(arguments: list[str], invocation: Invocation) -> int:
             # Of several arguments the parser misses the first, though people have left out the last.
             pieces = [piece for piece in error.ctx.command.collect_usage_pieces(error.ctx) if piece != "[OPTIONS]"]
             hint = f"it takes: {' '.join([path, *pieces])}; {hint}"
-        raise UsageError(error.format_message(), hint=hint) from error
+        # Some releases of typer put the name of an exception into the sentence.
+        raise UsageError(error.format_message().replace("Value error, ", ""), hint=hint) from error
     except typer.Abort as error:
         raise UsageError(
             "no answer was given, so nothing was done", hint="answer on a terminal, or add --yes"

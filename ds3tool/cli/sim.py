@@ -239,8 +239,9 @@ def _started(line: list[str]) -> str:
         code = process.wait()
         told.seek(0)
         reason = told.readline().strip().removeprefix("ds3tool: ") or "it did not say why"
+        hint = told.readline().strip()
     if code == UsageError.exit_code:
-        raise UsageError(reason)
+        raise UsageError(reason, hint=hint.removeprefix("hint: ") if hint.startswith("hint: ") else None)
     raise Ds3Error(f"the appliance did not start (exit code {code}): {reason}")
 
 

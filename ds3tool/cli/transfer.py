@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import zip_longest
 from types import FrameType
 from typing import Annotated, Any
 
@@ -353,8 +354,11 @@ def tell_troubles(result: RunResult) -> None:
     """Say on stderr what a run has noted, and what failed by name."""
     for note in result.notes:
         messages.warn(note)
-    for failure in result.failures:
-        messages.complain(named(failure))
+    for failure, following in zip_longest(result.failures, result.failures[1:]):
+        error = named(failure)
+        if following is not None and following.error.hint == error.hint:
+            error = Ds3Error(error.message)  # a way out of many failures in a row is told once, after the last
+        messages.complain(error)
 
 
 def named(failure: Failure) -> Ds3Error:

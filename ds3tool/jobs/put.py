@@ -112,8 +112,9 @@ class PutRun(Run):
         self.result.notes.extend((*planner.notes, *self._source.notes, *self._source.skipped))
         self.result.skipped += planner.skipped + len(self._source.skipped)
         if planner.same_by_time:
+            what = "object was" if planner.same_by_time == 1 else "objects were"
             self.result.notes.append(
-                f"{planner.same_by_time:,} objects were taken for the same by size and time alone: "
+                f"{planner.same_by_time:,} {what} taken for the same by size and time alone: "
                 "the appliance states no digests of them"
             )
 

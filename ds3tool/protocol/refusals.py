@@ -150,6 +150,8 @@ def _way_out(request: Request, status: int, code: str) -> str | None:
     """Return what to do about a refusal that is about a thing by its name: to see those that are there."""
     if code == names.BUCKET_NOT_EMPTY:
         return "versions that are not the latest count too: ds3tool ls --versions -r; all of it goes with rb --force"
+    if status == 503 and ("operation", names.START_BULK_PUT) in request.query:
+        return "smaller jobs may find room where a whole one does not: --max-job-size"
     if status not in {404, 410}:
         return None
     first, _, rest = request.path.strip("/").partition("/")

@@ -216,3 +216,13 @@ def test_damage_that_stays_ends_the_stream_before_the_damaged_blob(archive: Arch
     spoiled.write_bytes(b"SECOND")
     out = shown(archive, tmp_path, "cat", f"ds3://{bucket}/first", f"ds3://{bucket}/second", exit_code=5)
     assert out == b"first"
+
+
+@pytest.mark.parametrize(("asked", "all_of_it"), [("", "/*"), ("/", "/*"), ("/a/", "/a/*")])
+def test_a_prefix_is_answered_with_the_pattern_that_takes_all_of_it(
+    archive: Archive, asked: str, all_of_it: str
+) -> None:
+    """As it can be typed."""
+    bucket = archive.bucket("a/b", "c")
+    told = archive.run("cat", f"ds3://{bucket}{asked}").expect(2).stderr
+    assert f"'ds3://{bucket}{all_of_it}'" in told

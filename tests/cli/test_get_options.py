@@ -176,6 +176,15 @@ def test_a_failure_is_told_with_its_name_even_when_its_sentence_holds_that_by_ch
     assert "ds3tool: a would become a file" in told
 
 
+def test_the_way_out_of_many_failures_is_told_once(archive: Archive, bucket: str, tmp_path: Path) -> None:
+    """Each is named; the hint that all of them have comes after the last."""
+    target = tmp_path / "t"
+    archive.run("get", f"ds3://{bucket}/logs/", str(target)).expect(0)
+    told = archive.run("get", f"ds3://{bucket}/logs/", str(target), "--if-exists", "fail").expect(3).stderr
+    assert told.count("is there already") > 1
+    assert told.count("hint: ") == 1
+
+
 # -- what files were --------------------------------------------------------------------------------------------------
 
 

@@ -88,7 +88,7 @@ def test_no_secret_is_shown(environ: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["config", "show", "--output", "xml"], "--output"),
+        (["config", "show", "--output", "xml"], "'--output' / '-o': 'xml' is not one of"),
         (["config", "show", "--nonsense"], "--nonsense"),
         (["confg"], "Did you mean 'config'"),
         (["config"], ""),

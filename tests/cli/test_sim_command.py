@@ -218,3 +218,8 @@ def test_the_data_policy_can_be_chosen(host: Host) -> None:
     assert described["checksum_type"] == "CRC_32C"
     assert described["copies"] == 2
     assert host.try_start("--copies", "3").exit_code == 2
+
+
+def test_a_size_that_is_none_is_refused_with_the_way_out(host: Host) -> None:
+    """What the appliance's own process says of it reaches the terminal whole."""
+    assert "hint: write it like" in host.try_start("--blob-size", "much").expect(2).stderr

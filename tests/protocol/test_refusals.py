@@ -262,6 +262,12 @@ def test_a_wrong_name_is_answered_with_the_way_to_the_right_ones(request_: Reque
     assert _error(404).hint is None
 
 
+def test_a_job_that_finds_no_room_is_told_to_be_smaller() -> None:
+    """Some appliances make room for a whole job at once; a get has nothing of that."""
+    assert "--max-job-size" in (_error(503, request=BULK_PUT).hint or "")
+    assert _error(503, request=BULK_GET).hint is None
+
+
 def test_a_bucket_that_is_not_empty_is_told_how_it_can_go() -> None:
     """A listing of the latest versions may well have shown nothing."""
     hint = _error(409, b"<Error><Code>BucketNotEmpty</Code></Error>").hint or ""
