@@ -79,6 +79,11 @@ def list_bucket(
             "versions": versions,
         }
     )
+    if not xmlcodec.fits(prefix):
+        raise UsageError(
+            f"no listing can show keys that begin with {prefix!a}: XML 1.0 cannot carry it",
+            hint="a file of such a name is put under an escaped key, as in a%1Bb",
+        )
     return Request("GET", bucket_path(bucket), query)
 
 

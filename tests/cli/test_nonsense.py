@@ -210,6 +210,8 @@ def test_what_is_no_address_is_refused_by_every_command(
         ("put", "{tree}", "ds3://b", "--no-such-option"),
         ("job", "nonsense"),
         ("ls", "ds3://b/\udcff"),
+        ("ls", "ds3://b/\x1b[31m"),
+        ("find", "ds3://b/\x01/"),
         ("tape", "show", ""),
         ("job", "cancel", "", "--yes"),
         ("job", "show", "."),

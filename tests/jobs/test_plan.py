@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+
 from ds3tool.jobs.ends import SourceObject, TargetObject
 from ds3tool.jobs.existing import numbered_name
 from ds3tool.jobs.plan import JobLimits, plan_get, plan_put
@@ -48,6 +51,24 @@ def test_an_object_of_a_plan_is_what_was_planned() -> None:
     assert plan.keep([1]).target_object(0) == special
     (put,) = plan_put([source(3)], "b", limits=JobLimits())
     assert put.keep([0]).source_object(0) == source(3)
+
+
+def test_a_plan_holds_columns_and_no_objects() -> None:
+    """A plan of 50,000 objects keeps none of them alive, and little more of each than its name."""
+    count = 50_000
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        (put,) = plan_put((source(3, f"folder/{number}") for number in range(count)), "b", limits=JobLimits())
+        (get,) = plan_get(
+            (TargetObject(f"k/{number}", 3, f"{number}") for number in range(count)), "b", limits=JobLimits()
+        )
+        held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert len(put.sizes) == len(get.sizes) == count
+    assert not any(isinstance(one, (SourceObject, TargetObject)) for one in gc.get_objects())
+    assert held / (2 * count) < 300, f"{held / (2 * count):.0f} bytes an object"
 
 
 def test_a_numbered_name_keeps_its_extension() -> None:
