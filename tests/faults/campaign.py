@@ -102,20 +102,29 @@ def faults_with(kinds: Iterable[Fault], rate: float, *, most: int | None = None,
     return Chooser(tuple(kinds), rate, most, blobs_only)
 
 
+# How connections share the exchanges differs from run to run; a campaign in which nothing happens shows nothing.
+_AT_LATEST = 20
+
+
 @dataclass
 class Chooser:
-    """Chooses one of `kinds` at a rate, at most `most` times."""
+    """Chooses one of `kinds` at a rate, at most `most` times, and at least once in the first twenty exchanges."""
 
     kinds: tuple[Fault, ...]
     rate: float
     most: int | None
     blobs_only: bool
+    _seen: int = 0
+    _chosen: bool = False
 
     def __call__(self, exchange: Exchange, chance: random.Random) -> Fault | None:
         if self.blobs_only and not exchange.is_blob:
             return None
-        if self.most == 0 or chance.random() >= self.rate:
+        self._seen += 1
+        overdue = not self._chosen and self._seen >= _AT_LATEST
+        if self.most == 0 or (chance.random() >= self.rate and not overdue):
             return None
+        self._chosen = True
         if self.most is not None:
             self.most -= 1
         return chance.choice(self.kinds)
