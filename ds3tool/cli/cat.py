@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -88,6 +89,8 @@ def show_objects(
     if settings.progress is ProgressMode.AUTO:
         settings = replace(settings, progress=ProgressMode.NONE)  # it would stand between the bytes, or over a pager
     run_settings = jobs.run_settings(stop_on_error=True)
+    if getattr(sys.stdout, "name", None) == os.devnull:  # what stands in for one that the caller has closed
+        raise UsageError("the objects' bytes are for stdout, and stdout is closed", hint="get them into files")
     sys.stdout.flush()
     with connect(settings, limit=jobs.rate_limit()) as client, _closed_quietly():
         for selection in selections:

@@ -25,6 +25,10 @@ _OUTPUT_OPTION = re.compile(r"--output(?:=(?P<long>.*))?|-[qvy]*o(?P<short>.*)")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (without the program's name) and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for name in ("stdout", "stderr"):
+        # Python has none where the caller closed it.
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the process ends
     if arguments[:1] == ["--version"]:
         from ds3tool.version import VERSION
 
@@ -53,10 +57,6 @@ def _run(arguments: list[str]) -> int:
     from ds3tool.cli.output import OutputClosedError, OutputLostError, ShownError
     from ds3tool.errors import Ds3Error
 
-    for name in ("stdout", "stderr"):
-        # Python has none where the caller closed it.
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the process ends
     invocation = Invocation()
     exit_code = _FAILED
     try:

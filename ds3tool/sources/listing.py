@@ -56,9 +56,10 @@ class ListedFiles(LocalSource):
         for given in self._listed:
             try:
                 name = _relative(given)
-                if _is_below(name, folders):
-                    continue
                 checked = self._check_way(name, checked)
+                if _is_below(name, folders):
+                    self._check_there(name)
+                    continue
                 item = self._named(name)
             except SourceError as error:
                 self._fail(given, error)
@@ -90,12 +91,17 @@ class ListedFiles(LocalSource):
         return folder
 
     def _named(self, name: bytes) -> SourceObject | Folder | None:
+        path = self._check_there(name)
+        return self._found(name, path, None, self._folders_above(name))
+
+    def _check_there(self, name: bytes) -> bytes:
+        """Return the path of what has that name; SourceError when nothing has."""
         path = os.path.join(self._root, name)
         try:
             os.lstat(path)
         except OSError as error:
             raise self._not_there(name, error) from error
-        return self._found(name, path, None, self._folders_above(name))
+        return path
 
     def _not_there(self, name: bytes, error: OSError) -> SourceError:
         shown = self._shown(name)

@@ -123,6 +123,20 @@ def test_a_reader_that_leaves_ends_it_quietly_and_cancels_the_job(archive: Archi
     archive.until(lambda: not list(archive.client.list_active_jobs(bucket=bucket)))
 
 
+def test_bytes_for_a_stdout_that_is_closed_are_not_called_written(archive: Archive, bucket: str) -> None:
+    """Nowhere to go is a usage error, not a success; /dev/null is somewhere."""
+    environ = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **archive.environ}
+    command = f'exec "{sys.executable}" -m ds3tool cat ds3://{bucket}/large'
+    closed, dropped = (
+        subprocess.run(
+            ["/bin/sh", "-c", f"{command} {where}"], capture_output=True, env=environ, timeout=60, check=False
+        )
+        for where in (">&-", ">/dev/null")
+    )
+    assert (closed.returncode, dropped.returncode) == (2, 0)
+    assert b"stdout is closed" in closed.stderr
+
+
 def test_a_reader_that_has_stopped_reading_does_not_keep_it_from_ending(archive: Archive, bucket: str) -> None:
     """As with `| less` when nobody turns the page: Ctrl-C ends it with 130, and no job is left."""
     reading, writing = os.pipe()

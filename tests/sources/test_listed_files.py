@@ -105,6 +105,16 @@ def test_names_that_lead_nowhere_or_outside_fail_by_name(tree: Path, name: bytes
         assert reason in failure.error.message
 
 
+@pytest.mark.parametrize("first", [b"a", b".", b"a/deep"])
+def test_names_below_a_listed_folder_fail_by_name_all_the_same(tree: Path, first: bytes) -> None:
+    """That the folder is put does not put what is not there, or stands behind a link that is left out."""
+    (tree / "a" / "deep" / "link").symlink_to("../../b")
+    found = listed(tree, first, b"a/deep/three", b"a/deep/missing", b"a/deep/link/four")
+    assert keys(found).count("p/a/deep/three") == 1
+    told = {os.path.relpath(failure.path or "", tree) for failure in found.failures}
+    assert told == {"a/deep/missing", "a/deep/link/four"}
+
+
 def test_name_that_leads_through_a_link_fails_unless_links_are_followed(tree: Path) -> None:
     """A link on the way may lead anywhere, so it is followed only where links are."""
     (tree / "link").symlink_to("..")
