@@ -23,6 +23,7 @@ from ds3tool.errors import (
     ChecksumError,
     Ds3Error,
     InterruptedRunError,
+    JobError,
     JobLostError,
     NotFoundError,
     RetryLaterError,
@@ -45,6 +46,9 @@ _SMALL_BATCH = 64
 _TICK_SECONDS = 0.1
 # After "no such job" of a job that goes on: a slip of whatever stands between, or its state changes right now.
 _UNEXPECTED_ASK_SECONDS = 1.0
+# A chunk keeps its room in the cache until the last of its blobs has come, and those of a failed object never come.
+# When the appliance has offered nothing but such chunks for so long, the rest of the job will find no room either.
+_STARVED_SECONDS = 15 * 60.0
 # What a blob's exchange raises when its retries are spent, or when it is stopped.
 _SPENT = (TransportError, BusyError, RetryLaterError)
 
@@ -162,6 +166,7 @@ class Engine:
         self._burst: Burst | None = None
         self.next_ask_at: float | None = None
         self.waiting_since: float | None = None
+        self._any_failed = False
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
@@ -248,7 +253,30 @@ class Engine:
             if fresh:
                 self._work.notify_all()
                 self._small_work.notify_all()
+            starved = self._is_starved(offered=bool(ready.chunks))
         _log.debug("job %s: %d chunks ready, %d blobs new", self._job_id, len(ready.chunks), fresh)
+        if starved:
+            self._give_up_the_rest()
+
+    def _is_starved(self, *, offered: bool) -> bool:
+        """Whether all that the appliance waits for are blobs of failed objects, and that for long; under the lock."""
+        if not (offered and self._any_failed) or self.waiting_since is None:
+            return False
+        if self.state.moving or self.state.ready:
+            return False
+        return self._clock.monotonic() - self.waiting_since >= _STARVED_SECONDS
+
+    def _give_up_the_rest(self) -> None:
+        """Let every object fail that still waits: what has failed keeps the room that they would need."""
+        error = JobError(
+            f"job {self._job_id} has no room left in the cache: objects of it that failed hold what it had",
+            job_id=self._job_id,
+            hint="run the command again for the rest",
+        )
+        with self._lock:
+            numbers = self.state.waiting_numbers()
+        for number in numbers:
+            self._object_failed(number, error)
 
     # -- a job that is gone ------------------------------------------------------------------------------------
 
@@ -315,7 +343,7 @@ class Engine:
         return JobLostError(
             f"job {self._job_id} {what}",
             job_id=self._job_id,
-            hint="run the command again for what is missing; what was complete is kept",
+            hint="run the command again for what is missing",
         )
 
     def _tell(self) -> None:
@@ -478,6 +506,7 @@ class Engine:
     def _object_failed(self, number: int, error: Ds3Error) -> None:
         with self._lock:
             owner = self.state.object_of[number]
+            self._any_failed = True
             if self.state.fail(number):
                 self._failed.append((owner, error))
             given_up = self.state.given_up_wholly(owner)

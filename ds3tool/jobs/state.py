@@ -161,6 +161,10 @@ class JobState:
         keys, offsets = self.blobs.keys, self.blobs.offsets
         return sum((keys[number], offsets[number]) not in listed for number in self._waiting_numbers())
 
+    def waiting_numbers(self) -> list[int]:
+        """Return the blobs that no chunk has offered yet."""
+        return list(self._waiting_numbers())
+
     def _waiting_numbers(self) -> Iterator[int]:
         return (number for number, state in enumerate(self._states) if state == BlobState.WAITING)
 
