@@ -23,7 +23,7 @@ from ds3tool.cli.settings import Settings, connect
 from ds3tool.cli.surplus import Surplus
 from ds3tool.cli.wanted import wanted_objects
 from ds3tool.client import Ds3Client
-from ds3tool.errors import UsageError
+from ds3tool.errors import PathNotFoundError, UsageError
 from ds3tool.filters import Filter
 from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.get import GetRun
@@ -119,6 +119,8 @@ def _folder(near: object, far: object) -> str:
         if isinstance(one, LocalAddress):
             if one.path == "-":
                 raise UsageError("a stream is no folder", hint="give a folder of this host")
+            if one is near and not os.path.lexists(one.path):
+                raise PathNotFoundError(f"{one.path} is not there")
             if one is near and not os.path.isdir(one.path):
                 raise UsageError(f"{one.path} is not a folder", hint="for a single file there is: ds3tool put")
             return one.path

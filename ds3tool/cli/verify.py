@@ -21,7 +21,14 @@ from ds3tool.cli.selection import Selection, selected_objects
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.cli.transfer import check_job_name, parse_priority
 from ds3tool.clock import RealClock
-from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError, UsageError, worst_exit_code
+from ds3tool.errors import (
+    Ds3Error,
+    InterruptedRunError,
+    JobLostError,
+    NotFoundError,
+    UsageError,
+    worst_exit_code,
+)
 from ds3tool.filters import Filter
 from ds3tool.jobs.verification import Finding, Problem, expectation_of, verify_objects
 from ds3tool.protocol import names
@@ -346,15 +353,20 @@ def _wait(client: Ds3Client, result: Verification, interval: float, settings: Se
 
 
 def _ended(client: Ds3Client, result: Verification, error: BaseException) -> Ds3Error:
-    """Return what a run ends in that was stopped; on Ctrl-C its jobs are cancelled first."""
+    """Return what a run ends in that was stopped; on Ctrl-C its jobs are cancelled first, or it is said why not."""
     if isinstance(error, Ds3Error):
         return error
     running = [reading for reading in result.jobs if reading.job.status is JobStatus.IN_PROGRESS]
+    left = []
     for reading in running:
-        with contextlib.suppress(Ds3Error):
+        try:
             client.cancel_job(reading.job.id)
-            reading.job = replace(reading.job, status=JobStatus.CANCELED)
-    left = [reading.job.id for reading in running if reading.job.status is JobStatus.IN_PROGRESS]
+        except NotFoundError:  # it has ended, or the reply to a first request was lost
+            pass
+        except Ds3Error as failed:
+            left.append(f"{reading.job.id} ({failed.message})")
+            continue
+        reading.job = replace(reading.job, status=JobStatus.CANCELED)
     hint = f"could not be cancelled: {', '.join(left)}; see: ds3tool job cancel" if left else None
     return InterruptedRunError(f"interrupted; {counted(len(running) - len(left), 'verify job')} cancelled", hint=hint)
 

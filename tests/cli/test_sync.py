@@ -252,7 +252,7 @@ def test_a_source_that_holds_nothing_deletes_nothing(archive: Archive, tree: Pat
         (("{tree}", "{tmp}/other"), 2, "on the appliance"),
         (("ds3://{bucket}/a", "ds3://{bucket}/b"), 2, "folder of this host"),
         (("{tree}/three.bin", "ds3://{bucket}/"), 2, "not a folder"),
-        (("{tmp}/none", "ds3://{bucket}/"), 2, "not a folder"),
+        (("{tmp}/none", "ds3://{bucket}/"), 4, "not there"),
         (("-", "ds3://{bucket}/"), 2, "stream"),
         (("{tree}", "ds3://{bucket}/", "--delete", "--older", "3d"), 2, "--include"),
         (("{tree}", "ds3://no-such-bucket/"), 4, "no-such-bucket"),
