@@ -15,6 +15,7 @@ import typer
 
 from ds3tool.cli import messages, transfer
 from ds3tool.cli.choice import Choice
+from ds3tool.cli.job_options import JobOptions
 from ds3tool.cli.lookup import base_of
 from ds3tool.cli.options import command
 from ds3tool.cli.output import OutputClosedError, OutputFormat
@@ -54,7 +55,7 @@ def cat(
     ] = False,
     part: Part,
     choice: Choice,
-    jobs: transfer.JobOptions,
+    jobs: JobOptions,
     settings: Settings,
 ) -> None:
     """Write objects to stdout, one after the other.
@@ -69,7 +70,7 @@ def cat(
 
 
 def show_objects(
-    selections: Sequence[Selection], part: Part, chosen: Filter, jobs: transfer.JobOptions, settings: Settings
+    selections: Sequence[Selection], part: Part, chosen: Filter, jobs: JobOptions, settings: Settings
 ) -> None:
     """Write what `selections` mean to stdout; ends the command with the run's exit code when something failed.
 

@@ -16,6 +16,7 @@ from ds3tool.addresses import LocalAddress, parse_address
 from ds3tool.cli import transfer
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.dryrun import DryRun, show_plan
+from ds3tool.cli.job_options import JobOptions, Outcome
 from ds3tool.cli.lookup import base_of
 from ds3tool.cli.naming import NamesFrom, Naming
 from ds3tool.cli.options import command
@@ -131,8 +132,8 @@ def get(
     choice: Choice,
     names_from: NamesFrom,
     naming: Naming,
-    jobs: transfer.JobOptions,
-    outcome: transfer.Outcome,
+    jobs: JobOptions,
+    outcome: Outcome,
     trial: DryRun,
     settings: Settings,
 ) -> None:
@@ -207,7 +208,7 @@ def get_into(
     settings: Settings,
     name_of: Callable[[str], str],
     trial: DryRun,
-    outcome: transfer.Outcome,
+    outcome: Outcome,
 ) -> None:
     """Get what is wanted into files, or say what would be got; show what came of it."""
     sink = LocalSink(files.folder, preserve=files.preserve, links=files.links, make=not trial.dry_run)
@@ -234,7 +235,7 @@ def _refuse_for_stdout(
     naming: Naming,
     names_from: NamesFrom,
     if_exists: IfExists,
-    outcome: transfer.Outcome,
+    outcome: Outcome,
     *,
     preserve: bool,
     symlinks: Symlinks | None,

@@ -13,6 +13,7 @@ from ds3tool.cli import get as get_command
 from ds3tool.cli import put as put_command
 from ds3tool.cli import transfer
 from ds3tool.cli.dryrun import DryRun
+from ds3tool.cli.job_options import BandwidthLimit, JobOptions, Outcome, Transfers
 from ds3tool.cli.options import command, group
 from ds3tool.cli.put_sources import FilesPut
 from ds3tool.cli.settings import Settings, connect
@@ -102,10 +103,10 @@ def run_plan(
         transfer.WaitFor,
         typer.Option("--wait", envvar="DS3TOOL_WAIT", show_envvar=False, help="As for put."),
     ] = transfer.WaitFor.CACHE,
-    transfers: transfer.Transfers = None,
-    bwlimit: transfer.BandwidthLimit = None,
+    transfers: Transfers = None,
+    bwlimit: BandwidthLimit = None,
     trial: DryRun,
-    outcome: transfer.Outcome,
+    outcome: Outcome,
     settings: Settings,
 ) -> None:
     """Do what a plan lists, and nothing else.
@@ -114,7 +115,7 @@ def run_plan(
     was planned, by size, time or identity, fails by name.
     """
     plan = SavedPlan(file)
-    jobs = transfer.JobOptions(transfers=transfers, bwlimit=bwlimit)
+    jobs = JobOptions(transfers=transfers, bwlimit=bwlimit)
     try:
         _run(plan, jobs, wait=wait, trial=trial, outcome=outcome, settings=settings)
     except (KeyError, TypeError, ValueError) as error:
@@ -123,11 +124,11 @@ def run_plan(
 
 def _run(
     plan: SavedPlan,
-    jobs: transfer.JobOptions,
+    jobs: JobOptions,
     *,
     wait: transfer.WaitFor,
     trial: DryRun,
-    outcome: transfer.Outcome,
+    outcome: Outcome,
     settings: Settings,
 ) -> None:
     asked = plan.head.asked

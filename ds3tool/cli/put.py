@@ -11,6 +11,7 @@ from ds3tool.addresses import Ds3Address, parse_ds3
 from ds3tool.cli import messages, prompts, transfer
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.dryrun import DryRun, show_plan
+from ds3tool.cli.job_options import JobOptions, Outcome
 from ds3tool.cli.naming import NamesFrom, Naming
 from ds3tool.cli.options import command, option_group
 from ds3tool.cli.put_sources import FileOptions, FilesPut, StreamOptions, check_stream, opened_stream
@@ -130,8 +131,8 @@ def put(
     naming: Naming,
     files: FileOptions,
     stream: StreamOptions,
-    jobs: transfer.JobOptions,
-    outcome: transfer.Outcome,
+    jobs: JobOptions,
+    outcome: Outcome,
     trial: DryRun,
     settings: Settings,
 ) -> None:
@@ -178,7 +179,7 @@ def put_from(
     *,
     wait: transfer.WaitFor,
     trial: DryRun,
-    outcome: transfer.Outcome,
+    outcome: Outcome,
 ) -> None:
     """Put what `source` has into the bucket that `head` names, or say what would be put; show what came of it."""
     if trial.dry_run:
@@ -201,9 +202,9 @@ def _put_stream(
     run_settings: RunSettings,
     settings: Settings,
     *,
-    jobs: transfer.JobOptions,
+    jobs: JobOptions,
     wait: transfer.WaitFor,
-    outcome: transfer.Outcome,
+    outcome: Outcome,
 ) -> None:
     with connect(settings, limit=jobs.rate_limit()) as client:
         run_settings = with_leave_to_delete(client, target.bucket, run_settings, settings)
@@ -214,7 +215,7 @@ def _put_stream(
 
 
 def _conclude(
-    client: Ds3Client, result: RunResult, settings: Settings, *, wait: transfer.WaitFor, outcome: transfer.Outcome
+    client: Ds3Client, result: RunResult, settings: Settings, *, wait: transfer.WaitFor, outcome: Outcome
 ) -> None:
     if wait is transfer.WaitFor.TAPE and result.stopped is None:
         transfer.wait_for_tape(client, result, settings)

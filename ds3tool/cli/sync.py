@@ -15,6 +15,7 @@ from ds3tool.cli.choice import Choice
 from ds3tool.cli.dryrun import DryRun, show_plan
 from ds3tool.cli.get import LINKS
 from ds3tool.cli.get import Symlinks as GetSymlinks
+from ds3tool.cli.job_options import JobOptions, Outcome
 from ds3tool.cli.options import command
 from ds3tool.cli.put import with_leave_to_delete
 from ds3tool.cli.put_sources import FilesPut
@@ -78,8 +79,8 @@ def sync(
     ] = None,
     wait: Annotated[transfer.WaitFor, typer.Option("--wait", help="As for put.")] = transfer.WaitFor.CACHE,
     choice: Choice,
-    jobs: transfer.JobOptions,
-    outcome: transfer.Outcome,
+    jobs: JobOptions,
+    outcome: Outcome,
     trial: DryRun,
     settings: Settings,
 ) -> None:

@@ -13,13 +13,13 @@ import typer
 from ds3tool.cli import messages
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.failures import SomeFailedError
+from ds3tool.cli.job_options import check_job_name, parse_priority
 from ds3tool.cli.job_wait import wait_for_job
 from ds3tool.cli.lookup import base_of, chosen, everything_at
 from ds3tool.cli.options import command, group
 from ds3tool.cli.output import Field, Output, OutputFormat, counted
 from ds3tool.cli.selection import Selection, selected_objects
 from ds3tool.cli.settings import Settings, connect
-from ds3tool.cli.transfer import check_job_name, parse_priority
 from ds3tool.clock import RealClock
 from ds3tool.errors import (
     Ds3Error,
