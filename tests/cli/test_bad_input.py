@@ -51,7 +51,7 @@ def meddler(archive: Archive) -> Iterator[Meddler]:
 
 
 def jobs(archive: Archive) -> set[str]:
-    """The ids of all jobs that the appliance has heard of."""
+    """The ids of all jobs that the appliance works on; one of an earlier test may end at any time."""
     return {job.id for job in archive.client.list_jobs()}
 
 
@@ -257,7 +257,7 @@ def test_another_checksum_than_the_policy_demands_is_2_and_makes_no_job(archive:
     error = told(said, 2, code="Usage", said="SHA_256", hint="leave --checksum out")
     assert "MD5" in error["message"]
     assert "data policy" in error["message"]
-    assert jobs(archive) == before
+    assert jobs(archive) <= before
 
 
 def test_an_empty_source_is_said_and_is_9_only_where_asked(archive: Archive, tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_an_empty_source_is_said_and_is_9_only_where_asked(archive: Archive, tmp
     assert f"{tmp_path}/empty holds nothing to put" in said.stderr
     said = archive.run("put", str(tmp_path / "empty"), f"ds3://{bucket}", "--error-if-nothing", "-o", "json")
     told(said, 9, code="NothingToDo", said="nothing was moved", hint=None)
-    assert jobs(archive) == before
+    assert jobs(archive) <= before
 
 
 def test_a_target_that_is_a_file_is_3_and_stays(archive: Archive, tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_a_target_that_is_a_file_is_3_and_stays(archive: Archive, tmp_path: Path
     for target in ("file", "file/below"):
         said = archive.run("get", f"ds3://{bucket}/a/", str(tmp_path / target), "-o", "json")
         told(said, 3, code="Sink", said=f"{tmp_path}/file", hint=None)
-    assert jobs(archive) == before
+    assert jobs(archive) <= before
     assert (tmp_path / "file").read_bytes() == b"mine"
 
 
@@ -291,7 +291,7 @@ def test_too_little_room_is_checked_first(archive: Archive, tmp_path: Path, monk
     monkeypatch.setattr(LocalSink, "free_bytes", lambda sink: 1)
     said = archive.run("get", f"ds3://{bucket}/a/", str(tmp_path / "there"), "-o", "json").expect(3)
     assert "room for 1 B" in said.json["error"]["message"], str(said)
-    assert jobs(archive) == before
+    assert jobs(archive) <= before
     assert not (tmp_path / "there").exists() or not any((tmp_path / "there").iterdir())
 
 
