@@ -21,7 +21,10 @@ from ds3tool.protocol.model import BlobColumns, Chunk
 # A Retry-After of 0 says "at once": ask again this soon, and ever less often while nothing changes.
 _SHORTEST_ASK_SECONDS = 0.05
 _LONGEST_UNASKED_SECONDS = 1.0
-# Where a reply states no Retry-After, the appliance's own default. Source: data path backend, default 60.
+# Chunks that are offered again while others are not ready yet say neither "wait" nor how long.
+_LONGEST_REOFFERED_SECONDS = 5.0
+# Where a reply without chunks states no Retry-After, the appliance's own default.
+# Source: data path backend, default 60.
 _DEFAULT_RETRY_AFTER_SECONDS = 60.0
 
 
@@ -135,10 +138,12 @@ class JobState:
             self._ask_at = now
         else:
             self._idle_asks += 1
+            longest = _LONGEST_UNASKED_SECONDS
             if retry_after_seconds is None:
-                retry_after_seconds = _DEFAULT_RETRY_AFTER_SECONDS
+                retry_after_seconds = 0.0 if chunks else _DEFAULT_RETRY_AFTER_SECONDS
+                longest = _LONGEST_REOFFERED_SECONDS
             growing = _SHORTEST_ASK_SECONDS * 2.0 ** min(self._idle_asks - 1, 10)
-            self._ask_at = now + max(retry_after_seconds, min(growing, _LONGEST_UNASKED_SECONDS))
+            self._ask_at = now + max(retry_after_seconds, min(growing, longest))
         return fresh
 
     def accept_received(self, chunks: Sequence[Chunk]) -> list[int]:

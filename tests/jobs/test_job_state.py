@@ -555,3 +555,23 @@ def test_blobs_are_taken_in_stream_order_whatever_order_they_are_offered_in() ->
         state.finish(number)
     assert taken == [("a", 0), ("a", 10), ("a", 20), ("b", 0)]
     assert state.settled
+
+
+def test_a_chunk_that_is_offered_again_does_not_stop_the_asking_for_a_minute() -> None:
+    """It comes without a Retry-After; the question is repeated ever less often, and at least every five seconds."""
+    chunks = [Chunk("first", 1, (Blob("a", 0, 10),)), Chunk("second", 2, (Blob("b", 0, 10),))]
+    state = JobState(chunks, ["a", "b"], small_limit=-1, skip_cached=False)
+    state.offer(chunks[:1], now=0.0, retry_after_seconds=None)
+    number = state.take_large()
+    assert number is not None
+    state.finish(number)
+    waits = []
+    for _ in range(12):
+        state.asking()
+        state.offer(chunks[:1], now=100.0, retry_after_seconds=None)
+        waits.append(state.seconds_until_ask(100.0, enough=1))
+    assert waits == sorted(waits, key=lambda wait: wait or 0.0)
+    assert 0 < (waits[0] or 0) < 1
+    assert waits[-1] == 5.0
+    state.offer([], now=100.0, retry_after_seconds=None)
+    assert state.seconds_until_ask(100.0, enough=1) == 60.0
