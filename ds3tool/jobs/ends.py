@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from ds3tool.errors import Ds3Error
 from ds3tool.protocol.messages import Response
@@ -95,24 +95,6 @@ class Source(Protocol):
 
     def open(self, item: SourceObject) -> OpenObject:
         """Open an object that this source listed; SourceError when it is gone, unreadable or changed."""
-        ...
-
-
-@runtime_checkable
-class WaitingSource(Protocol):
-    """A source that may keep its reader waiting for ever: a stream that somebody else writes."""
-
-    def give_up_when(self, stopped: Callable[[], bool]) -> None:
-        """From now on, let reads end soon with InterruptedRunError once `stopped` says so; any thread may read."""
-        ...
-
-
-@runtime_checkable
-class WaitingSink(Protocol):
-    """A sink that may keep its writer waiting for ever: a stream that somebody else reads."""
-
-    def give_up_when(self, stopped: Callable[[], bool]) -> None:
-        """From now on, let `receive` end soon with InterruptedRunError once `stopped` says so; from any thread."""
         ...
 
 

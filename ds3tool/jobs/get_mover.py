@@ -11,16 +11,15 @@ from ds3tool.errors import (
     AccessDeniedError,
     ApplianceError,
     ChecksumError,
-    InterruptedRunError,
     NotFoundError,
     ProtocolError,
-    TransportError,
 )
-from ds3tool.jobs.ends import ExpectedChecksum, Sink, TargetObject, WaitingSink
+from ds3tool.jobs.ends import ExpectedChecksum, Sink, TargetObject
 from ds3tool.jobs.integrity import check_length, compare, expected_checksum, hashed
 from ds3tool.jobs.pieces import Cutter, pieces_of, ranges_to_ask
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.state import JobState
+from ds3tool.jobs.waiting import ending_with
 from ds3tool.protocol import metadata as metadata_codec
 from ds3tool.protocol import names
 from ds3tool.protocol.checksums import HEADER_NAMES, digest_of, new_hasher, to_base64
@@ -71,12 +70,8 @@ class GetMover:
 
     def move(self, number: int, counter: Callable[[int], None]) -> str | None:
         """Fetch one blob, or what is wanted of it, and verify it where it came whole."""
-        if isinstance(self._sink, WaitingSink):
-            self._sink.give_up_when(self._transport.stop_token().is_set)
-        try:
+        with ending_with(self._transport, self._sink, self._blobs.keys[number]):
             return self._move_blob(number, counter)
-        except InterruptedRunError as error:
-            raise TransportError(f"{self._blobs.keys[number]}: {error.message}") from error
 
     def _move_blob(self, number: int, counter: Callable[[int], None]) -> str | None:
         offset, length = self._blobs.offsets[number], self._blobs.lengths[number]

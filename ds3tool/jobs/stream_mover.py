@@ -11,14 +11,13 @@ from ds3tool.errors import (
     ApplianceError,
     ConflictError,
     Ds3Error,
-    InterruptedRunError,
     NotFoundError,
     SourceError,
-    TransportError,
 )
-from ds3tool.jobs.ends import OpenObject, WaitingSource
+from ds3tool.jobs.ends import OpenObject
 from ds3tool.jobs.integrity import READ_BYTES, compare_sent
 from ds3tool.jobs.put_mover import PutMover
+from ds3tool.jobs.waiting import ending_with
 from ds3tool.protocol import names
 from ds3tool.protocol.checksums import Hasher, new_hasher, to_base64
 from ds3tool.protocol.model import PutResult
@@ -54,12 +53,8 @@ class StreamMover(PutMover):
 
     def move(self, number: int, counter: Callable[[int], None]) -> str | None:
         """Read one blob from where the stream is, and send it."""
-        if isinstance(self._source, WaitingSource):
-            self._source.give_up_when(self._transport.stop_token().is_set)
-        try:
+        with ending_with(self._transport, self._source, self._blobs.keys[number]):
             return self._move_blob(number, counter)
-        except InterruptedRunError as error:
-            raise TransportError(f"{self._blobs.keys[number]}: {error.message}") from error
 
     def _move_blob(self, number: int, counter: Callable[[int], None]) -> str | None:
         offset, length = self._blobs.offsets[number], self._blobs.lengths[number]

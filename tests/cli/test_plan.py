@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from tests.cli.archive import Archive
 from tests.trees import digests
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    root = tmp_path / "tree"
-    (root / "a").mkdir(parents=True)
-    (root / "a" / "one.txt").write_bytes(b"one")
-    (root / "a" / "two.txt").write_bytes(b"second")
-    (root / "three.bin").write_bytes(os.urandom(3000))
-    return root
-
-
-def keys(archive: Archive, bucket: str) -> list[str]:
-    lines = archive.run("ls", "-r", "-o", "ndjson", f"ds3://{bucket}").expect(0).stdout.splitlines()
-    return [json.loads(line)["key"] for line in lines]
 
 
 @pytest.mark.parametrize("words", [("put", "--dry-run"), ("put", "-n"), ("put", "--dryrun"), ("plan", "put")])
@@ -41,7 +25,7 @@ def test_a_put_that_is_only_planned_sends_nothing(archive: Archive, tree: Path, 
     ).expect(0)
     assert "x/a/one.txt" in result.stdout
     assert "would put 3 objects" in result.stdout.splitlines()[-1]
-    assert keys(archive, bucket) == []
+    assert archive.keys(bucket) == []
     assert archive.run("job", "ls", "--bucket", bucket, "-o", "json").expect(0).json == []
 
 
@@ -80,7 +64,7 @@ def test_a_kept_put_is_done_later_to_the_letter(archive: Archive, tree: Path, tm
     told = json.loads(result.stdout)
     assert [failed["key"] for failed in told["failed"]] == ["p/a/two.txt"]
     assert told["jobs"][0]["name"].startswith("night ")
-    assert sorted(keys(archive, bucket)) == ["p/a/one.txt", "p/three.bin"]
+    assert sorted(archive.keys(bucket)) == ["p/a/one.txt", "p/three.bin"]
 
 
 def test_a_plan_may_be_kept_in_the_folder_that_is_planned(archive: Archive, tree: Path) -> None:
@@ -89,7 +73,7 @@ def test_a_plan_may_be_kept_in_the_folder_that_is_planned(archive: Archive, tree
     result = archive.run("plan", "put", str(tree), f"ds3://{bucket}/", "--save", plan).expect(0)
     assert "would put 3 objects" in result.stdout
     archive.run("plan", "run", plan).expect(0)
-    assert len(keys(archive, bucket)) == 3
+    assert len(archive.keys(bucket)) == 3
 
 
 def test_a_kept_get_is_done_later(archive: Archive, tree: Path, tmp_path: Path) -> None:

@@ -17,21 +17,6 @@ from tests.cli.archive import Archive
 from tests.trees import digests
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    root = tmp_path / "tree"
-    (root / "a").mkdir(parents=True)
-    (root / "a" / "one.txt").write_bytes(b"one")
-    (root / "a" / "two.txt").write_bytes(b"second")
-    (root / "three.bin").write_bytes(os.urandom(3000))
-    return root
-
-
-def keys(archive: Archive, bucket: str) -> list[str]:
-    lines = archive.run("ls", "-r", "-o", "ndjson", f"ds3://{bucket}").expect(0).stdout.splitlines()
-    return [json.loads(line)["key"] for line in lines]
-
-
 def test_a_prefix_becomes_like_the_folder(archive: Archive, tree: Path, tmp_path: Path) -> None:
     """What is missing is put, what differs is replaced, what is the same is skipped; nothing else is touched."""
     bucket = archive.bucket()
@@ -42,7 +27,7 @@ def test_a_prefix_becomes_like_the_folder(archive: Archive, tree: Path, tmp_path
     result = archive.run("sync", "--yes", "-o", "json", str(tree), f"ds3://{bucket}/x").expect(0)
     told = json.loads(result.stdout)
     assert (told["objects"], told["skipped"], told["deleted"]) == (2, 1, 0)
-    assert keys(archive, bucket) == ["x/a/one.txt", "x/a/two.txt", "x/four", "x/three.bin"]
+    assert archive.keys(bucket) == ["x/a/one.txt", "x/a/two.txt", "x/four", "x/three.bin"]
     archive.run("get", f"ds3://{bucket}/x/three.bin", str(tmp_path / "back")).expect(0)
     assert (tmp_path / "back").read_bytes() == b"new content"
 
@@ -57,12 +42,12 @@ def test_delete_takes_what_the_folder_has_no_more(archive: Archive, tree: Path) 
     os.remove(tree / "a" / "one.txt")
     result = archive.run("sync", "--yes", "--delete", "--exclude", "*.log", str(tree), f"ds3://{bucket}/x/").expect(0)
     assert "1 deleted" in result.stdout
-    assert [key for key in keys(archive, bucket) if key.startswith("x/")] == [
+    assert [key for key in archive.keys(bucket) if key.startswith("x/")] == [
         "x/a/two.txt",
         "x/kept.log",
         "x/three.bin",
     ]
-    assert len([key for key in keys(archive, bucket) if key.startswith("other/")]) == 3
+    assert len([key for key in archive.keys(bucket) if key.startswith("other/")]) == 3
 
 
 def test_a_sync_that_only_deletes_has_done_something(archive: Archive, tree: Path) -> None:
@@ -83,7 +68,7 @@ def test_delete_asks_first_and_nothing_is_done_without_an_answer(archive: Archiv
     (tree / "new").write_bytes(b"new")
     result = archive.run("sync", "--delete", str(tree), f"ds3://{bucket}/").expect(2)
     assert "Delete 1 object (3 B)" in result.stderr
-    assert keys(archive, bucket) == ["a/one.txt", "a/two.txt", "three.bin"]
+    assert archive.keys(bucket) == ["a/one.txt", "a/two.txt", "three.bin"]
 
 
 def test_a_dry_run_says_what_would_go(archive: Archive, tree: Path) -> None:
@@ -99,7 +84,7 @@ def test_a_dry_run_says_what_would_go(archive: Archive, tree: Path) -> None:
         archive.run("sync", "--delete", "-n", "-o", "json", str(tree), f"ds3://{bucket}/").expect(0).stdout
     )
     assert told["to_delete"] == 1
-    assert "a/one.txt" in keys(archive, bucket)
+    assert "a/one.txt" in archive.keys(bucket)
 
 
 def test_nothing_is_deleted_when_something_failed(archive: Archive, tree: Path) -> None:
@@ -110,7 +95,7 @@ def test_nothing_is_deleted_when_something_failed(archive: Archive, tree: Path) 
     os.symlink("loop", tree / "loop")
     result = archive.run("sync", "--yes", "--delete", "--symlinks", "follow", str(tree), f"ds3://{bucket}/").expect(3)
     assert "loop" in result.stderr
-    assert "a/one.txt" in keys(archive, bucket)
+    assert "a/one.txt" in archive.keys(bucket)
 
 
 def test_what_is_left_out_on_purpose_is_not_deleted(archive: Archive, tree: Path) -> None:
@@ -120,7 +105,7 @@ def test_what_is_left_out_on_purpose_is_not_deleted(archive: Archive, tree: Path
     os.remove(tree / "three.bin")
     os.symlink("a/two.txt", tree / "three.bin")
     archive.run("sync", "--yes", "--delete", str(tree), f"ds3://{bucket}/").expect(0)
-    assert "three.bin" in keys(archive, bucket)
+    assert "three.bin" in archive.keys(bucket)
 
 
 def test_what_lies_below_a_link_that_is_skipped_is_not_deleted(archive: Archive, tree: Path, tmp_path: Path) -> None:
@@ -132,9 +117,9 @@ def test_what_lies_below_a_link_that_is_skipped_is_not_deleted(archive: Archive,
     archive.run("put", "--symlinks", "follow", str(tree), f"ds3://{bucket}/").expect(0)
     disk.rename(tmp_path / "away")
     archive.run("sync", "--yes", "--delete", str(tree), f"ds3://{bucket}/").expect(0)
-    assert "link/far" in keys(archive, bucket)
+    assert "link/far" in archive.keys(bucket)
     archive.run("sync", "--yes", "--delete", "--symlinks", "store", str(tree), f"ds3://{bucket}/").expect(0)
-    assert [key for key in keys(archive, bucket) if key.startswith("link")] == ["link"]
+    assert [key for key in archive.keys(bucket) if key.startswith("link")] == ["link"]
 
 
 def test_a_link_that_is_followed_loses_what_is_not_below_it_any_more(archive: Archive, tree: Path) -> None:
@@ -144,7 +129,7 @@ def test_a_link_that_is_followed_loses_what_is_not_below_it_any_more(archive: Ar
     archive.run("put", "--symlinks", "follow", str(tree), f"ds3://{bucket}/").expect(0)
     os.remove(tree / "a" / "one.txt")
     archive.run("sync", "--yes", "--delete", "--symlinks", "follow", str(tree), f"ds3://{bucket}/").expect(0)
-    assert keys(archive, bucket) == ["a/two.txt", "link/two.txt", "three.bin"]
+    assert archive.keys(bucket) == ["a/two.txt", "link/two.txt", "three.bin"]
 
 
 @pytest.mark.parametrize("name", [b"bad \xff.tmp", b"bad \x01.tmp", b"d\xfe/of it.tmp"])
@@ -155,14 +140,14 @@ def test_what_has_an_escaped_key_and_is_left_out_is_not_deleted(archive: Archive
     os.makedirs(os.path.dirname(path), exist_ok=True)
     Path(os.fsdecode(path)).write_bytes(b"odd")
     archive.run("put", str(tree), f"ds3://{bucket}/").expect(0)
-    (before,) = [key for key in keys(archive, bucket) if key.endswith(".tmp")]
+    (before,) = [key for key in archive.keys(bucket) if key.endswith(".tmp")]
     os.remove(path)
     os.mkfifo(path)  # no file any more, and so left out
     archive.run("sync", "--yes", "--delete", str(tree), f"ds3://{bucket}/").expect(0)
-    assert before in keys(archive, bucket)
+    assert before in archive.keys(bucket)
     os.remove(path)
     archive.run("sync", "--yes", "--delete", str(tree), f"ds3://{bucket}/").expect(0)
-    assert before not in keys(archive, bucket)
+    assert before not in archive.keys(bucket)
 
 
 def test_an_empty_folder_deletes_nothing(archive: Archive, tree: Path, tmp_path: Path) -> None:
@@ -172,7 +157,7 @@ def test_an_empty_folder_deletes_nothing(archive: Archive, tree: Path, tmp_path:
     (tmp_path / "empty").mkdir()
     result = archive.run("sync", "--delete", "--yes", str(tmp_path / "empty"), f"ds3://{bucket}/x/").expect(2)
     assert "rm -r" in result.stderr
-    assert len(keys(archive, bucket)) == 3
+    assert len(archive.keys(bucket)) == 3
 
 
 def while_it_moves(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
@@ -195,7 +180,7 @@ def test_a_file_that_comes_back_while_a_sync_runs_keeps_its_object(
     (tree / "a" / "one.txt").rename(tree.parent / "away")
     while_it_moves(monkeypatch, lambda: (tree.parent / "away").rename(tree / "a" / "one.txt"))
     result = archive.run("sync", "--yes", "--delete", "-o", "json", str(tree), f"ds3://{bucket}/x/").expect(0).json
-    assert keys(archive, bucket) == ["x/a/one.txt", "x/a/two.txt", "x/three.bin"]
+    assert archive.keys(bucket) == ["x/a/one.txt", "x/a/two.txt", "x/three.bin"]
     assert result["deleted"] == 0
     assert "left alone" in result["notes"][0]
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from ds3tool.errors import ChecksumError, Ds3Error, InterruptedRunError, ProtocolError, SinkError, TransportError
-from ds3tool.jobs.ends import ExpectedChecksum, Sink, TargetObject, WaitingSink
+from ds3tool.jobs.ends import ExpectedChecksum, Sink, TargetObject
+from ds3tool.jobs.waiting import WaitingEnd
 from ds3tool.protocol.checksums import digest_of, to_base64
 from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import ChecksumType
@@ -293,7 +294,7 @@ def test_a_writer_that_waits_for_its_reader_can_be_stopped() -> None:
     reading, writing = os.pipe()
     try:
         sink = StreamSink(writing)
-        assert isinstance(sink, WaitingSink)
+        assert isinstance(sink, WaitingEnd)
         sink.give_up_when(lambda: True)
         with pytest.raises(InterruptedRunError):
             sink.receive_small(TargetObject("a", 1 << 20, "a"), 0, memoryview(bytes(1 << 20)))

@@ -14,7 +14,8 @@ from typing import BinaryIO
 import pytest
 
 from ds3tool.errors import InterruptedRunError, SourceError
-from ds3tool.jobs.ends import Source, WaitingSource
+from ds3tool.jobs.ends import Source
+from ds3tool.jobs.waiting import WaitingEnd
 from ds3tool.sources.stream import SpooledSource, StreamSource
 
 Feed = Callable[[bytes], BinaryIO]
@@ -89,7 +90,7 @@ def test_a_reader_that_waits_gives_up_when_it_is_told_to() -> None:
     reading, writing = os.pipe()
     with open(reading, "rb") as stream, open(writing, "wb"):
         source = StreamSource(stream, key="k", size=3)
-        assert isinstance(source, WaitingSource)
+        assert isinstance(source, WaitingEnd)
         stopped = threading.Event()
         asked: list[bool] = []
 
