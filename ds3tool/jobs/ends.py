@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ds3tool.errors import Ds3Error
@@ -104,6 +104,7 @@ class TargetObject:
 
     `version_id` is None for the latest version. With `ranges` only these bytes of the object are wanted, one after
     the other in this order, and `size` is their sum. `replace`: what has that name already makes room for it.
+    `number` is its place in its job's plan, -1 outside of one.
     """
 
     key: str
@@ -112,6 +113,7 @@ class TargetObject:
     version_id: str | None = None
     ranges: tuple[ByteRange, ...] = ()
     replace: bool = False
+    number: int = field(default=-1, compare=False)
 
 
 class Sink(Protocol):

@@ -29,9 +29,9 @@ from ds3tool.errors import (
     RetryLaterError,
     TransportError,
 )
-from ds3tool.jobs.recorder import Recorder
+from ds3tool.jobs.recorder import MovedBlobs, Recorder
 from ds3tool.jobs.state import JobState
-from ds3tool.protocol.model import JobDetails, JobStatus
+from ds3tool.protocol.model import ChecksumType, JobDetails, JobStatus
 from ds3tool.transport.burst import Burst
 from ds3tool.transport.pool import Transport
 from ds3tool.transport.replies import ReplyHead
@@ -84,6 +84,10 @@ class Mover(Protocol):
 
     def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str | None:
         """Take the successful reply to it; return the digest. Raises a Ds3Error when the bytes are wrong."""
+        ...
+
+    def checksum_kind(self, number: int) -> ChecksumType | None:
+        """Return the type of the digest that `move` or `small_answer` has returned for a blob."""
         ...
 
     def object_moved(self, owner: int) -> None:
@@ -354,12 +358,23 @@ class Engine:
             ended, self._ended_objects = self._ended_objects, []
             failed, self._failed = self._failed, []
         if numbers:
-            self._recorder.moved(self._job_id, self.state.blobs, numbers, checksums)
+            self._recorder.moved(self._job_id, self._moved(numbers, checksums))
         if ended:
             self._on_objects(ended)
         for owner, error in failed:
             self._on_failure(owner, error)
         self._on_tick()
+        self._recorder.tick()
+
+    def _moved(self, numbers: Sequence[int], checksums: Sequence[str | None]) -> MovedBlobs:
+        blobs, owners = self.state.blobs, self.state.object_of
+        return MovedBlobs(
+            [owners[number] for number in numbers],
+            [blobs.offsets[number] for number in numbers],
+            [blobs.lengths[number] for number in numbers],
+            [self._mover.checksum_kind(number) for number in numbers],
+            checksums,
+        )
 
     # -- workers -----------------------------------------------------------------------------------------------
 

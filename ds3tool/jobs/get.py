@@ -85,7 +85,7 @@ class GetRun(Run):
         Raises what makes the run impossible before a job exists: no such bucket, no permission, no room.
         """
         with self.stopping():
-            for plan in self._plans():
+            for plan in self.recorder.plans(self._plans()):
                 self._check_room(plan)
                 self.planned(plan)
                 self._run_job(plan)
@@ -227,6 +227,7 @@ class GetRun(Run):
             self.give_up(job_id)
         else:
             self._end(job_id)
+        self.recorder.finished(plan)
 
     def _end(self, job_id: str) -> None:
         """See the job end, all of it being here; one that the appliance keeps open, as if not read, is cancelled."""
@@ -261,7 +262,11 @@ class GetRun(Run):
 
     def _take_settled(self, job_id: str, *, wait: bool) -> None:
         """Count what has appeared at the target, and what could not."""
-        for item, error in self._sink.settle(wait=wait):
+        settled = self._sink.settle(wait=wait)
+        there = [item.number for item, error in settled if error is None]
+        if there:
+            self.recorder.appeared(job_id, there)
+        for item, error in settled:
             if error is None:
                 self._appeared += 1
                 self.object_ended(item.key, item.size, None)

@@ -63,6 +63,7 @@ class GetMover:
         self._whole_blobs = whole_blobs
         self._heads = BlobHeads(transport, method="GET", bucket=plan.bucket, job_id=job_id)
         self.unverified = bytearray(len(state.blobs))
+        self._kinds: dict[int, ChecksumType] = {}
         # What HEAD says of objects under way, by number: the digests' kind, and each blob's by its offset.
         self._known: dict[int, tuple[ChecksumType | None, Mapping[int, str]]] = {}
         self._described = bytearray(len(plan))
@@ -167,6 +168,12 @@ class GetMover:
         offset, which no signature covers, was changed; and a reply without one may be that to a HEAD. The version
         tells objects apart; blobs of one object only HEAD does. Raises ChecksumError or ProtocolError for another's.
         """
+        expected = self._expected(number, headers)
+        if expected is not None:
+            self._kinds[number] = expected.type
+        return expected
+
+    def _expected(self, number: int, headers: Mapping[str, str]) -> ExpectedChecksum | None:
         owner, offset = self._owners[number], self._blobs.offsets[number]
         version, told = self._blobs.version_ids[number], headers.get(names.VERSION_ID)
         stated = expected_checksum(headers)
@@ -240,6 +247,10 @@ class GetMover:
         return actual
 
     # -- objects -----------------------------------------------------------------------------------------------
+
+    def checksum_kind(self, number: int) -> ChecksumType | None:
+        """Return the type of the digest that a blob was held against; asked once for each."""
+        return self._kinds.pop(number, None)
 
     def object_moved(self, owner: int) -> None:
         """Let the whole object appear."""

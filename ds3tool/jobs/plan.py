@@ -116,6 +116,7 @@ class PlannedJob:
             self.version_ids.get(number),
             self.ranges.get(number, ()),
             number in self.replaces,
+            number,
         )
 
     def keep(self, numbers: Sequence[int]) -> PlannedJob:

@@ -124,14 +124,22 @@ class PutRun(Run):
             yield planner.settle(plan)
 
     def _run_jobs(self, planner: PutPlanner, policy: DataPolicy) -> None:
-        for settled in self._settled_plans(planner):
-            readable = self._readable(settled)
-            if not len(readable):
-                continue
-            self.planned(readable)
-            free = self._make_room(readable, settled.replaced, policy)
-            if len(free):
-                self._run_job(free, policy)
+        limits, title = self.settings.limits, self.settings.job_name
+        for plan in self.recorder.plans(plan_put(self._walk(), self._bucket, limits=limits, title=title)):
+            self._run_plan(plan, planner, policy)
+
+    def _run_plan(self, plan: PlannedJob, planner: PutPlanner, policy: DataPolicy) -> None:
+        """Settle what is to be put of a plan, and put it."""
+        settled = planner.settle(plan)
+        readable = self._readable(settled)
+        self.planned(readable)
+        free = self._make_room(readable, settled.replaced, policy)
+        if free is not readable:
+            self.recorder.planned(free)
+        if len(free):
+            self._run_job(free, policy)
+        else:
+            self.recorder.finished(free)
 
     def _walk(self) -> Iterator[SourceObject]:
         """Yield what the source has, and take what it cannot list as it is met."""
@@ -243,6 +251,7 @@ class PutRun(Run):
             mover.close()
         self._drop_failed(plan, mover, failed, policy)
         self._replacing.settle()
+        self.recorder.finished(plan)
 
     def _create_job(self, plan: PlannedJob, policy: DataPolicy) -> JobDetails:
         return self.client.create_put_job(

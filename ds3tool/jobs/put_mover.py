@@ -176,6 +176,10 @@ class PutMover:
             key, offset = self._blobs.keys[number], self._blobs.offsets[number]
             compare_sent(key, offset, expected=checksum, actual=result.checksum)
 
+    def checksum_kind(self, number: int) -> ChecksumType | None:  # noqa: ARG002  # one for all
+        """Return the job's type of digests."""
+        return self._checksum_type
+
     def object_moved(self, owner: int) -> None:
         """Nothing is held for an object."""
 

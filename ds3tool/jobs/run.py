@@ -372,7 +372,7 @@ class Run(ABC):
             self.result.jobs.append(JobOutcome(job))
         else:
             outcome.job = job
-        self.recorder.ended(job)
+        self.recorder.noted(job)
 
     def finished(self) -> RunResult:
         """Return the result with its time, and let go of the transport."""

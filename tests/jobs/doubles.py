@@ -11,9 +11,10 @@ from ds3tool.client import Ds3Client
 from ds3tool.clock import ManualClock, Waitable
 from ds3tool.errors import Ds3Error, NotFoundError
 from ds3tool.jobs.engine import Engine, EngineSettings
+from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.recorder import MemoryRecorder
 from ds3tool.jobs.state import JobState
-from ds3tool.protocol.model import Blob, Chunk, Job, JobDetails, JobStatus, JobType, ReadyChunks
+from ds3tool.protocol.model import Blob, ChecksumType, Chunk, Job, JobDetails, JobStatus, JobType, ReadyChunks
 from ds3tool.transport.pool import Transport
 from ds3tool.transport.ratelimit import RateLimit
 from ds3tool.transport.replies import ReplyHead
@@ -115,6 +116,9 @@ class RecordingMover:
     def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str | None:
         raise AssertionError("there is no loop for small requests here")
 
+    def checksum_kind(self, number: int) -> ChecksumType | None:
+        return ChecksumType.MD5
+
     def object_moved(self, owner: int) -> None:
         self.objects_moved.append(owner)
 
@@ -142,6 +146,9 @@ class Stage:
         self.status = JobStatus.IN_PROGRESS
         self.client = ScriptedClient(lambda _: answer(*self.chunks), self.details)
         self.state = JobState(self.chunks, self.keys, small_limit=-1, skip_cached=self.method == "PUT")
+        plan = PlannedJob(JobType(self.method), "bucket")
+        plan.keys = self.keys
+        self.recorder.created(plan, job(type_=JobType(self.method)))
         self.engine = Engine(
             self.client,
             self.transport,

@@ -20,8 +20,8 @@ from ds3tool.errors import (
     SourceError,
     TransportError,
 )
-from ds3tool.jobs.recorder import MemoryRecorder
-from ds3tool.protocol.model import BlobColumns, Chunk, JobDetails, JobStatus, ReadyChunks
+from ds3tool.jobs.recorder import MemoryRecorder, MovedBlobs
+from ds3tool.protocol.model import Chunk, JobDetails, JobStatus, ReadyChunks
 from tests.jobs.doubles import JOB, Stage, answer, blob, chunk, job, not_found
 
 LONG = 60.0  # how long a test waits for what must happen, before it fails
@@ -259,7 +259,7 @@ def test_failure_in_a_workers_very_last_step_is_not_lost(monkeypatch: pytest.Mon
 class FailingRecorder(MemoryRecorder):
     """A journal whose disk is full."""
 
-    def moved(self, job_id: str, blobs: BlobColumns, numbers: Sequence[int], checksums: Sequence[str | None]) -> None:
+    def moved(self, job_id: str, blobs: MovedBlobs) -> None:
         raise OSError(28, "No space left on device")
 
 

@@ -93,7 +93,7 @@ def test_more_objects_than_a_job_may_hold(room: Room, tmp_path: Path) -> None:
     make_tree(tree, files=20, largest=1000, seed=7)
     put = room.put(tree)
     assert [outcome.objects for outcome in put.jobs] == [7, 7, 7]
-    assert len({plan.name for plan in room.recorder.plans}) == 3
+    assert len({plan.name for plan in room.recorder.planned_jobs}) == 3
     got = room.get(restored)
     assert [outcome.objects for outcome in got.jobs] == [7, 7, 7]
     assert (put.objects, got.objects) == (21, 21)

@@ -42,7 +42,7 @@ def test_another_type_than_the_policys_is_refused_before_a_job(
     assert str(choice.type) in refused.value.message
     assert "MD5" in refused.value.message
     assert list(room.client.list_jobs()) == []
-    assert not room.recorder.plans
+    assert not room.recorder.planned_jobs
 
 
 def test_without_digests_no_header_goes_out_and_the_result_says_so(room: Room, tmp_path: Path) -> None:

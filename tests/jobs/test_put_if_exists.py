@@ -100,7 +100,7 @@ def test_version_where_none_are_kept_is_refused_before_a_job_exists(room: Room, 
     with pytest.raises(UsageError, match="keeps none"):
         put(room, tree, IfExists.VERSION)
     assert not any((job.name or "").startswith("ds3tool put") for job in room.client.list_jobs())
-    assert not room.recorder.plans
+    assert not room.recorder.planned_jobs
 
 
 def test_rename_finds_a_name_that_neither_the_bucket_nor_the_run_has(room: Room, tree: Path) -> None:

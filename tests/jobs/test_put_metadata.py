@@ -85,7 +85,7 @@ def test_metadata_that_no_header_can_carry_is_refused_before_a_job(room: Room, t
     room.settings = replace(room.settings, metadata={"Take": "1", "take": "2"})
     with pytest.raises(UsageError, match="given twice"):
         room.put(tree)
-    assert not room.recorder.plans
+    assert not room.recorder.planned_jobs
 
 
 def test_empty_objects_that_older_releases_make_have_no_metadata_and_that_is_told(

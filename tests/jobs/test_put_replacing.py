@@ -49,7 +49,7 @@ def test_without_leave_nothing_is_deleted(overwriting: Room, tree: Path) -> None
         overwriting.put(tree)
     assert "--yes" in (refused.value.hint or "")
     assert content(overwriting, "film") == b"before"
-    assert not overwriting.recorder.plans
+    assert not overwriting.recorder.planned_jobs
 
 
 def test_each_deletion_is_recorded_before_it_happens(overwriting: Room, tree: Path) -> None:

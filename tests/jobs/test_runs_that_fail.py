@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.put_planner import PutPlanner
-from ds3tool.jobs.recorder import MemoryRecorder
-from ds3tool.protocol.model import Blob, BlobColumns, Job, JobDetails, JobStatus, ObjectToGet, Versioning
+from ds3tool.jobs.recorder import MemoryRecorder, MovedBlobs
+from ds3tool.protocol.model import Blob, Job, JobDetails, JobStatus, ObjectToGet, Versioning
 from ds3tool.sinks.local import LocalSink
 from ds3tool.sources.local import LocalSource, Symlinks
 from ds3tool.transport.ratelimit import RateLimit
@@ -584,8 +584,8 @@ class InterruptingRecorder(MemoryRecorder):
 
     pressed: bool = False
 
-    def moved(self, job_id: str, blobs: BlobColumns, numbers: Sequence[int], checksums: Sequence[str | None]) -> None:
-        MemoryRecorder.moved(self, job_id, blobs, numbers, checksums)
+    def moved(self, job_id: str, blobs: MovedBlobs) -> None:
+        MemoryRecorder.moved(self, job_id, blobs)
         if not self.pressed:
             self.pressed = True
             raise KeyboardInterrupt
@@ -652,7 +652,7 @@ class BrokenRecorder(MemoryRecorder):
         if self.at == "created":
             raise OSError(28, "No space left on device")
 
-    def moved(self, job_id: str, blobs: BlobColumns, numbers: Sequence[int], checksums: Sequence[str | None]) -> None:
+    def moved(self, job_id: str, blobs: MovedBlobs) -> None:
         if self.at == "moved":
             raise OSError(28, "No space left on device")
 
@@ -696,11 +696,9 @@ def test_put_that_is_cancelled_after_its_last_blob(room_with: Callable[..., Room
     make_files(tree, 3, SMALL)
 
     class Canceller(MemoryRecorder):
-        def moved(
-            self, job_id: str, blobs: BlobColumns, numbers: Sequence[int], checksums: Sequence[str | None]
-        ) -> None:
-            super().moved(job_id, blobs, numbers, checksums)
-            if len(self.checksums) == len(blobs):
+        def moved(self, job_id: str, blobs: MovedBlobs) -> None:
+            super().moved(job_id, blobs)
+            if len(self.checksums) == 3:
                 room.client.cancel_job(job_id)
 
     run = room.put_run(tree)
