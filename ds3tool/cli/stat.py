@@ -15,6 +15,8 @@ from ds3tool.cli.part import check_version
 from ds3tool.cli.selection import missing_key
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.errors import NotFoundError
+from ds3tool.jobs.known_digests import KnownDigests
+from ds3tool.protocol.checksums import from_base64
 from ds3tool.protocol.model import BucketDetails, DataPolicy, ObjectHead, ObjectToGet, PlacedBlob
 from ds3tool.sizes import format_size
 
@@ -52,6 +54,25 @@ def exact_size(size: int) -> str:
 def _checksums(status: ObjectStatus) -> list[dict[str, Any]]:
     kind = status.head.checksum_type
     return [{"offset": offset, "type": kind, "value": value} for offset, value in sorted(status.head.checksums.items())]
+
+
+def _digests(status: ObjectStatus) -> list[dict[str, Any]]:
+    """Return what is known of the whole object: what its blobs' digests tell, and what its metadata state."""
+    offsets = [placed.blob.offset for placed in status.blobs] or None
+    known = KnownDigests.of_head(status.head, offsets)
+    told = [(*one, "blobs") for one in (known.from_blobs,) if one is not None]
+    told += [(kind, value, "metadata") for kind, value in known.stated.items()]
+    return [
+        {"type": kind, "value": value, "hex": digest.hex(), "from": origin}
+        for kind, value, origin in told
+        if (digest := from_base64(kind, value)) is not None
+    ]
+
+
+def _digests_text(digests: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(
+        f"{digest['type']} {digest['hex']}{' (metadata)' if digest['from'] == 'metadata' else ''}" for digest in digests
+    )
 
 
 def _blobs(status: ObjectStatus) -> list[dict[str, Any]]:
@@ -93,6 +114,7 @@ OBJECT_FIELDS: list[Field[ObjectStatus]] = [
     Field("etag", lambda status: status.head.etag, heading="ETag"),
     Field("version_id", lambda status: status.head.version_id, heading="version"),
     Field("checksums", _checksums, text=_checksums_text),
+    Field("digests", _digests, heading="whole object", text=_digests_text),
     Field("metadata", lambda status: dict(status.head.metadata)),
     Field("blobs", _blobs, text=_blobs_text),
 ]

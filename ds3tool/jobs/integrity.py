@@ -9,10 +9,9 @@ from enum import StrEnum
 from ds3tool.client import Ds3Client
 from ds3tool.errors import AccessDeniedError, ChecksumError, NotFoundError, ProtocolError, UsageError
 from ds3tool.jobs.ends import ExpectedChecksum
+from ds3tool.jobs.known_digests import READ_BYTES, Held, KnownDigests
 from ds3tool.protocol import checksums, names
 from ds3tool.protocol.model import ChecksumType, DataPolicy, ObjectHead, Versioning
-
-READ_BYTES = 1024 * 1024
 
 
 class ChecksumChoice(StrEnum):
@@ -87,27 +86,19 @@ def md5_of_etag(etag: str | None) -> str | None:
 
 
 def has_digests(head: ObjectHead, read: Callable[[int, int], bytes], size: int) -> bool | None:
-    """Whether `size` bytes that `read(offset, length)` gives have the digests of an object's blobs.
+    """Whether `size` bytes that `read(offset, length)` gives have the digests that are known of an object.
 
-    None when the appliance states no digests for the whole of it, so that nobody can tell. Where it states none, an
-    ETag that is the bytes' MD5 shows that they are the same; one that is not shows nothing, since it may be another
-    thing that looks like an MD5.
+    Those of its blobs decide, else one of the whole in its metadata. None when there are none that cover all of it, so
+    that nobody can tell. An ETag that is the bytes' MD5 then shows that they are the same; one that is not shows
+    nothing, since it may be another thing that looks like an MD5.
     """
     if head.size != size:
         return False
-    if not size:
-        return True
-    offsets = sorted(head.checksums)
-    if head.checksum_type is None or not offsets:
-        md5 = md5_of_etag(head.etag)
-        return True if md5 is not None and digest_range(read, 0, size, ChecksumType.MD5) == md5 else None
-    if offsets[0] or offsets[-1] >= size:
-        return None
-    ends = [*offsets[1:], size]
-    return all(
-        digest_range(read, offset, end - offset, head.checksum_type) == head.checksums[offset]
-        for offset, end in zip(offsets, ends, strict=True)
-    )
+    held = KnownDigests.of_head(head).hold(read)
+    if held is not Held.UNKNOWN:
+        return held is Held.SAME
+    md5 = md5_of_etag(head.etag)
+    return True if md5 is not None and digest_range(read, 0, size, ChecksumType.MD5) == md5 else None
 
 
 def hashed(blocks: Iterable[bytes], hasher: checksums.Hasher) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from ds3tool.client import Ds3Client
 from ds3tool.errors import ConflictError, Ds3Error, NotFoundError, SourceError
 from ds3tool.jobs.ends import Source, SourceObject
-from ds3tool.jobs.integrity import READ_BYTES
+from ds3tool.jobs.known_digests import READ_BYTES
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.recorder import Recorder
 from ds3tool.protocol.model import Job, ListedObject

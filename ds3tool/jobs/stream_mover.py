@@ -15,7 +15,8 @@ from ds3tool.errors import (
     SourceError,
 )
 from ds3tool.jobs.ends import OpenObject
-from ds3tool.jobs.integrity import READ_BYTES, compare_sent
+from ds3tool.jobs.integrity import compare_sent
+from ds3tool.jobs.known_digests import READ_BYTES
 from ds3tool.jobs.put_mover import PutMover
 from ds3tool.jobs.waiting import ending_with
 from ds3tool.protocol import names

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import binascii
 import hashlib
+import re
 import zlib
-from binascii import b2a_base64
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -18,7 +19,21 @@ HEADER_NAMES: dict[ChecksumType, str] = {
     ChecksumType.SHA_256: "Content-SHA256",
     ChecksumType.SHA_512: "Content-SHA512",
 }
+# What the digest of a whole object is called among its metadata, where one was asked for that its blobs' digests do
+# not tell; the value is lower-case hexadecimal, as sha256sum and its like print it. CRCs need none: they combine.
+METADATA_NAMES: dict[ChecksumType, str] = {
+    ChecksumType.MD5: "ds3tool-md5",
+    ChecksumType.SHA_256: "ds3tool-sha256",
+    ChecksumType.SHA_512: "ds3tool-sha512",
+}
 _CRC_BYTES = 4
+_DIGEST_BYTES = {
+    ChecksumType.CRC_32: _CRC_BYTES,
+    ChecksumType.CRC_32C: _CRC_BYTES,
+    ChecksumType.MD5: 16,
+    ChecksumType.SHA_256: 32,
+    ChecksumType.SHA_512: 64,
+}
 
 _HASHLIB_NAMES = {ChecksumType.MD5: "md5", ChecksumType.SHA_256: "sha256", ChecksumType.SHA_512: "sha512"}
 
@@ -90,7 +105,34 @@ def digest_of(kind: ChecksumType, data: bytes | bytearray | memoryview) -> bytes
 
 def to_base64(digest: bytes) -> str:
     """Return a digest as headers carry it."""
-    return b2a_base64(digest, newline=False).decode()
+    return binascii.b2a_base64(digest, newline=False).decode()
+
+
+def from_base64(kind: ChecksumType, text: str) -> bytes | None:
+    """Return the digest that a header carries; None for what is no digest of `kind`."""
+    try:
+        digest = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+    except (UnicodeEncodeError, binascii.Error):
+        return None
+    return digest if len(digest) == _DIGEST_BYTES.get(kind) else None
+
+
+def to_metadata(kind: ChecksumType, text: str) -> dict[str, str]:
+    """Return the metadata that say that the whole object has this digest (base64); of a kind in METADATA_NAMES."""
+    return {METADATA_NAMES[kind]: binascii.a2b_base64(text).hex()}
+
+
+def from_metadata(metadata: Mapping[str, str]) -> dict[ChecksumType, str]:
+    """Return the digests (base64) that an object's metadata state of the whole of it; what is malformed is left out.
+
+    Names of `metadata` in lower case, as the appliance gives them back.
+    """
+    found = {}
+    for kind, name in METADATA_NAMES.items():
+        value = metadata.get(name, "")
+        if re.fullmatch(f"[0-9a-fA-F]{{{2 * _DIGEST_BYTES[kind]}}}", value):
+            found[kind] = to_base64(bytes.fromhex(value))
+    return found
 
 
 def header_name(kind: ChecksumType) -> str:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+from pathlib import Path
 
+import pytest
+
+from ds3tool.protocol.checksums import digest_of, to_base64
+from ds3tool.protocol.crc_combination import COMBINABLE
+from ds3tool.protocol.model import ChecksumType
+from ds3tool.simulator import Appliance, ApplianceSettings
 from ds3tool.transport.bodies import BytesBody
 from tests.cli.archive import Archive
 
@@ -46,3 +54,25 @@ def test_a_missing_object_points_to_what_lies_below(archive: Archive) -> None:
     assert f"ds3://{bucket}/folder/" in told.stderr
     assert "no bucket" in archive.run("stat", "ds3://nobody/x").expect(4).stderr
     archive.run("stat", "ds3://nobody").expect(4)
+
+
+@pytest.mark.parametrize("kind", list(ChecksumType))
+def test_the_digest_of_the_whole_is_shown_where_the_blobs_tell_it(kind: ChecksumType, tmp_path: Path) -> None:
+    """Of several blobs their CRCs combine to what the bytes have, other digests do not; one blob's is the object's."""
+    large, small = os.urandom((5 << 18) + 3), b"hello"
+    with Appliance(ApplianceSettings(blob_size=1 << 19, chunk_size=1 << 20, checksum_type=kind, seed=1)) as appliance:
+        archive = Archive.of(appliance)
+        bucket = archive.bucket()
+        for name, data in (("large", large), ("small", small)):
+            (tmp_path / name).write_bytes(data)
+        archive.run("put", str(tmp_path), f"ds3://{bucket}").expect()
+        shown = archive.run("stat", "-o", "json", f"ds3://{bucket}/large").expect().json
+        assert len(shown["checksums"]) == 3
+        expected = [(kind, digest_of(kind, large).hex(), "blobs")] if kind in COMBINABLE else []
+        assert [(one["type"], one["hex"], one["from"]) for one in shown["digests"]] == expected
+        (told,) = archive.run("stat", "-o", "json", f"ds3://{bucket}/small").expect().json["digests"]
+        assert told["value"] == to_base64(digest_of(kind, small))
+        line = f"Whole object    {kind} {digest_of(kind, small).hex()}"
+        text = archive.run("stat", f"ds3://{bucket}/small").expect().stdout
+        assert line.split() in [one.split() for one in text.splitlines()]
+        archive.client.close()

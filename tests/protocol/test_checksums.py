@@ -76,3 +76,30 @@ def test_the_crc32c_library_is_loaded_only_when_it_is_used() -> None:
     code = f"import sys, ds3tool.client; print([name for name in {heavy!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@given(st.binary(max_size=40), st.sampled_from(sorted(checksums.METADATA_NAMES)))
+def test_a_digest_of_the_whole_goes_through_metadata_unharmed(data: bytes, kind: ChecksumType) -> None:
+    """What is stored is what hashing tools print, and what is read back is the digest."""
+    digest = checksums.digest_of(kind, data)
+    metadata = checksums.to_metadata(kind, checksums.to_base64(digest))
+    assert list(metadata.values()) == [digest.hex()]
+    assert checksums.from_metadata({name: value.upper() for name, value in metadata.items()}) == {
+        kind: checksums.to_base64(digest)
+    }
+
+
+@pytest.mark.parametrize("value", ["", "zz", "ab" * 31, "ab" * 33, "0x" + "ab" * 31, " " + "ab" * 32, "ab" * 32 + "\n"])
+def test_metadata_that_are_no_digest_state_none(value: str) -> None:
+    """Anybody may write metadata: what has not the form of a SHA-256 is not one."""
+    assert checksums.from_metadata({"ds3tool-sha256": value, "other": "ab" * 32}) == {}
+
+
+@given(st.text(max_size=30), st.sampled_from(list(ChecksumType)))
+def test_text_that_is_no_digest_is_seen(text: str, kind: ChecksumType) -> None:
+    """Only base64 of the type's own length is a digest; no text raises."""
+    found = checksums.from_base64(kind, text)
+    assert found is None or checksums.to_base64(found) == text
+    digest = checksums.digest_of(kind, b"x")
+    assert checksums.from_base64(kind, checksums.to_base64(digest)) == digest
+    assert checksums.from_base64(kind, checksums.to_base64(digest + b"x")) is None

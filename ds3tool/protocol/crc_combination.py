@@ -1,0 +1,60 @@
+"""The CRC of bytes in a row from the CRCs of the parts: of a whole object from those of its blobs.
+
+A CRC is a remainder of polynomials over GF(2). Bytes that follow multiply what came before by a power of x, so the
+remainder of the whole needs nothing but the parts' remainders and lengths. Source: RFC 3720 and the gzip file format
+(RFC 1952) for the polynomials and the bit order; the arithmetic is that of zlib's `crc32_combine`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+from ds3tool.errors import UsageError
+from ds3tool.protocol.model import ChecksumType
+
+# In reflected bit order: the highest bit is the coefficient of x to the 0.
+_POLYNOMIALS = {ChecksumType.CRC_32: 0xEDB88320, ChecksumType.CRC_32C: 0x82F63B78}
+_ONE = 0x8000_0000
+_X_TO_THE_8 = _ONE >> 8
+_MASK = 0xFFFF_FFFF
+
+COMBINABLE = frozenset(_POLYNOMIALS)
+
+
+def combined(kind: ChecksumType, parts: Iterable[tuple[bytes, int]]) -> bytes:
+    """Return the CRC of bytes of which `parts` are, in their order, digest (4 bytes) and length in bytes.
+
+    Of no parts it is that of no bytes. UsageError for a kind whose digests cannot be combined.
+    """
+    polynomial = _POLYNOMIALS.get(kind)
+    if polynomial is None:
+        raise UsageError(f"digests of type {kind} cannot be combined: only CRCs can")
+    whole = 0
+    for digest, length in parts:
+        shift = _power_of_x(length, polynomial)
+        whole = _product(whole, shift, polynomial) ^ int.from_bytes(digest, "big")
+    return whole.to_bytes(4, "big")
+
+
+@functools.lru_cache(maxsize=256)
+def _power_of_x(length: int, polynomial: int) -> int:
+    """Return x to the power of the bits in `length` bytes, modulo the polynomial; blobs have few different lengths."""
+    power, square = _ONE, _X_TO_THE_8
+    while length:
+        if length & 1:
+            power = _product(power, square, polynomial)
+        square = _product(square, square, polynomial)
+        length >>= 1
+    return power
+
+
+def _product(one: int, other: int, polynomial: int) -> int:
+    """Return the product of two remainders, modulo the polynomial."""
+    product = 0
+    while one:
+        if one & _ONE:
+            product ^= other
+        one = one << 1 & _MASK
+        other = other >> 1 ^ (polynomial if other & 1 else 0)
+    return product
