@@ -69,6 +69,7 @@ class RecordingExchange:
         *,
         body: OutgoingBody | None = None,
         retry_busy: bool = True,
+        ask: Callable[[], T | None] | None = None,  # no reply is lost here
     ) -> T:
         """Answer with the next reply."""
         self.lines.append(f"{request.method} {request.target}")

@@ -28,6 +28,10 @@ _MAX_DOCUMENT_BYTES = 1024 * 1024
 _MAX_TARGET_CHARACTERS = 300
 _MAX_MESSAGE_CHARACTERS = 2000
 
+# Who asks for more than this (a year, by a slip or in malice) is asked again after it: no night's work may stop without
+# a word, and a job of which nobody is heard for 24 hours is given up. The appliance's own default is a minute.
+LONGEST_WAIT_SECONDS = 3600.0
+
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _PREFIX = re.compile(r"[A-Za-z_]+\[[0-9]{3}\]:\s*", re.ASCII)
 _BAR_CODES = re.compile(r"\[([A-Za-z0-9_-]{1,32}(?:\s*,\s*[A-Za-z0-9_-]{1,32})*)\]", re.ASCII)
@@ -186,7 +190,7 @@ def _span(seconds: int) -> str:
 
 
 def retry_after_seconds(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
-    """Return the wait that Retry-After asks for, in seconds; None when it is absent or makes no sense.
+    """Return the wait that Retry-After asks for, in seconds, at most an hour; None when it is absent or makes no sense.
 
     The appliance sends whole seconds. A date, which proxies may send, is measured against the reply's own Date,
     or else against `now`.
@@ -196,13 +200,13 @@ def retry_after_seconds(headers: Mapping[str, str], *, now: float | None = None)
         return None
     text = text.strip()
     if _SECONDS.fullmatch(text):
-        return float(text)
+        return min(float(text), LONGEST_WAIT_SECONDS)
     until = _http_date_seconds(text)
     if until is None:
         return None
     since = _http_date_seconds(headers.get(names.DATE))
     since = now if since is None else since
-    return None if since is None else max(0.0, until - since)
+    return None if since is None else min(max(0.0, until - since), LONGEST_WAIT_SECONDS)
 
 
 def _http_date_seconds(text: str | None) -> float | None:

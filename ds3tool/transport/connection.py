@@ -199,7 +199,8 @@ class Connection:
 
         With `expect`, the head asks for `100 Continue`, and a final status spares the body. A body that the
         other side cut off, or stopped taking, is no error yet: the reply decides. Raises SourceError when the body
-        does not have the length it said, TransportError when the connection broke without a reply.
+        does not have the length it said, TransportError when the connection broke without a reply; then some of the
+        request was never sent.
         """
         self._interim = 0
         self._method = head[: head.find(b" ")].decode("latin-1")
@@ -214,11 +215,15 @@ class Connection:
                 self._send_body(body, length)
         except _AnsweredError as answered:
             return answered.head
+        except TransportError as error:  # met while looking for an early reply
+            error.may_have_arrived = False
+            raise
         except _CutError as cut:
             # A refusal is sent before the connection is closed, so read it before deciding.
             with contextlib.suppress(TransportError, ProtocolError):
                 if self._answer_begins(0):
                     return self.read_head(self._method)
+            cut.failure.may_have_arrived = False
             raise cut.failure from cut
         return None
 

@@ -193,12 +193,15 @@ class Transport:
         *,
         body: OutgoingBody | None = None,
         retry_busy: bool = True,
+        ask: Callable[[], T | None] | None = None,
     ) -> T:
         """Send `request` and return what `parse` makes of the successful reply.
 
         `body` is an object's bytes; without it the request's own document is sent. `parse` runs while the
         connection is held, and again from the start when its reply broke off and the request is repeated.
-        `retry_busy` False hands 503 to the caller at once, for whom waiting is an answer.
+        `retry_busy` False hands 307 and 503 to the caller at once, for whom waiting is an answer. `ask` says what
+        became of a request that may have been carried out though its reply was lost: the outcome, or None when it was
+        not and is to be sent again; what it raises counts as a failure of the request.
         Raises TransportError when no complete answer came, an ApplianceError when the appliance refuses,
         ProtocolError when its answer breaks the rules, and whatever `parse` raises.
         """
@@ -220,6 +223,7 @@ class Transport:
             idempotent=request.idempotent,
             stopped=stopped,
             retry_busy=retry_busy,
+            ask=ask,
             on_wait=self.on_wait,
         )
 

@@ -204,16 +204,20 @@ def test_other_refusals_are_not_about_tapes(request_: Request, status: int, mess
         ({"Retry-After": "1.5"}, None),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": ""}, None),
+        ({"Retry-After": "3600"}, 3600.0),
+        ({"Retry-After": "3601"}, 3600.0),
+        ({"Retry-After": "31536000"}, 3600.0),
         ({"Retry-After": "9" * 5000}, None),
         ({"Retry-After": "\u0663"}, None),
         ({"Retry-After": "Tue, 02 Jan 2024 03:05:05 GMT", "Date": DATE}, 60.0),
         ({"Retry-After": "Tue, 02 Jan 2024 03:05:05 GMT"}, 160.0),
+        ({"Retry-After": "Tue, 02 Jan 2025 03:05:05 GMT", "Date": DATE}, 3600.0),
         ({"Retry-After": "Mon, 01 Jan 2024 03:05:05 GMT", "Date": DATE}, 0.0),
         ({"Retry-After": "Tue, 99 Jan 2024 03:05:05 GMT", "Date": DATE}, None),
     ],
 )
 def test_the_wish_to_wait_is_understood(headers: dict[str, str], seconds: float | None) -> None:
-    """Retry-After in whole seconds, or as a date by the appliance's own clock, is a wait; nonsense is none."""
+    """Retry-After, in seconds or as a date by the appliance's clock, is a wait, at most an hour; nonsense is none."""
     error = _error(503, now=NOW - 100, headers=headers)
     assert isinstance(error, BusyError)
     assert error.retry_after_seconds == seconds

@@ -12,18 +12,15 @@ from ds3tool.errors import (
     ApplianceError,
     BusyError,
     Ds3Error,
-    ProxyRefusedError,
     RetryLaterError,
-    TlsError,
     TransportError,
 )
 from ds3tool.protocol.messages import Request, Response
 from ds3tool.protocol.signing import Credentials, Signer, http_date
 from ds3tool.transport.bodies import BytesBody, FileRangeBody
-from ds3tool.transport.retry import seconds_before_retry
 from tests.transport.conftest import ACCESS_KEY, SECRET_KEY, Connect, Serve
 from tests.transport.exchanges import CREATE, GET, PUT, content, into_file, pattern, status
-from tests.transport.scripted import Peer, ScriptedServer, in_turn, refusal, replies, reply
+from tests.transport.scripted import Peer, Script, ScriptedServer, in_turn, refusal, replies, reply
 
 LATER = "Retry-After"
 
@@ -87,10 +84,32 @@ def test_503_without_a_wish_backs_off(serve: Serve, connect: Connect, clock: Man
 
 
 def test_waits_that_the_appliance_asked_for_are_not_charged(serve: Serve, connect: Connect, clock: ManualClock) -> None:
-    """Hours of Retry-After do not use up a budget of ten seconds."""
+    """Hours of Retry-After do not use up a budget of ten seconds; each minute it is told what is left of them."""
     server = serve(replies(*[refusal(503, "SlowDown", headers=after(3600))] * 5, reply(200)))
-    connect(server, max_retry_seconds=10.0).exchange(GET, status)
-    assert clock.waits == [3600.0] * 5
+    transport = connect(server, max_retry_seconds=10.0)
+    told: list[float] = []
+    transport.on_wait = lambda _, seconds: told.append(seconds)
+    transport.exchange(GET, status)
+    assert sum(clock.waits) == 5 * 3600
+    assert told == [3600.0 - minute * 60 for minute in range(60)] * 5
+
+
+def test_a_broken_wish_does_not_stop_a_nights_work(serve: Serve, connect: Connect, clock: ManualClock) -> None:
+    """An appliance that asks to wait for a year is asked again after an hour."""
+    server = serve(replies(refusal(503, "SlowDown", headers=after(365 * 86_400)), reply(200)))
+    assert connect(server).exchange(GET, status) == 200
+    assert sum(clock.waits) == 3600
+
+
+def test_a_wish_for_no_wait_is_kept_once_and_does_not_spin(serve: Serve, connect: Connect, clock: ManualClock) -> None:
+    """Retry-After 0 repeats at once, then ever later up to a second, and only for as long as the budget allows."""
+    server = serve(replies(refusal(503, "SlowDown", headers=after(0))))
+    with pytest.raises(BusyError):
+        connect(server, max_retry_seconds=100.0).exchange(GET, status)
+    assert 100 <= len(server.requests) <= 210
+    assert len(clock.waits) == len(server.requests) - 2
+    assert max(clock.waits) <= 1
+    assert 98 < sum(clock.waits) <= 100
 
 
 def test_retrying_ends_when_its_time_is_spent(serve: Serve, connect: Connect, clock: ManualClock) -> None:
@@ -107,8 +126,8 @@ def test_asked_for_waits_and_own_ones_are_told_apart(serve: Serve, connect: Conn
     server = serve(replies(refusal(503, "SlowDown", headers=after(3600)), refusal(500, "InternalError")))
     with pytest.raises(ApplianceError):
         connect(server, max_retry_seconds=100.0).exchange(GET, status)
-    assert clock.waits[0] == 3600.0
-    assert 40 < sum(clock.waits[1:]) <= 100
+    assert clock.waits[:60] == [60.0] * 60
+    assert 40 < sum(clock.waits[60:]) <= 100
 
 
 def test_hours_in_which_bytes_moved_are_not_charged(serve: Serve, connect: Connect, clock: ManualClock) -> None:
@@ -160,6 +179,95 @@ def test_a_reset_after_the_request_is_repeated_only_where_twice_does_no_harm(ser
         connect(server).exchange(CREATE, status)
     assert raised.value.may_have_arrived
     assert len(server.requests) == 1
+
+
+def test_a_request_that_was_cut_off_is_repeated_whatever_it_is(serve: Serve, connect: Connect) -> None:
+    """Of what was never sent whole nothing can have been done, so even a call that must not be done twice is sent."""
+
+    def cut(peer: Peer) -> None:
+        peer.read_head()
+        peer.reset()
+
+    server = serve(in_turn(cut, replies(reply(200))), receive_buffer=4096)
+    body = BytesBody(bytes(64 * 1024 * 1024))
+    assert connect(server, continue_wait_seconds=0.01).exchange(CREATE, status, body=body) == 200
+    assert [len(got.body) for got in server.requests] == [body.length]
+
+
+# -- what became of it? -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lost", [drop, replies(refusal(500, "X")), replies(refusal(502, "X")), replies(reply(504))])
+@pytest.mark.parametrize("request_", [CREATE, PUT], ids=["creation", "put"])
+def test_what_was_carried_out_is_not_sent_twice(
+    serve: Serve, connect: Connect, clock: ManualClock, lost: Script, request_: Request
+) -> None:
+    """When the reply is lost, or the fault may have come afterwards, it is asked, after a moment, what became of it."""
+    server = serve(in_turn(lost, replies(reply(200))))
+    asked: list[int] = []
+
+    def ask() -> int:
+        asked.append(len(clock.waits))
+        return 201
+
+    assert connect(server).exchange(request_, status, ask=ask) == 201
+    assert asked == [1]
+    assert len(server.requests) == 1
+
+
+def test_what_was_not_carried_out_is_sent_again_after_asking(serve: Serve, connect: Connect) -> None:
+    """Each time it is not known, it is asked again; what is not there is sent again, a creation too."""
+    server = serve(in_turn(drop, drop, replies(reply(200))))
+    asked: list[int] = []
+    assert connect(server).exchange(CREATE, status, ask=lambda: asked.append(len(server.requests))) == 200
+    assert asked == [1, 2]
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "busy", [refusal(307, "X"), refusal(408, "X"), refusal(429, "X"), refusal(503, "X", headers=after(9))]
+)
+def test_nobody_asks_after_what_the_appliance_did_not_begin(serve: Serve, connect: Connect, busy: bytes) -> None:
+    """ "Not now" says what became of the request: nothing."""
+    server = serve(replies(busy, reply(200)))
+
+    def ask() -> int:
+        raise AssertionError("there is nothing to ask")
+
+    assert connect(server).exchange(CREATE, status, ask=ask) == 200
+    assert len(server.requests) == 2
+
+
+def test_asking_that_meets_trouble_is_repeated_before_anything_is_sent(serve: Serve, connect: Connect) -> None:
+    """As long as nobody can tell what became of it, it is not sent again; then what is told decides."""
+    server = serve(in_turn(drop, replies(reply(200))))
+    answers: list[Ds3Error | int] = [
+        TransportError("no answer"),
+        BusyError("later", status=503, code="X", retry_after_seconds=5.0),
+        7,
+    ]
+
+    def ask() -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, Ds3Error):
+            raise answer
+        return answer
+
+    assert connect(server).exchange(PUT, status, body=BytesBody(b"x"), ask=ask) == 7
+    assert len(server.requests) == 1
+
+
+def test_asking_in_vain_ends_when_the_time_is_spent(serve: Serve, connect: Connect, clock: ManualClock) -> None:
+    """When nobody can be asked for as long as the budget allows, that is the failure, and nothing was sent twice."""
+    server = serve(drop)
+
+    def ask() -> int:
+        raise TransportError("nobody there")
+
+    with pytest.raises(TransportError, match="nobody there"):
+        connect(server, max_retry_seconds=100.0).exchange(CREATE, status, ask=ask)
+    assert len(server.requests) == 1
+    assert 40 < sum(clock.waits) <= 100
 
 
 def test_a_refused_connection_is_tried_again_whatever_the_request(
@@ -257,33 +365,6 @@ def test_what_a_parser_raises_is_not_repeated(serve: Serve, connect: Connect) ->
     with pytest.raises(ValueError, match="no"):
         connect(server).exchange(GET, parse)
     assert len(server.requests) == 1
-
-
-def test_each_kind_of_failure_has_its_rule() -> None:
-    """The table of waits before a second try: None where there is none."""
-
-    def refused(kind: type[ApplianceError], code: int, wish: float | None = None) -> ApplianceError:
-        return kind("no", status=code, code="No", retry_after_seconds=wish)
-
-    rules: list[tuple[Ds3Error, bool, float | None]] = [
-        (refused(RetryLaterError, 307), False, 0.1),
-        (refused(RetryLaterError, 307, 30.0), False, 30.0),
-        (refused(BusyError, 503), False, 1.0),
-        (refused(BusyError, 503, 0.0), False, 0.0),
-        (refused(ApplianceError, 408), False, 1.0),
-        (refused(ApplianceError, 429, 5.0), False, 5.0),
-        (refused(ApplianceError, 500), True, 1.0),
-        (refused(ApplianceError, 500), False, None),
-        (refused(ApplianceError, 418), True, None),
-        (TransportError("lost"), True, 0.25),
-        (TransportError("lost"), False, None),
-        (TransportError("never left", may_have_arrived=False), False, 0.25),
-        (TlsError("who are you"), True, None),
-        (ProxyRefusedError("not you", may_have_arrived=False), True, None),
-        (Ds3Error("other"), True, None),
-    ]
-    for error, idempotent, wait in rules:
-        assert seconds_before_retry(error, 1, idempotent=idempotent) == wait, error
 
 
 def test_parsers_get_what_the_reply_said(serve: Serve, connect: Connect) -> None:
