@@ -9,6 +9,8 @@ foreign tapes, compression. Naked puts get one job each and one blob each, whate
 ends with its last blob instead of waiting for more. What the protocol reference marks as inference is a choice here.
 
 What an appliance may do beside the usual is in `Quirk`: `ApplianceSettings(quirks=named_quirks(["release-1.2"]))`.
+What goes wrong now and then is in `Fault`: `ApplianceSettings(faults=parse_rates(["lost-reply=0.05"]), seed=7)`, or
+`appliance.faults.set("job-expired", 1.0, most=1)` while it runs; `appliance.faults.struck("job-expired")` counts.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ds3tool.simulator.appliance import STATE_FILE, Appliance
     from ds3tool.simulator.clock import Clock, ManualClock, SystemClock
+    from ds3tool.simulator.faults import Fault, FaultRate, Faults, parse_rates
     from ds3tool.simulator.quirks import Quirk, named_quirks
     from ds3tool.simulator.settings import ApplianceSettings
 
@@ -27,10 +30,14 @@ __all__ = [
     "Appliance",
     "ApplianceSettings",
     "Clock",
+    "Fault",
+    "FaultRate",
+    "Faults",
     "ManualClock",
     "Quirk",
     "SystemClock",
     "named_quirks",
+    "parse_rates",
 ]
 
 _HOMES = {
@@ -39,6 +46,10 @@ _HOMES = {
     "Clock": "clock",
     "ManualClock": "clock",
     "SystemClock": "clock",
+    "Fault": "faults",
+    "FaultRate": "faults",
+    "Faults": "faults",
+    "parse_rates": "faults",
     "Quirk": "quirks",
     "named_quirks": "quirks",
     "ApplianceSettings": "settings",

@@ -17,7 +17,9 @@ from ds3tool.protocol import names
 from ds3tool.simulator import handlers, signatures, xmlout
 from ds3tool.simulator.awkward import Awkward
 from ds3tool.simulator.clock import Clock
-from ds3tool.simulator.dispatch import Call, find
+from ds3tool.simulator.dispatch import Call, Operation, find
+from ds3tool.simulator.faults import Faults
+from ds3tool.simulator.faulty import Faulty
 from ds3tool.simulator.http import HttpServer
 from ds3tool.simulator.machine import Machine
 from ds3tool.simulator.messages import XML_TYPE, Reply, Request
@@ -43,6 +45,9 @@ class Appliance:
         self.settings = settings or ApplianceSettings()
         self._clock = clock
         self._awkward = Awkward(self.settings) if self.settings.quirks else None
+        # What goes wrong with it, from any thread and at any time: `appliance.faults.set("lost-reply", 0.05)`.
+        self.faults = Faults(self.settings.faults, seed=self.settings.seed)
+        self._faulty = Faulty(self.faults, self._refuse, stall=self.settings.stall)
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._lock_file: IO[bytes] | None = None
         self._machine: Machine | None = None
@@ -61,7 +66,7 @@ class Appliance:
         assert self._machine is None, "an appliance is started once"
         directory = self._open_directory()
         try:
-            self._machine = Machine(directory, self.settings, self._clock)
+            self._machine = Machine(directory, self.settings, self._clock, self.faults)
             self._numbers = self._first_request_number()
             self._server = self._listen(self._machine)
             self._machine.port = self._server.port
@@ -216,16 +221,20 @@ class Appliance:
     def _handle(self, request: Request) -> Reply:
         request.number = self._next_number()
         machine = self.machine
-        awkward = self._awkward
-        if awkward is not None:
-            awkward.refuse_all()
+        if self._awkward is not None:
+            self._awkward.refuse_all()
         user = self._authenticate(machine, request)
         call = Call(machine, request, user, parameters=request.target.parameters)
         operation = find(call)
-        if awkward is None:
+        if not self.faults.active:
+            return self._answer(call, operation)
+        return self._faulty.handle(call, operation.name, lambda call: self._answer(call, operation))
+
+    def _answer(self, call: Call, operation: Operation) -> Reply:
+        if self._awkward is None:
             return operation.handler(call)
-        awkward.ask(call, operation.name)
-        return awkward.answer(call, operation.name, operation.handler(call))
+        self._awkward.ask(call, operation.name)
+        return self._awkward.answer(call, operation.name, operation.handler(call))
 
     def _authenticate(self, machine: Machine, request: Request) -> dict[str, object]:
         access_id, signature = signatures.access_id(request.headers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -15,10 +14,10 @@ from ds3tool.simulator.dispatch import Call
 from ds3tool.simulator.documents import master_object_list
 from ds3tool.simulator.job import Job
 from ds3tool.simulator.machine import Machine
-from ds3tool.simulator.messages import XML_TYPE, FileSlices, Reply
+from ds3tool.simulator.messages import XML_TYPE, Reply
 from ds3tool.simulator.quirks import Quirk
 from ds3tool.simulator.refusals import Refusal, not_found
-from ds3tool.simulator.rewriting import CHUNK, REWRITES, without_chunks
+from ds3tool.simulator.rewriting import CHUNK, REWRITES, text_of, with_text, without_chunks
 from ds3tool.simulator.settings import ApplianceSettings
 from ds3tool.simulator.transfers import Upload
 
@@ -74,13 +73,13 @@ class Awkward:
         reply.headers = tuple(pair for pair in reply.headers if not pair[0].startswith(dropped))
         if reply.content_type != XML_TYPE:
             return reply
-        text = original = _text(reply)
+        text = original = text_of(reply)
         if Quirk.LATE_NUMBERS in self.quirks:
             text = self._late(call.machine, operation, text)
         for quirk, rewrite in REWRITES.items():
             if quirk in self.quirks:
                 text = rewrite(text)
-        return reply if text is original else _with_text(reply, text)
+        return reply if text is original else with_text(reply, text)
 
     @property
     def _dropped_headers(self) -> tuple[str, ...]:
@@ -100,8 +99,8 @@ class Awkward:
         if Quirk.HTML_ERRORS in self.quirks:
             return Reply(reply.status, reply.headers, _HTML, "text/html")
         if Quirk.ODD_ERROR_NUMBERS in self.quirks:
-            text = re.sub(r"<HttpErrorCode>\d+<", "<HttpErrorCode>418<", _text(reply))
-            return _with_text(reply, text)
+            text = re.sub(r"<HttpErrorCode>\d+<", "<HttpErrorCode>418<", text_of(reply))
+            return with_text(reply, text)
         return reply
 
     # Jobs.
@@ -109,7 +108,7 @@ class Awkward:
     def _creation(self, machine: Machine, reply: Reply) -> Reply:
         if not self.quirks & {Quirk.EMPTY_AT_CREATION, Quirk.DONE_AT_CREATION, Quirk.NO_JOB_FOR_NOTHING}:
             return reply
-        text = _text(reply)
+        text = text_of(reply)
         job = machine.jobs.find(_job_id(text))
         if Quirk.EMPTY_AT_CREATION in self.quirks:
             (_receive_empty if job.type is JobType.PUT else _read_empty)(machine, job)
@@ -140,7 +139,7 @@ class Awkward:
         if reply.status != 200:
             return reply
         if Quirk.SLOW_TAPES in self.quirks and self._is_slow(call.needed("job")):
-            reply = _with_text(reply, without_chunks(_text(reply)))
+            reply = with_text(reply, without_chunks(text_of(reply)))
             reply.headers = ((names.RETRY_AFTER, str(_SLOW_RETRY_AFTER)),)
         elif Quirk.OFFERS_AGAIN in self.quirks:
             reply = self._offer_again(call.needed("job"), reply)
@@ -155,7 +154,7 @@ class Awkward:
         """Return the answer with each of its chunks twice, and with all that were offered before."""
         with self._lock:
             if reply.status == 200:
-                text = _text(reply)
+                text = text_of(reply)
                 around = without_chunks(text)
                 offered = self._offered.setdefault(job_id, (around, {}))[1]
                 now = {match[1]: match[0] for match in CHUNK.finditer(text)}
@@ -167,7 +166,7 @@ class Awkward:
                 return reply
             twice = "".join(chunk * 2 for chunk in offered.values())
         close = around.rindex("</")
-        answer = _with_text(Reply(200, reply.headers, b"", XML_TYPE), around[:close] + twice + around[close:])
+        answer = with_text(Reply(200, reply.headers, b"", XML_TYPE), around[:close] + twice + around[close:])
         if not any(name == names.RETRY_AFTER for name, _ in answer.headers):
             answer.headers += ((names.RETRY_AFTER, "0"),)
         return answer
@@ -203,21 +202,6 @@ def _job_id(text: str) -> str:
 def _seconds_since(item: str, now: float) -> float:
     """Return how long ago something last happened to a job of a list."""
     return now - max(datetime.fromisoformat(found).timestamp() for found in _LISTED_SINCE.findall(item))
-
-
-def _text(reply: Reply) -> str:
-    """Return a document as text; one that waits in a file is read, for `_with_text` to replace."""
-    if isinstance(reply.body, FileSlices):
-        try:
-            data = b"".join(os.pread(reply.body.descriptor, length, offset) for offset, length in reply.body.slices)
-        finally:
-            reply.body.close()
-        reply.body = data
-    return reply.body.decode()
-
-
-def _with_text(reply: Reply, text: str) -> Reply:
-    return Reply(reply.status, reply.headers, text.encode(), reply.content_type)
 
 
 # Empty objects of older releases.

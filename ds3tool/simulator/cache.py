@@ -8,6 +8,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from ds3tool.simulator.faults import Fault, Faults
 from ds3tool.simulator.store import Store
 
 _log = logging.getLogger(__name__)
@@ -28,8 +29,9 @@ class Cache:
     Every method but `path` is called with the store's lock held; those that evict, outside of a transaction.
     """
 
-    def __init__(self, store: Store, directory: Path, capacity: int) -> None:
+    def __init__(self, store: Store, directory: Path, capacity: int, faults: Faults) -> None:
         self._store = store
+        self._faults = faults
         self._directory = str(directory)
         self.capacity = capacity
         self.used = 0
@@ -53,6 +55,8 @@ class Cache:
 
     def make_room(self, size: int, limit: int) -> bool:
         """Evict, oldest first, until `size` more bytes fit into `limit`; False when they do not."""
+        if size and self._faults.strike(Fault.CACHE_FULL, f"room for {size}"):
+            return False
         if self.used + size <= limit:
             return True
         if size > limit or self.used + size - self._evictable_bytes() > limit:

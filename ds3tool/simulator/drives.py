@@ -6,6 +6,7 @@ the lock held again. A tape is held by one drive at a time.
 
 from __future__ import annotations
 
+import functools
 import heapq
 import logging
 import os
@@ -18,10 +19,11 @@ from ds3tool.simulator.beans import Beans
 from ds3tool.simulator.buckets import Buckets
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock
+from ds3tool.simulator.faults import Fault, Faults
 from ds3tool.simulator.job import Chunk, Job
 from ds3tool.simulator.jobs import JobBook
 from ds3tool.simulator.library import Library, Tape
-from ds3tool.simulator.media import BadCopyError, BlobOnTape, ClosingError, copy_out, load, opened
+from ds3tool.simulator.media import BadCopyError, BlobOnTape, ClosingError, copy_out, flip_bit, load, opened
 from ds3tool.simulator.store import Store
 
 _log = logging.getLogger(__name__)
@@ -72,6 +74,7 @@ class Drives:
         library: Library,
         clock: Clock,
         watch: Callable[[], None],
+        faults: Faults,
         count: int,
     ) -> None:
         self._store = store
@@ -82,6 +85,7 @@ class Drives:
         self._library = library
         self._clock = clock
         self._watch = watch
+        self._faults = faults
         self._changed = jobs.changed
         self._closing = False
         self._waiting: dict[str, _Waiting] = {}
@@ -296,7 +300,7 @@ class Drives:
         done: list[tuple[Job, Chunk]] = []
         copies: list[tuple[int, int]] = []
         size = 0
-        with opened(self._library.path(task.tape), os.O_WRONLY | os.O_CREAT) as target:
+        with opened(self._library.path(task.tape), os.O_RDWR | os.O_CREAT) as target:
             for job, chunk in list(task.chunks):
                 lost = False
                 for blob, length in self._unstored(chunk, task.domain):
@@ -306,6 +310,7 @@ class Drives:
                     try:
                         if length:
                             copy_out(self._cache.path(blob), length, target, written, self._stopped)
+                            self._spoil(task, blob, length, target, written)
                     except FileNotFoundError:
                         lost |= self._is_lost(job, blob)
                         continue
@@ -320,6 +325,12 @@ class Drives:
                 else:
                     done.append((job, chunk))
         self._commit_store(task, copies, done, written)
+
+    def _spoil(self, task: _StoreTask, blob: int, length: int, target: int, position: int) -> None:
+        """Let a copy change on the medium, now and then."""
+        strike = self._faults.strike(Fault.CORRUPT_MEDIA, f"blob {blob} on {task.tape.bar_code}")
+        if strike is not None:
+            flip_bit(target, position + strike.position(length), strike.bit)
 
     def _unstored(self, chunk: Chunk, domain: str) -> list[tuple[int, int]]:
         with self._changed:
@@ -404,7 +415,7 @@ class Drives:
                     break
                 try:
                     path = None if task.verify else self._cache.new_path(each.blob)
-                    load(source, each, path, self._stopped)
+                    load(source, each, path, self._stopped, functools.partial(self._overlooks, task, each))
                 except BadCopyError as error:
                     bad.append((each.blob, str(error)))
                 else:
@@ -416,6 +427,11 @@ class Drives:
         finally:
             os.close(source)
             self._commit_read(task, good, bad)
+
+    def _overlooks(self, task: _ReadTask, damaged: BlobOnTape) -> bool:
+        """Whether a damaged copy is taken for a good one; never by a verify job, which is there to find it."""
+        subject = f"blob {damaged.blob} on {task.tape.bar_code}"
+        return not task.verify and self._faults.strike(Fault.UNCHECKED_LOAD, subject) is not None
 
     def _commit_read(
         self, task: _ReadTask, good: list[tuple[int, int, str | None]], bad: list[tuple[int, str]]

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from ds3tool.protocol import names
 from ds3tool.simulator.media import write_all
-from ds3tool.simulator.messages import FileSlices, Reply, Request
+from ds3tool.simulator.messages import Cut, FileSlices, Reply, Request
 from ds3tool.simulator.refusals import Refusal, bad_request
 from ds3tool.simulator.targets import Target
 
@@ -42,7 +42,7 @@ _REASONS = {
     307: "Temporary Redirect", 400: "Bad Request", 402: "Payment Required", 403: "Forbidden", 404: "Not Found",
     405: "Method Not Allowed", 409: "Conflict", 410: "Gone", 411: "Length Required", 413: "Content Too Large",
     416: "Range Not Satisfiable", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
-    501: "Not Implemented", 503: "Service Unavailable",
+    501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable",
 }  # fmt: skip
 
 
@@ -196,6 +196,9 @@ class _Connection:
         try:
             while self._serve_one():
                 pass
+        except Cut as cut:
+            with contextlib.suppress(OSError):
+                cut.prepare(self._socket)
         except (_PeerGoneError, OSError) as gone:
             _log.debug("connection of %s ended: %s", self._address, gone)
         finally:
@@ -235,7 +238,7 @@ class _Connection:
             )
         except Refusal as refusal:
             return self._server.refuse(refusal, path)
-        except _PeerGoneError:
+        except (_PeerGoneError, Cut):
             raise
         except Exception:  # noqa: BLE001 - whatever a handler got wrong must not end the server, and must be seen
             _log.exception("%s %s failed", head.verb, head.raw_target)
@@ -273,10 +276,13 @@ class _Connection:
         try:
             length = body.length if isinstance(body, FileSlices) else len(body)
             shown = (reply.head_length or 0) if head_only else length
-            head = _format_head(reply, shown, self._server.common_headers(), keep_alive=keep_alive)
+            common = self._server.common_headers() if reply.common is None else reply.common
+            head = _format_head(reply, shown, common, keep_alive=keep_alive)
             if head_only or not length:
                 self._settled(reply)
                 self.send(head)
+            elif reply.sender is not None:
+                reply.sender(self.send, head, reply)
             elif isinstance(body, FileSlices):
                 self._send_file(head, body, reply)
             else:

@@ -16,6 +16,7 @@ from ds3tool.simulator.buckets import Buckets
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock, SystemClock
 from ds3tool.simulator.drives import Drives
+from ds3tool.simulator.faults import Faults
 from ds3tool.simulator.ids import IdFamily
 from ds3tool.simulator.job import Job
 from ds3tool.simulator.jobs import JobBook
@@ -34,8 +35,15 @@ _SECRET_LENGTH = 16
 class Machine:
     """One appliance's parts. Each is used under its own rules about the store's lock; `start` sets the drives going."""
 
-    def __init__(self, directory: Path, settings: ApplianceSettings, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        settings: ApplianceSettings,
+        clock: Clock | None = None,
+        faults: Faults | None = None,
+    ) -> None:
         self.settings = settings
+        self.faults = faults or Faults(settings.faults, seed=settings.seed)
         self.clock: Clock = SystemClock() if clock is None else clock
         self._random = random.Random(settings.seed) if settings.seed is not None else random.SystemRandom()  # noqa: S311 - repeatable on purpose, only when asked
         self._dated = (-1, "")
@@ -54,7 +62,7 @@ class Machine:
         self.beans = Beans(store)
         self.instance_id = store.meta("instance") or self._set_up()
         self._adopt_keys()
-        self.cache = Cache(store, directory / "cache", settings.cache_size)
+        self.cache = Cache(store, directory / "cache", settings.cache_size, self.faults)
         self.jobs = JobBook(store, self.cache, self.clock, settings, self.instance_id)
         self.blob_ids = IdFamily(self.instance_id, "blob")
         self.buckets = Buckets(store, self.beans)
@@ -90,6 +98,7 @@ class Machine:
             library=self.library,
             clock=self.clock,
             watch=self._clean_up,
+            faults=self.faults,
             count=settings.drives,
         )
         self._recover()

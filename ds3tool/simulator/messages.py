@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ds3tool.simulator.targets import Target
 
+_PIECE = 64 * 1024
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -62,13 +65,48 @@ class FileSlices:
         """Give the descriptor back; once."""
         os.close(self.descriptor)
 
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes of all slices, in pieces of at most 64 KiB."""
+        for start, length in self.slices:
+            at, end = start, start + length
+            while at < end:
+                piece = os.pread(self.descriptor, min(_PIECE, end - at), at)
+                if not piece:
+                    raise OSError("a cached blob is shorter than it should be")
+                yield piece
+                at += len(piece)
+
+
+class Cut(Exception):  # noqa: N818 - the end of a connection is a fate here, not a fault
+    """The appliance ends the connection, without any more of an answer; raised on the connection's own thread.
+
+    `reset`: what is on its way is lost too. `before` is called with the socket first: it may keep still for a while.
+    """
+
+    def __init__(self, *, reset: bool, before: Callable[[socket.socket], None] | None = None) -> None:
+        super().__init__("the connection is cut on purpose")
+        self.reset = reset
+        self.before = before
+
+    def prepare(self, peer: socket.socket) -> None:
+        """Bring a socket to where closing it does what is wanted."""
+        if self.before is not None:
+            self.before(peer)
+        if self.reset:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+# Sends a reply's head and body in an unusual way, through a function that sends bytes; may raise Cut.
+Sender = Callable[[Callable[[bytes], None], bytes, "Reply"], None]
+
 
 @dataclass(slots=True)
 class Reply:
     """A status, headers beyond Content-Length and the server's own, and a body.
 
     `head_length`: for the reply to a HEAD, the Content-Length to show. `settle` is called before the last byte
-    leaves and `sent` after it, with whether all of them left; both from the connection's thread.
+    leaves and `sent` after it, with whether all of them left; both from the connection's thread. `common` stands in
+    place of the server's own header lines; `sender` sends a body of one byte or more, and calls `settle` itself.
     """
 
     status: int = 200
@@ -79,6 +117,23 @@ class Reply:
     settle: Callable[[], None] | None = None
     sent: Callable[[bool], None] | None = None
     close: bool = field(default=False)
+    common: str | None = None
+    sender: Sender | None = None
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the body in pieces of at most 64 KiB."""
+        if isinstance(self.body, FileSlices):
+            yield from self.body.pieces()
+        else:
+            for start in range(0, len(self.body), _PIECE):
+                yield self.body[start : start + _PIECE]
+
+    def drop(self) -> None:
+        """Give up a reply that is not going to be sent."""
+        if isinstance(self.body, FileSlices):
+            self.body.close()
+        if self.sent is not None:
+            self.sent(False)
 
 
 XML_TYPE = "text/xml;charset=UTF-8"

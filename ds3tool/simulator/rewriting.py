@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from ds3tool.simulator.messages import FileSlices, Reply
 from ds3tool.simulator.quirks import Quirk
 
 Rewrite = Callable[[str], str]
@@ -119,3 +120,19 @@ REWRITES: Mapping[Quirk, Rewrite] = {
     Quirk.NODES_ELSEWHERE: nodes_elsewhere,
     Quirk.UNKNOWN_WORDS: unknown_words,
 }
+
+
+def text_of(reply: Reply) -> str:
+    """Return a document as text; one that waits in a file is read, for `with_text` to replace."""
+    if isinstance(reply.body, FileSlices):
+        try:
+            data = b"".join(reply.body.pieces())
+        finally:
+            reply.body.close()
+        reply.body = data
+    return reply.body.decode()
+
+
+def with_text(reply: Reply, text: str) -> Reply:
+    """Return a reply with another document in it."""
+    return Reply(reply.status, reply.headers, text.encode(), reply.content_type)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ds3tool.errors import UsageError
 from ds3tool.protocol.model import ChecksumType, Versioning
+from ds3tool.simulator.faults import FaultRate
 from ds3tool.simulator.quirks import Quirk
 
 GIB = 1 << 30
@@ -29,6 +30,8 @@ class ApplianceSettings:
     `checksum_type`, `versioning`, `copies` (1 or 2): of the data policy that a new appliance starts with.
     `seed`: makes ids, keys and shuffles repeatable. `shuffle`: blobs of a chunk and the chunks of a reply come in
     any order, against clients that rely on one. `quirks`: what else is awkward about it, see there.
+    `faults`: what goes wrong with it from its start on; the seed decides when. `stall`: how long it says nothing then.
+    `control_port`: where on the loopback address its controls are, 0 for any free port; None for none.
     """
 
     directory: str | None = None
@@ -52,6 +55,9 @@ class ApplianceSettings:
     hold: float = 0.5
     robot_delay: float = 0.0
     quirks: frozenset[Quirk] = frozenset()
+    faults: tuple[FaultRate, ...] = ()
+    stall: float = 600.0
+    control_port: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -59,7 +65,7 @@ class ApplianceSettings:
         for what, size in (*sizes.items(), ("chunk size", self.chunk_size or 1), ("number of drives", self.drives)):
             if size < 1:
                 raise UsageError(f"the embedded appliance cannot have a {what} of {size}")
-        if min(self.retry_after, self.persist_delay, self.hold, self.robot_delay, self.tapes) < 0:
+        if min(self.retry_after, self.persist_delay, self.hold, self.robot_delay, self.tapes, self.stall) < 0:
             raise UsageError("the embedded appliance cannot have negative delays or tapes")
         if self.copies not in (1, 2):
             raise UsageError(f"the embedded appliance keeps 1 or 2 copies, not {self.copies}")
