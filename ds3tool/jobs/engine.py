@@ -78,8 +78,11 @@ class Mover(Protocol):
         """
         ...
 
-    def small_request(self, number: int) -> bytes:
-        """Return a whole signed request for a small blob; a Ds3Error when its source cannot be read."""
+    def small_request(self, number: int) -> bytes | None:
+        """Return a whole signed request for a small blob; a Ds3Error when its source cannot be read.
+
+        None for a blob that must not go this way, since much has to be done before: it is moved carefully.
+        """
         ...
 
     def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str | None:
@@ -576,9 +579,13 @@ class _SmallBlobs:
                         return None
             number = self._taken.pop()
             try:
-                return number, engine._mover.small_request(number)
+                request = engine._mover.small_request(number)
             except Ds3Error as error:
                 engine._blob_failed(number, error)
+                continue
+            if request is not None:
+                return number, request
+            engine.careful(number, None)
 
     def answered(self, token: int, head: ReplyHead, body: memoryview) -> None:
         """Take a successful reply."""
