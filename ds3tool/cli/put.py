@@ -44,7 +44,11 @@ class ObjectOptions:
     ] = IfExists.SKIP_SAME
     checksum: Annotated[
         ChecksumChoice,
-        typer.Option("--checksum", help="Digest to send: auto is what the data policy demands, none sends none."),
+        typer.Option(
+            "--checksum",
+            help="Blobs go with the data policy's digest; md5, sha256, sha512 also keep one of each whole object with "
+            "it; none sends none.",
+        ),
     ] = ChecksumChoice.AUTO
     meta: Annotated[
         list[str],

@@ -15,7 +15,11 @@ from ds3tool.protocol.model import ChecksumType, DataPolicy, ObjectHead, Version
 
 
 class ChecksumChoice(StrEnum):
-    """What `--checksum` asks for: the data policy's type, no digests at all, or one type that must be the policy's."""
+    """What `--checksum` asks for: the data policy's type for the blobs, no digests at all, or one type by its name.
+
+    A type that is named is one that the whole object shall have a digest of, beside what the policy demands of its
+    blobs: unless their digests tell it (one blob of that type, CRCs, which combine), it goes into the metadata.
+    """
 
     AUTO = "auto"
     NONE = "none"
@@ -30,13 +34,18 @@ class ChecksumChoice(StrEnum):
         """The type that is named; None for the other two."""
         return _NAMED_TYPES.get(self)
 
+    @property
+    def of_whole(self) -> ChecksumType | None:
+        """The type of the digest that whole objects are to have in their metadata; None when none is needed."""
+        return self.type if self.type in checksums.METADATA_NAMES else None
+
     def check(self, policy: DataPolicy) -> None:
         """Raise UsageError when a bucket's data policy does not admit the choice."""
-        if self.type is not None and self.type != policy.checksum_type:
+        if self.type is not None and self.of_whole is None and self.type != policy.checksum_type:
             raise UsageError(
                 f"--checksum {self.value} asks for {self.type} digests, and the data policy {policy.name!r} demands "
-                f"{policy.checksum_type}",
-                hint="leave --checksum out, or use a bucket of another data policy",
+                f"{policy.checksum_type}, which protects no less",
+                hint="leave --checksum out; md5, sha256 or sha512 would be kept with each object, beside the policy's",
             )
         if self is ChecksumChoice.NONE and policy.end_to_end_crc_required:
             raise UsageError(
@@ -101,10 +110,11 @@ def has_digests(head: ObjectHead, read: Callable[[int, int], bytes], size: int) 
     return True if md5 is not None and digest_range(read, 0, size, ChecksumType.MD5) == md5 else None
 
 
-def hashed(blocks: Iterable[bytes], hasher: checksums.Hasher) -> Iterator[bytes]:
-    """Yield `blocks` unchanged while `hasher` takes them."""
+def hashed(blocks: Iterable[bytes], *hashers: checksums.Hasher) -> Iterator[bytes]:
+    """Yield `blocks` unchanged while each of `hashers` takes them."""
     for block in blocks:
-        hasher.update(block)
+        for hasher in hashers:
+            hasher.update(block)
         yield block
 
 

@@ -20,6 +20,7 @@ from ds3tool.jobs.replacing import Replacing
 from ds3tool.jobs.run import UNREACHABLE, Run, RunResult, RunSettings
 from ds3tool.jobs.state import JobState
 from ds3tool.jobs.stream_mover import StreamMover, stream_blob_size
+from ds3tool.protocol.checksums import to_metadata
 from ds3tool.protocol.metadata import to_headers
 from ds3tool.protocol.model import DataPolicy, JobDetails, JobStatus, ListedObject, Versioning
 from ds3tool.transport.burst import Burst
@@ -251,7 +252,16 @@ class PutRun(Run):
             mover.close()
         self._drop_failed(plan, mover, failed, policy)
         self._replacing.settle()
+        self._tell_digests(plan, mover)
         self.recorder.finished(plan)
+
+    def _tell_digests(self, plan: PlannedJob, mover: PutMover) -> None:
+        """Say which digests of whole objects were made and are not stored with them: nobody else knows them."""
+        kind = self.settings.checksum.of_whole
+        for owner, digest in mover.whole_digests.items():
+            if kind is not None:
+                (value,) = to_metadata(kind, digest).values()
+                self.result.notes.append(f"{plan.keys[owner]} has the {kind} {value}, which is not stored with it")
 
     def _create_job(self, plan: PlannedJob, policy: DataPolicy) -> JobDetails:
         return self.client.create_put_job(
@@ -274,6 +284,7 @@ class PutRun(Run):
             checksum_type=None if self.settings.checksum is ChecksumChoice.NONE else policy.checksum_type,
             user_metadata=self.settings.metadata,
             digest_demanded=policy.end_to_end_crc_required,
+            whole_type=self.settings.checksum.of_whole,
         )
 
     def _blob_size(self, plan: PlannedJob, policy: DataPolicy) -> int | None:

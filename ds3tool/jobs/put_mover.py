@@ -6,11 +6,20 @@ import logging
 from collections.abc import Callable, Mapping
 
 from ds3tool.client import Ds3Client
-from ds3tool.errors import ApplianceError, ConflictError, Ds3Error, NotFoundError
+from ds3tool.errors import (
+    ApplianceError,
+    ConflictError,
+    Ds3Error,
+    InterruptedRunError,
+    NotFoundError,
+    SourceError,
+)
 from ds3tool.jobs.ends import OpenObject, Source
 from ds3tool.jobs.integrity import compare_sent, digest_range
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.state import JobState
+from ds3tool.jobs.waiting import ending_with
+from ds3tool.jobs.whole_digests import ObjectDigests, WholeDigests
 from ds3tool.protocol import metadata, names, responses
 from ds3tool.protocol.checksums import digest_of, to_base64
 from ds3tool.protocol.messages import Response
@@ -28,6 +37,8 @@ class PutMover:
 
     `checksum_type` None sends them without digests, which then nobody compares. `user_metadata` goes out with every
     blob, beside what the source stores with its object. `digest_demanded`: the appliance refuses a blob without one.
+    `whole_type`: so is a digest of the whole object, of this type, for which all of it is read before its first blob;
+    where it cannot be stored, `whole_digests` has it by the object's number, in base64.
     """
 
     method = "PUT"
@@ -44,6 +55,7 @@ class PutMover:
         checksum_type: ChecksumType | None,
         user_metadata: Mapping[str, str],
         digest_demanded: bool = False,
+        whole_type: ChecksumType | None = None,
     ) -> None:
         self.job_id = job_id
         self._client = client
@@ -54,6 +66,9 @@ class PutMover:
         self._blobs = state.blobs
         self._owners = state.object_of
         self._checksum_type = checksum_type
+        self._whole_type = None if checksum_type is None else whole_type
+        self._whole = None if checksum_type is None or whole_type is None else WholeDigests(whole_type, checksum_type)
+        self.whole_digests: dict[int, str] = {}
         self._heads = BlobHeads(transport, method="PUT", bucket=plan.bucket, job_id=job_id)
         self._digest_demanded = digest_demanded
         self._user_metadata = user_metadata
@@ -76,17 +91,35 @@ class PutMover:
     def _open(self, number: int) -> OpenObject:
         return self._source.open(self._plan.source_object(self._owners[number]))
 
-    def _digest(self, opened: OpenObject, offset: int, length: int) -> str | None:
-        return None if self._checksum_type is None else digest_range(opened.read, offset, length, self._checksum_type)
+    def _digests(self, number: int, opened: OpenObject) -> ObjectDigests:
+        """Return the digest of a blob; where one of the whole object is wanted, that too, and those of all blobs.
+
+        Ends with TransportError soon after the run is stopped: large files are read for long.
+        """
+        offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
+        if self._checksum_type is None:
+            return ObjectDigests({}, {})
+        stopped = self._transport.stop_token()
+
+        def read(at: int, count: int) -> bytes:
+            if stopped.is_set():
+                raise InterruptedRunError("stopped while it was digested")
+            return opened.read(at, count)
+
+        with ending_with(self._transport, self._source, self._blobs.keys[number]):
+            if self._whole is not None:
+                return self._whole.of(self._owners[number], read, self._cuts(number))
+            return ObjectDigests({offset: digest_range(read, offset, length, self._checksum_type)}, {})
+
+    def _cuts(self, number: int) -> list[tuple[int, int]]:
+        """Return offset and length of each blob of the object that a blob is of, in their order."""
+        numbers = self._state.numbers_of(self._owners[number])
+        return sorted((self._blobs.offsets[one], self._blobs.lengths[one]) for one in numbers)
 
     def _metadata(self, opened: OpenObject) -> Mapping[str, str]:
         """Return what is stored with an object: the user's own words, and what the source says of it."""
         own = opened.metadata()
         return {**self._user_metadata, **own} if own else self._user_metadata
-
-    def _metadata_headers(self, opened: OpenObject) -> tuple[tuple[str, str], ...]:
-        own = opened.metadata()
-        return metadata.to_headers({**self._user_metadata, **own}) if own else self._common_headers
 
     def move(self, number: int, counter: Callable[[int], None]) -> str | None:
         """Digest one blob, send it, and make sure that its source is still what was planned."""
@@ -95,17 +128,19 @@ class PutMover:
         opened = self._open(number)
         try:
             for last in (False, True):
-                checksum = self._digest(opened, offset, length)
+                digests = self._digests(number, opened)
+                checksum = digests.blobs.get(offset)
                 opened.check_unchanged()
                 self._attempted[number] = 1
                 try:
                     body = opened.body(offset, length, counter=counter)
-                    result = self._put(number, body, checksum, self._metadata(opened))
+                    result = self._put(number, body, checksum, {**self._metadata(opened), **digests.metadata})
                     break
                 except ApplianceError as error:
                     opened.check_unchanged()  # what is wrong with the bytes may be that they changed
                     if error.code != names.BAD_DIGEST or checksum is None:
                         raise
+                    self._check_still_digested(number, opened, checksum)
                     if last:
                         compare_sent(self._blobs.keys[number], offset, expected=checksum, actual=None)
                     _log.warning("job %s: %s; sent again", self.job_id, error)
@@ -114,6 +149,17 @@ class PutMover:
             opened.close()
         self._compare_echo(number, result, checksum)
         return checksum
+
+    def _check_still_digested(self, number: int, opened: OpenObject, checksum: str) -> None:
+        """Raise SourceError when a blob has not any more the bytes that the digest of its whole object was made of."""
+        if self._whole is None or self._checksum_type is None:
+            return  # it is digested again before it is sent again
+        key, offset, length = self._blobs.keys[number], self._blobs.offsets[number], self._blobs.lengths[number]
+        if digest_range(opened.read, offset, length, self._checksum_type) != checksum:
+            raise SourceError(
+                f"{key}: its source has changed since it was digested: the blob at {offset} has other bytes now",
+                hint="put it again when it is at rest",
+            )
 
     def _put(self, number: int, body: OutgoingBody, checksum: str | None, stored_with: Mapping[str, str]) -> PutResult:
         """Send a blob. A refusal to take it is no failure when the appliance has it: the reply before was lost."""
@@ -148,20 +194,33 @@ class PutMover:
             return head.version_id is not None and there is not None
         return head.checksum_type == self._checksum_type and there == checksum
 
-    def small_request(self, number: int) -> bytes:
-        """Return head and body of a small blob."""
-        offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
+    def small_request(self, number: int) -> bytes | None:
+        """Return head and body of a small blob; None for one of a larger object that must be read whole first."""
+        owner, offset, length = self._owners[number], self._blobs.offsets[number], self._blobs.lengths[number]
+        digests, is_whole = None, length == self._plan.sizes[owner]
+        if self._whole is not None and not is_whole:
+            digests = self._whole.known(owner)
+            if digests is None:
+                return None
         opened = self._open(number)
         try:
             data = opened.read(offset, length)
-            headers = self._metadata_headers(opened)
+            stored_with = self._metadata(opened)
             opened.check_unchanged()
         finally:
             opened.close()
         kind = self._checksum_type
-        digest = None if kind is None else (kind, to_base64(digest_of(kind, data)))
-        self._sent[number] = None if digest is None else digest[1]
+        checksum = None if kind is None else to_base64(digest_of(kind, data))
+        if self._whole is not None and is_whole:
+            stored_with = {**stored_with, **self._whole.metadata_of(data)}
+        elif digests is not None:
+            if digests.blobs[offset] != checksum:
+                return None  # what has changed since, the careful path finds out
+            stored_with = {**stored_with, **digests.metadata}
+        headers = self._common_headers if stored_with is self._user_metadata else metadata.to_headers(stored_with)
+        self._sent[number] = checksum
         self._attempted[number] = 1
+        digest = None if kind is None or checksum is None else (kind, checksum)
         return self._heads.put(self._blobs.keys[number], offset, length, digest, headers) + data
 
     def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str | None:
@@ -181,10 +240,14 @@ class PutMover:
         return self._checksum_type
 
     def object_moved(self, owner: int) -> None:
-        """Nothing is held for an object."""
+        """Forget what was read of an object."""
+        if self._whole is not None:
+            self._whole.forget(owner)
 
     def object_failed(self, owner: int) -> None:
-        """Nothing is held for an object."""
+        """Forget what was read of an object."""
+        if self._whole is not None:
+            self._whole.forget(owner)
 
     def close(self) -> None:
         """Nothing is held beyond a blob."""

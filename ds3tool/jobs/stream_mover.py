@@ -20,7 +20,7 @@ from ds3tool.jobs.known_digests import READ_BYTES
 from ds3tool.jobs.put_mover import PutMover
 from ds3tool.jobs.waiting import ending_with
 from ds3tool.protocol import names
-from ds3tool.protocol.checksums import Hasher, new_hasher, to_base64
+from ds3tool.protocol.checksums import Hasher, new_hasher, to_base64, to_metadata
 from ds3tool.protocol.model import PutResult
 from ds3tool.transport.bodies import FileRangeBody, OutgoingBody, Wire
 
@@ -47,10 +47,14 @@ class StreamMover(PutMover):
     its digest ahead. Without that it is digested as it passes, and counts as put only when the appliance states the
     same digest: in its reply, or beside the whole object. Such a blob can be sent again only while it is held, that
     is until its first 64 MiB have passed. Memory: 64 MiB.
+
+    A digest of the whole stream is made as it passes. It is stored with an object of one blob that is held; of others
+    the first blob, with the metadata, has gone by then, and `whole_digests` alone has it (base64, by object's number).
     """
 
     _opened: OpenObject | None = None
     _owner = -1
+    _whole_hasher: Hasher | None = None
 
     def move(self, number: int, counter: Callable[[int], None]) -> str | None:
         """Read one blob from where the stream is, and send it."""
@@ -61,12 +65,23 @@ class StreamMover(PutMover):
         offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
         opened = self._stream(number)
         last = offset + length == self._plan.sizes[self._owners[number]]
-        blocks = _Blocks(opened, offset, length, last=last)
+        blocks = _Blocks(opened, offset, length, last=last, whole=self._whole_hasher)
         hasher = None if self._checksum_type is None else new_hasher(self._checksum_type)
-        if length <= BUFFER_BYTES:
-            held = [*blocks.hashed(hasher)]
-            return self._send_ahead(number, _HeldBody(held, length, counter), hasher)
-        if self._digest_demanded:
+        if length > BUFFER_BYTES and not self._digest_demanded:
+            checksum = self._send_passing(number, _PassingBody(blocks, hasher, counter), last=last)
+            stored = False
+        else:
+            checksum = self._send_held(number, blocks, hasher, counter)
+            stored = bool(self._whole_metadata(number))
+        if last and self._whole_hasher is not None and not stored:
+            self.whole_digests[self._owners[number]] = to_base64(self._whole_hasher.digest())
+        return checksum
+
+    def _send_held(
+        self, number: int, blocks: _Blocks, hasher: Hasher | None, counter: Callable[[int], None]
+    ) -> str | None:
+        length = blocks.length
+        if length > BUFFER_BYTES:
             try:
                 with tempfile.TemporaryFile(prefix="ds3tool-") as file:
                     for block in blocks.hashed(hasher):
@@ -79,7 +94,8 @@ class StreamMover(PutMover):
                     f"a blob of {length} bytes cannot be kept in {tempfile.gettempdir()}: {error.strerror}",
                     hint="make room there, set TMPDIR, or ask for smaller blobs: --max-upload-size",
                 ) from error
-        return self._send_passing(number, _PassingBody(blocks, hasher, counter), last=last)
+        held = [*blocks.hashed(hasher)]
+        return self._send_ahead(number, _HeldBody(held, length, counter), hasher)
 
     def _stream(self, number: int) -> OpenObject:
         owner = self._owners[number]
@@ -87,12 +103,14 @@ class StreamMover(PutMover):
             self.close()
             self._opened, self._owner = self._source.open(self._plan.source_object(owner)), owner
             self._to_confirm: dict[int, str] = {}
+            needed = self._whole is not None and self._whole.is_needed(len(self._cuts(number)))
+            self._whole_hasher = new_hasher(self._whole_type) if needed and self._whole_type is not None else None
         return self._opened
 
     def _send_ahead(self, number: int, body: OutgoingBody, hasher: Hasher | None) -> str | None:
         """Send a blob that can be sent again, with its digest ahead."""
         checksum = None if hasher is None else to_base64(hasher.digest())
-        stored_with = self._metadata(self._stream(number))
+        stored_with = {**self._metadata(self._stream(number)), **self._whole_metadata(number)}
         self._attempted[number] = 1
         try:
             result = self._put(number, body, checksum, stored_with)
@@ -110,6 +128,13 @@ class StreamMover(PutMover):
         self._compare_echo(number, result, checksum)
         self._confirm(number)
         return checksum
+
+    def _whole_metadata(self, number: int) -> dict[str, str]:
+        """Return what the metadata of an object of one blob, all of which has been read, are to say of all of it."""
+        only = self._blobs.lengths[number] == self._plan.sizes[self._owners[number]]
+        if not only or self._whole_hasher is None or self._whole_type is None:
+            return {}
+        return to_metadata(self._whole_type, to_base64(self._whole_hasher.digest()))
 
     def _send_passing(self, number: int, body: _PassingBody, *, last: bool) -> str | None:
         """Send a blob that is digested as it passes, and hold the appliance's digest against ours."""
@@ -173,12 +198,16 @@ class StreamMover(PutMover):
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    """The bytes of one blob in blocks of 1 MiB, to be walked once; the last block only comes where the stream ends."""
+    """The bytes of one blob in blocks of 1 MiB, to be walked once; the last block only comes where the stream ends.
+
+    `whole` takes them as well, as those of all blobs before.
+    """
 
     opened: OpenObject
     offset: int
     length: int
     last: bool
+    whole: Hasher | None = None
 
     def hashed(self, hasher: Hasher | None) -> Iterator[bytes]:
         """Yield the blocks, which `hasher` takes as well."""
@@ -186,8 +215,9 @@ class _Blocks:
         while done < self.length:
             block = self.opened.read(self.offset + done, min(READ_BYTES, self.length - done))
             done += len(block)
-            if hasher is not None:
-                hasher.update(block)
+            for each in (hasher, self.whole):
+                if each is not None:
+                    each.update(block)
             if self.last and done == self.length:
                 self.opened.check_unchanged()
             yield block
