@@ -58,10 +58,11 @@ class Recorder(Protocol):
         """
         ...
 
-    def planned(self, plan: PlannedJob) -> None:
+    def planned(self, plan: PlannedJob, *, instead_of: PlannedJob | None = None) -> None:
         """This is what the plan of that name is now; the appliance has not heard of it yet.
 
-        Told again when something must be left out of it before its job is created.
+        Told again when something must be left out of it before its job is created. `instead_of` is a plan whose job is
+        lost: the new one holds what is left of it, and with that it is finished, both in one step.
         """
         ...
 
@@ -111,7 +112,7 @@ class NoRecorder:
         """Give each plan when it is made."""
         return iter(plans)
 
-    def planned(self, plan: PlannedJob) -> None:
+    def planned(self, plan: PlannedJob, *, instead_of: PlannedJob | None = None) -> None:
         """Nothing is kept."""
 
     def created(self, plan: PlannedJob, job: Job) -> None:
@@ -168,9 +169,11 @@ class MemoryRecorder:
         """Give each plan when it is made."""
         return iter(plans)
 
-    def planned(self, plan: PlannedJob) -> None:
+    def planned(self, plan: PlannedJob, *, instead_of: PlannedJob | None = None) -> None:
         """Keep the plan."""
         self.plans_of[plan.name] = plan
+        if instead_of is not None:
+            self.ended.append(instead_of.name)
 
     def created(self, plan: PlannedJob, job: Job) -> None:
         """Keep the job."""
