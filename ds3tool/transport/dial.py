@@ -89,6 +89,19 @@ def _checked_host(host: str) -> str | None:
     return host if _HOST_NAME.fullmatch(host) else None
 
 
+def _unresolved(place: Place, name: str, error: socket.gaierror) -> TransportError:
+    """Return what it means that a name has no address now.
+
+    Never final, not even when nobody knows the name: resolvers flap at night, and forget names of their own zone.
+    """
+    hint = f"is {name}'s address spelt right?"
+    if error.errno == socket.EAI_AGAIN:
+        hint = f"the name server gives no answer: is this host's network up? If it is, {hint}"
+    return TransportError(
+        f"the host name {place.host} cannot be resolved: {error.strerror or error}", hint=hint, may_have_arrived=False
+    )
+
+
 def is_loopback(host: str) -> bool:
     """Whether `host` is this machine by its name or number."""
     try:
@@ -152,11 +165,7 @@ class Dialer:
         try:
             return self._connect_to_any(place, opened)
         except socket.gaierror as error:
-            raise TransportError(
-                f"the host name {place.host} cannot be resolved: {error.strerror}",
-                hint=f"is {name}'s address spelt right?",
-                may_have_arrived=False,
-            ) from error
+            raise _unresolved(place, name, error) from error
         except TimeoutError as error:
             raise TransportError(
                 f"{name} at {place} does not answer: no connection within {self._timeout:g} s", may_have_arrived=False
@@ -215,8 +224,8 @@ class Dialer:
         if status is not None and status[1].startswith(b"2"):
             return
         said = bytes(reply.split(b"\r\n", 1)[0])[:80].decode("latin-1")
-        # What a proxy says of its own state (5xx) passes; what it says of the request (4xx) stays.
-        refused = status is None or not status[1].startswith(b"5")
+        # What a proxy says of its own state (5xx, 408, 429) passes; what it says of the request (4xx) stays.
+        refused = status is None or not (status[1].startswith(b"5") or status[1] in {b"408", b"429"})
         raise (ProxyRefusedError if refused else TransportError)(
             f"the proxy {self.proxy} refuses to connect to {target}: {said!r}",
             hint="put the proxy's name and password into its address: http://name:password@host:port"

@@ -16,6 +16,35 @@ _NOT_TLS = {
     "PACKET_LENGTH_TOO_LONG",
     "RECORD_LAYER_FAILURE",
 }
+# What two sides cannot agree on today they cannot in a quarter of an hour: versions, ciphers, names, certificates.
+# OpenSSL's words; of an alert those after `ALERT_`, since what stands before it differs by release. Whatever else ends
+# a handshake (an internal error of a server that starts, bytes that arrive damaged) is trouble that may pass.
+_NO_AGREEMENT = {
+    "HANDSHAKE_FAILURE",
+    "PROTOCOL_VERSION",
+    "INSUFFICIENT_SECURITY",
+    "ACCESS_DENIED",
+    "BAD_CERTIFICATE",
+    "CERTIFICATE_EXPIRED",
+    "CERTIFICATE_REQUIRED",
+    "CERTIFICATE_REVOKED",
+    "CERTIFICATE_UNKNOWN",
+    "NO_CERTIFICATE",
+    "UNKNOWN_CA",
+    "UNSUPPORTED_CERTIFICATE",
+    "UNRECOGNIZED_NAME",
+    "TLSV1_UNRECOGNIZED_NAME",
+    "UNSUPPORTED_PROTOCOL",
+    "NO_PROTOCOLS_AVAILABLE",
+    "NO_CIPHERS_AVAILABLE",
+    "NO_SHARED_CIPHER",
+    "UNSAFE_LEGACY_RENEGOTIATION_DISABLED",
+    "DH_KEY_TOO_SMALL",
+    "EE_KEY_TOO_SMALL",
+    "CA_KEY_TOO_SMALL",
+    "CA_MD_TOO_WEAK",
+    "WRONG_SIGNATURE_TYPE",
+}
 
 
 def make_context(*, ca_bundle: str | None, verify: bool) -> ssl.SSLContext:
@@ -52,6 +81,8 @@ def wrap(
 ) -> ssl.SSLSocket:
     """Return `sock` after the handshake with `host`; TlsError says which check failed and the way out.
 
+    TransportError where the handshake broke off, which another one may not: the appliance may just be starting.
+
     `opened` is told the new socket before the handshake; the old one is no longer the connection.
     """
     # An end without TLS's own goodbye is told apart from a proper one: it may be a cut.
@@ -81,7 +112,14 @@ def _shake_hands(sock: ssl.SSLSocket, host: str) -> None:
     except ssl.SSLError as error:
         if error.reason in _NOT_TLS:
             raise TlsError(f"{host} does not speak TLS on this port", hint="try http:// instead of https://") from error
-        raise TlsError(f"the TLS handshake with {host} failed: {error.reason or error}") from error
+        why = error.reason or str(error)
+        if (error.reason or "").rpartition("ALERT_")[2] in _NO_AGREEMENT:
+            raise TlsError(
+                f"{host} and this host do not agree on TLS: {why}",
+                hint="TLS 1.2 at least is spoken here; what the appliance's certificate and settings allow is told by "
+                "ds3tool doctor",
+            ) from error
+        raise TransportError(f"the TLS handshake with {host} failed: {why}", may_have_arrived=False) from error
     except TimeoutError as error:
         # A plain HTTP server may wait for the end of what it takes for a request.
         raise TransportError(
@@ -98,9 +136,11 @@ def _shake_hands(sock: ssl.SSLSocket, host: str) -> None:
 
 
 def _verification_hint(error: ssl.SSLCertVerificationError) -> str:
-    # Numbers of OpenSSL's X509_V_ERR_*: 10 expired, 18 and 19 self-signed, 62 host name, 64 address.
+    # Numbers of OpenSSL's X509_V_ERR_*: 9 not yet valid, 10 expired, 18 and 19 self-signed, 62 host name, 64 address.
+    if error.verify_code == 9:
+        return "it is not valid yet: is this host's clock right?"
     if error.verify_code == 10:
-        return "it has expired: renew it on the appliance"
+        return "it has expired: renew it on the appliance, if this host's clock is right"
     if error.verify_code in {62, 64}:
         return "use the host name that stands in the certificate as the endpoint"
     return "appliances come with a self-signed one: give it with --ca-bundle FILE, or trust blindly: --no-verify-ssl"

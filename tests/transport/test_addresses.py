@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+from typing import Any
+
 import pytest
 
-from ds3tool.errors import ConfigError, TransportError
+from ds3tool.clock import ManualClock
+from ds3tool.errors import ConfigError, Ds3Error, TransportError
 from ds3tool.transport.dial import parse_place
-from tests.transport.conftest import Connect
-from tests.transport.exchanges import GET, status
+from tests.transport.conftest import Connect, Serve
+from tests.transport.exchanges import CREATE, GET, status
+from tests.transport.scripted import replies, reply
 
 
 @pytest.mark.parametrize(
@@ -74,3 +79,33 @@ def test_a_name_that_does_not_exist_is_named(connect: Connect) -> None:
     with pytest.raises(TransportError, match=r"no-such-host\.invalid cannot be resolved") as raised:
         connect("http://no-such-host.invalid", max_retry_seconds=0.0).exchange(GET, status)
     assert not raised.value.may_have_arrived
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (socket.EAI_AGAIN, "network up"),
+        (socket.EAI_NONAME, "spelt right"),
+        (socket.EAI_FAIL, "spelt right"),
+        (socket.EAI_NODATA, "spelt right"),
+    ],
+)
+def test_a_name_that_cannot_be_looked_up_is_looked_up_again(
+    serve: Serve, connect: Connect, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, number: int, hint: str
+) -> None:
+    """Whatever a resolver says of a name, it is asked again within the budget; then the call goes through."""
+    look_up = socket.getaddrinfo
+    failures = [socket.gaierror(number, "no such luck")] * 3
+    told: list[Ds3Error] = []
+
+    def flapping(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # passed on as they are
+        if failures:
+            raise failures.pop()
+        return look_up(*arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", flapping)
+    transport = connect(serve(replies(reply(200))))
+    transport.on_wait = lambda error, _: told.append(error)
+    assert transport.exchange(CREATE, status) == 200
+    assert len(told) == len(clock.waits) == 3
+    assert all("cannot be resolved: no such luck" in error.message and hint in (error.hint or "") for error in told)

@@ -123,12 +123,13 @@ def test_a_proxy_that_refuses_is_named_once(
     assert_hidden(raised.value)
 
 
-def test_a_proxy_in_trouble_is_tried_again(serve: Serve, connect: Connect, clock: ManualClock) -> None:
-    """A 502 of the proxy to CONNECT passes, so it is asked again, and nothing has arrived so far."""
+@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
+def test_a_proxy_in_trouble_is_tried_again(serve: Serve, connect: Connect, clock: ManualClock, code: int) -> None:
+    """What a proxy says of its own state to CONNECT passes, so it is asked again, and nothing has arrived so far."""
 
     def script(peer: Peer) -> None:
         peer.read_head()
-        peer.send(refusal(502, "Bad"))
+        peer.send(refusal(code, "Bad"))
 
     transport = connect("https://blackpearl.example.org", proxy=with_user(serve(script)), max_retry_seconds=5.0)
     with pytest.raises(TransportError, match="refuses to connect") as raised:

@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from ds3tool.transport.bodies import BytesBody, FileRangeBody
 from ds3tool.transport.connection import EXPECT_ABOVE_BYTES
 from tests.transport.conftest import Connect, Serve
 from tests.transport.exchanges import GET, PUT, Running, content, into_file, pattern, status
-from tests.transport.scripted import WAIT_SECONDS, Peer, refusal, replies, reply
+from tests.transport.scripted import WAIT_SECONDS, Peer, Script, in_turn, refusal, replies, reply
 
 ONCE = Request("GET", "/b/k", idempotent=False)
 
@@ -93,6 +94,99 @@ def test_a_handshake_that_is_cut_off_may_be_tried_again(serve: Serve, connect: C
     assert not isinstance(raised.value, TlsError)
     assert not raised.value.may_have_arrived
     assert clock.waits
+
+
+def alert(number: int) -> Script:
+    """Return a script that ends a handshake with a fatal alert."""
+
+    def script(peer: Peer) -> None:
+        peer.socket.recv(10_000)
+        peer.send(bytes([21, 3, 3, 0, 2, 2, number]))
+
+    return script
+
+
+def garbled(peer: Peer) -> None:
+    """Answer the first message with one that was damaged on its way."""
+    peer.socket.recv(10_000)
+    peer.send(bytes([22, 3, 3, 0, 8, 2, 0, 0, 4, 3, 3, 255, 255]))
+
+
+# Numbers of alerts. Source: RFC 8446, section 6.
+TROUBLE = {"unexpected message": 10, "bad record": 20, "decode": 50, "decrypt": 51, "internal": 80, "user canceled": 90}
+NO_AGREEMENT = {
+    "handshake failure": 40,
+    "bad certificate": 42,
+    "unsupported certificate": 43,
+    "certificate revoked": 44,
+    "certificate expired": 45,
+    "certificate unknown": 46,
+    "unknown authority": 48,
+    "access denied": 49,
+    "protocol version": 70,
+    "insufficient security": 71,
+    "unrecognized name": 112,
+    "certificate required": 116,
+}
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [lambda peer: None, Peer.reset, garbled, *map(alert, TROUBLE.values())],
+    ids=["closed", "reset", "garbled", *TROUBLE],
+)
+def test_a_handshake_in_trouble_is_begun_again_whatever_the_request(
+    serve: Serve, connect: Connect, server_context: ssl.SSLContext, ca_file: str, trouble: Script
+) -> None:
+    """A server that breaks handshakes off while it starts is asked until it is there; nothing was sent before."""
+
+    def at_last(peer: Peer) -> None:
+        peer.socket = server_context.wrap_socket(peer.socket, server_side=True)
+        replies(reply(200, b"here"))(peer)
+
+    server = serve(in_turn(trouble, trouble, trouble, at_last))
+    transport = connect(f"https://127.0.0.1:{server.port}", ca_bundle=ca_file)
+    assert transport.exchange(ONCE, content) == b"here"
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("number", NO_AGREEMENT.values(), ids=NO_AGREEMENT)
+def test_a_handshake_on_which_nobody_agrees_is_told_at_once(
+    serve: Serve, connect: Connect, clock: ManualClock, number: int
+) -> None:
+    """What would be refused the same way in a quarter of an hour is refused now, with a way out."""
+    server = serve(alert(number))
+    with pytest.raises(TlsError, match="do not agree on TLS") as raised:
+        connect(f"https://127.0.0.1:{server.port}").exchange(GET, status)
+    assert raised.value.hint is not None
+    assert server.connections == 1
+    assert clock.waits == []
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "hint"), [(-20, -10, "has expired"), (10, 20, "clock right")], ids=["expired", "not yet valid"]
+)
+def test_a_certificate_out_of_its_time_is_refused_at_once(
+    serve: Serve,
+    connect: Connect,
+    authority: trustme.CA,
+    ca_file: str,
+    clock: ManualClock,
+    begins: int,
+    ends: int,
+    hint: str,
+) -> None:
+    """A certificate that has expired, or does not count yet, is not accepted, once, and the hint says which it is."""
+    today = datetime.now(UTC)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(
+        "127.0.0.1", not_before=today + timedelta(days=begins), not_after=today + timedelta(days=ends)
+    ).configure_cert(context)
+    server = serve(replies(reply(200)), context=context)
+    with pytest.raises(TlsError, match="is not accepted") as raised:
+        connect(server, ca_bundle=ca_file).exchange(GET, status)
+    assert hint in (raised.value.hint or "")
+    assert (server.connections, clock.waits) == (1, [])
 
 
 def test_without_verification_any_certificate_will_do(
