@@ -41,6 +41,8 @@ class RunningAppliance:
     directory: str
     access_key: str
     secret_key: str = field(repr=False)
+    control_port: int | None = None
+    control_token: str | None = field(default=None, repr=False)
 
     @property
     def exports(self) -> str:
@@ -95,6 +97,8 @@ def in_directory(directory: Path) -> RunningAppliance | None:
             directory=str(directory),
             access_key=told["access_key"],
             secret_key=told["secret_key"],
+            control_port=told.get("control_port"),
+            control_token=told.get("control_token"),
         )
     except (OSError, ValueError, KeyError):
         return None

@@ -7,92 +7,50 @@ import signal
 import subprocess
 import sys
 import tempfile
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from ds3tool.cli import messages
+from ds3tool.cli import messages, sim_fault
 from ds3tool.cli.appliances import RunningAppliance, find, findable, in_directory, running, stop
 from ds3tool.cli.options import command, group
 from ds3tool.cli.output import Field, OutputFormat
 from ds3tool.cli.settings import Settings
+from ds3tool.cli.sim_options import (
+    AccessKey,
+    BlobSize,
+    CacheSize,
+    Checksum,
+    ChunkSize,
+    ControlPort,
+    Copies,
+    Directory,
+    Drives,
+    Faults,
+    Host,
+    Kept,
+    PersistDelay,
+    Port,
+    Quirks,
+    RetryAfter,
+    SecretKey,
+    Seed,
+    Tapes,
+    WhichDirectory,
+    WhichPort,
+)
 from ds3tool.errors import Ds3Error, UsageError
 from ds3tool.protocol.model import ChecksumType, Versioning
 from ds3tool.sizes import parse_duration, parse_size
 
 app = group("sim", "Run an embedded appliance: a whole one in a process, with a cache and tapes.")
+sim_fault.add_to(app)
 
 _ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
-
-Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where it listens.")]
-Port = Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes any free one.")]
-Directory = Annotated[
-    Path | None,
-    typer.Option("--dir", metavar="DIR", help="Where its state is kept, and continued; else it goes with it."),
-]
-AccessKey = Annotated[str | None, typer.Option("--access-key", metavar="ID", help="Else one is made up.")]
-SecretKey = Annotated[
-    str | None,
-    typer.Option("--secret-key", metavar="KEY", help="Else one is made up; others on this host can read it."),
-]
-BlobSize = Annotated[str | None, typer.Option("--blob-size", metavar="SIZE", help="Blobs of a put, as in 64MiB.")]
-ChunkSize = Annotated[str | None, typer.Option("--chunk-size", metavar="SIZE", help="Most bytes of a chunk.")]
-CacheSize = Annotated[str | None, typer.Option("--cache-size", metavar="SIZE", help="Room in the cache.")]
-RetryAfter = Annotated[
-    int | None, typer.Option("--retry-after", metavar="SECONDS", min=0, help="What its replies ask clients to wait.")
-]
-PersistDelay = Annotated[
-    str | None, typer.Option("--persist-delay", metavar="SECONDS", help="From a chunk's last byte to its way to tape.")
-]
-Tapes = Annotated[int | None, typer.Option("--tapes", metavar="N", min=0, help="Tapes in its library.")]
-Drives = Annotated[int | None, typer.Option("--drives", metavar="N", min=1, help="Tape drives.")]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Makes ids and keys repeatable.")]
-
-
-class ChecksumChoice(StrEnum):
-    """The digests that a data policy may ask for."""
-
-    CRC_32 = "crc32"
-    CRC_32C = "crc32c"
-    MD5 = "md5"
-    SHA_256 = "sha256"
-    SHA_512 = "sha512"
-
-
-class VersioningChoice(StrEnum):
-    """What the data policy does with a second put of one key."""
-
-    NONE = "none"
-    KEEP_LATEST = "keep-latest"
-    KEEP_MULTIPLE_VERSIONS = "keep-multiple-versions"
-
-
-Kept = Annotated[
-    VersioningChoice | None,
-    typer.Option("--versioning", help="What a new one's data policy does with a second put of a key; else none."),
-]
-Checksum = Annotated[
-    ChecksumChoice | None, typer.Option("--checksum-type", help="What its data policy protects blobs with; else md5.")
-]
-Copies = Annotated[
-    int | None, typer.Option("--copies", metavar="N", min=1, max=2, help="Copies on tape its data policy wants.")
-]
-
-Quirks = Annotated[
-    list[str] | None,
-    typer.Option("--quirk", metavar="NAME", help="What is awkward about it; repeatable. See: ds3tool sim quirks"),
-]
-
-WhichDirectory = Annotated[Path | None, typer.Option("--dir", metavar="DIR", help="The one that lives in DIR.")]
-WhichPort = Annotated[int | None, typer.Option("--port", metavar="N", help="The one at this port.")]
 
 FIELDS: list[Field[RunningAppliance]] = [
     Field("pid", lambda appliance: appliance.pid, right=True),
     Field("endpoint", lambda appliance: appliance.endpoint),
     Field("port", lambda appliance: appliance.port, tabled=False),
     Field("access_key", lambda appliance: appliance.access_key),
+    Field("control_port", lambda appliance: appliance.control_port, tabled=False),
     Field("directory", lambda appliance: appliance.directory),
 ]
 
@@ -105,6 +63,7 @@ FIELDS: list[Field[RunningAppliance]] = [
         "ds3tool sim serve --dir ./appliance --blob-size 1MiB --cache-size 24MiB",
         "ds3tool sim serve --versioning keep-multiple-versions",
         "ds3tool sim serve --quirk release-1.2 --quirk offers-again",
+        "ds3tool sim serve --seed 7 --fault lost-reply=0.05,short-get=0.05",
     ],
 )
 def serve(
@@ -126,13 +85,15 @@ def serve(
     checksum_type: Checksum = None,
     copies: Copies = None,
     quirk: Quirks = None,
+    fault: Faults = None,
+    control_port: ControlPort = 0,
     settings: Settings,
 ) -> None:
     """Run an appliance in the foreground until it is interrupted.
 
     When it accepts connections it prints the three lines that eval of a shell takes.
     """
-    from ds3tool.simulator import Appliance, ApplianceSettings, named_quirks
+    from ds3tool.simulator import Appliance, ApplianceSettings, named_quirks, parse_rates
 
     usual = ApplianceSettings()
     built = ApplianceSettings(
@@ -153,6 +114,8 @@ def serve(
         checksum_type=usual.checksum_type if checksum_type is None else ChecksumType(checksum_type.name),
         copies=usual.copies if copies is None else copies,
         quirks=named_quirks(quirk or ()),
+        faults=parse_rates(fault or ()),
+        control_port=control_port,
     )
     # Blocked before the appliance starts its threads, which inherit that: the signals wait for `sigwait`.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
@@ -172,7 +135,11 @@ def serve(
 @command(
     app,
     "start",
-    examples=['eval "$(ds3tool sim start)"', "ds3tool sim start --dir ./appliance --port 8080"],
+    examples=[
+        'eval "$(ds3tool sim start)"',
+        "ds3tool sim start --dir ./appliance --port 8080",
+        "ds3tool sim start --fault busy-503=0.1,reset-in-body=0.02 --seed 7",
+    ],
 )
 def start(
     *,
@@ -193,6 +160,8 @@ def start(
     checksum_type: Checksum = None,
     copies: Copies = None,
     quirk: Quirks = None,
+    fault: Faults = None,
+    control_port: ControlPort = 0,
     settings: Settings,
 ) -> None:
     """Run an appliance in the background; returns, with the lines for eval, when it accepts connections."""
@@ -213,10 +182,12 @@ def start(
         "--versioning": versioning,
         "--checksum-type": checksum_type,
         "--copies": copies,
+        "--control-port": control_port,
     }
     line = [sys.executable, "-m", "ds3tool", "sim", "serve", "--state-dir", str(settings.state_path)]
     line += [f"{option}={value}" for option, value in options.items() if value is not None]
     line += [f"--quirk={name}" for name in quirk or ()]
+    line += [f"--fault={rates}" for rates in fault or ()]
     if settings.log_file is not None:
         line += [f"--log-file={settings.log_file}", f"--log-format={settings.log_format}", *["-v"] * settings.verbosity]
     sys.stdout.write(_started(line))
@@ -290,6 +261,18 @@ def list_quirks(*, settings: Settings) -> None:
         (name, f"all of: {', '.join(sorted(quirks))}", "knowing newer releases only")
         for name, quirks in RELEASES.items()
     ]
+    _list_awkwardness(rows, settings)
+
+
+@command(app, "faults", examples=["ds3tool sim faults"])
+def list_faults(*, settings: Settings) -> None:
+    """List what can go wrong with an appliance (--fault, sim fault), and the mistake of a client that it exposes."""
+    from ds3tool.simulator.faults import Fault
+
+    _list_awkwardness([(fault.value, fault.what, fault.exposes) for fault in Fault], settings)
+
+
+def _list_awkwardness(rows: list[tuple[str, str, str]], settings: Settings) -> None:
     fields: list[Field[tuple[str, str, str]]] = [
         Field("name", lambda row: row[0]),
         Field("does", lambda row: row[1]),

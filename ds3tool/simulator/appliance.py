@@ -17,6 +17,7 @@ from ds3tool.protocol import names
 from ds3tool.simulator import handlers, signatures, xmlout
 from ds3tool.simulator.awkward import Awkward
 from ds3tool.simulator.clock import Clock
+from ds3tool.simulator.control import ControlDoor
 from ds3tool.simulator.dispatch import Call, Operation, find
 from ds3tool.simulator.faults import Faults
 from ds3tool.simulator.faulty import Faulty
@@ -52,6 +53,7 @@ class Appliance:
         self._lock_file: IO[bytes] | None = None
         self._machine: Machine | None = None
         self._server: HttpServer | None = None
+        self._door: ControlDoor | None = None
         self._numbers = 0
         self._numbers_lock = threading.Lock()
         self._closed = threading.Event()
@@ -70,9 +72,12 @@ class Appliance:
             self._numbers = self._first_request_number()
             self._server = self._listen(self._machine)
             self._machine.port = self._server.port
+            self._door = self._open_door()
             self._write_state_file(directory)
             self._machine.start()
             self._server.start()
+            if self._door is not None:
+                self._door.start()
         except BaseException:
             self.close()
             raise
@@ -108,6 +113,16 @@ class Appliance:
             where = f"{self.settings.host}:{self.settings.port}"
             raise UsageError(f"the appliance cannot listen at {where}: {error}", hint="choose another port") from error
 
+    def _open_door(self) -> ControlDoor | None:
+        port = self.settings.control_port
+        if port is None:
+            return None
+        try:
+            return ControlDoor(port, self.faults)
+        except OSError as error:
+            message = f"the appliance's controls cannot listen at port {port}: {error}"
+            raise UsageError(message, hint="choose another control port, or 0 for any free one") from error
+
     def _first_request_number(self) -> int:
         machine = self.machine
         starts = int(machine.store.meta("starts") or "0") + 1
@@ -121,6 +136,8 @@ class Appliance:
             "endpoint": self.endpoint,
             "access_key": self.access_key,
             "secret_key": self.secret_key,
+            "control_port": self.control_port,
+            "control_token": self.control_token,
         }
         partial = directory / f"{STATE_FILE}.part"
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -132,6 +149,9 @@ class Appliance:
         """Stop serving, finish what a drive is at, close the state; a temporary directory goes with it."""
         if self._machine is not None:
             self._machine.release_waiters()
+        if self._door is not None:
+            self._door.close()
+            self._door = None
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -206,6 +226,16 @@ class Appliance:
     def secret_key(self) -> str:
         """The administrator's secret key."""
         return str(self.machine.administrator["SecretKey"])
+
+    @property
+    def control_port(self) -> int | None:
+        """The port of its controls on the loopback address; None when it has none."""
+        return None if self._door is None else self._door.port
+
+    @property
+    def control_token(self) -> str | None:
+        """What lets its owner use the controls; None when there are none."""
+        return None if self._door is None else self._door.token
 
     # Requests.
 

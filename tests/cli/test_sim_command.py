@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -223,3 +224,23 @@ def test_the_data_policy_can_be_chosen(host: Host) -> None:
 def test_a_size_that_is_none_is_refused_with_the_way_out(host: Host) -> None:
     """What the appliance's own process says of it reaches the terminal whole."""
     assert "hint: write it like" in host.try_start("--blob-size", "much").expect(2).stderr
+
+
+def test_what_goes_wrong_is_told_at_the_start_and_changed_later(host: Host) -> None:
+    """--fault, --seed and --control-port reach the appliance in the background; `sim fault` changes what goes wrong."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    endpoint, _, access_key, secret_key = host.start(
+        *("--fault", "busy-503-no-header=1,slow=0.5", "--fault", "stall=1:0", "--seed", "11"),
+        *("--control-port", str(port)),
+    )
+    keys = {"DS3_ENDPOINT": endpoint, "DS3_ACCESS_KEY": access_key, "DS3_SECRET_KEY": secret_key}
+    run("ls", "--max-retry-time", "0", environ=keys).expect(7)
+    shown = {row["name"]: row for row in host.sim("fault", "-o", "json").expect().json}
+    assert shown["busy-503-no-header"]["struck"] == 1
+    assert (shown["slow"]["rate"], shown["stall"]["left"], shown["slow"]["seed"]) == (0.5, 0, 11)
+    assert [row["control_port"] for row in host.sim("status", "-o", "json").json] == [port]
+    host.sim("fault", "--clear").expect()
+    assert run("ls", "-o", "json", environ=keys).expect().json == []
+    assert "no fault 'shy'" in host.try_start("--fault", "shy=1").expect(2).stderr
+    assert "controls cannot listen" in host.try_start("--control-port", str(port)).expect(2).stderr
