@@ -13,6 +13,7 @@ Ds3Error
 │  └─ JobLostError   cancelled, truncated or expired under us
 ├─ MediaOfflineError tapes must be loaded: bar codes
 ├─ LockedError       another run holds this
+├─ JournalError      what must be remembered cannot be written or read
 └─ SourceError, SinkError, InterruptedRunError
 """
 
@@ -209,10 +210,20 @@ class JobError(Ds3Error):
 
 
 class JobLostError(JobError):
-    """The job was cancelled, truncated or expired under us."""
+    """The job was cancelled, truncated or expired under us.
+
+    `reason` is one of `expired`, `cancelled`, `truncated`, `forgotten`, `completed` (without all that it was to move);
+    None while nobody has found out.
+    """
 
     exit_code = 12
     code = "JobLost"
+
+    def __init__(
+        self, message: str, *, job_id: str | None = None, reason: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, job_id=job_id, hint=hint)
+        self.reason = reason
 
 
 class MediaOfflineError(Ds3Error):
@@ -231,6 +242,12 @@ class LockedError(Ds3Error):
 
     exit_code = 11
     code = "Locked"
+
+
+class JournalError(Ds3Error):
+    """What must be remembered of a job cannot be written, or what was cannot be read: a full disk, a spoiled file."""
+
+    code = "Journal"
 
 
 class SourceError(Ds3Error):
