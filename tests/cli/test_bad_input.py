@@ -253,8 +253,8 @@ def test_another_checksum_than_the_policy_demands_is_2_and_makes_no_job(archive:
     """Both types and the policy are named, and the appliance hears of no job."""
     bucket = archive.bucket()
     before = jobs(archive)
-    said = archive.run("put", str(tree), f"ds3://{bucket}", "--checksum", "sha256", "-o", "json")
-    error = told(said, 2, code="Usage", said="SHA_256", hint="leave --checksum out")
+    said = archive.run("put", str(tree), f"ds3://{bucket}", "--checksum", "crc32c", "-o", "json")
+    error = told(said, 2, code="Usage", said="CRC_32C", hint="leave --checksum out")
     assert "MD5" in error["message"]
     assert "data policy" in error["message"]
     assert jobs(archive) <= before
