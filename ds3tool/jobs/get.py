@@ -22,12 +22,13 @@ from ds3tool.errors import (
 )
 from ds3tool.jobs.ends import Failure, Sink, TargetObject
 from ds3tool.jobs.engine import SMALL_BLOB_BYTES, Engine
+from ds3tool.jobs.fate import LAG_SECONDS
 from ds3tool.jobs.get_mover import GetMover
 from ds3tool.jobs.get_targets import Asked, Targets
 from ds3tool.jobs.pieces import covered
 from ds3tool.jobs.plan import PlannedJob, plan_get
 from ds3tool.jobs.recorder import Recorder
-from ds3tool.jobs.run import LAG_SECONDS, Run, RunResult, RunSettings
+from ds3tool.jobs.run import Run, RunResult, RunSettings
 from ds3tool.jobs.state import JobState
 from ds3tool.protocol import names
 from ds3tool.protocol.model import JobDetails, JobStatus, ProcessingOrder
@@ -84,15 +85,24 @@ class GetRun(Run):
 
         Raises what makes the run impossible before a job exists: no such bucket, no permission, no room.
         """
+        return self._through(self._run_jobs)
+
+    def _run_jobs(self) -> None:
+        for plan in self.recorder.plans(self.until_stopped(self._plans())):
+            self.do(plan)
+
+    def _through(self, jobs: Callable[[], None]) -> RunResult:
         with self.stopping():
-            for plan in self.recorder.plans(self._plans()):
-                self._check_room(plan)
-                self.planned(plan)
-                self._run_job(plan)
+            jobs()
         self.result.skipped = self._targets.skipped
         self.result.notes.extend(self._targets.notes)
         self.result.notes.extend(self._sink.notes)
         return self.finished()
+
+    def _start(self, plan: PlannedJob, *, again: bool) -> None:  # noqa: ARG002  # it was listed when it was planned
+        self._check_room(plan)
+        self.planned(plan)
+        self._run_job(plan)
 
     def plans(self) -> Iterator[PlannedJob]:
         """Yield the jobs that a run would make; nothing is asked of a tape, and nothing is written.

@@ -56,17 +56,25 @@ class PutRun(Run):
         Raises what makes the run impossible before a job exists: no such bucket, no permission, bad names, and
         settings that the bucket's data policy does not admit.
         """
-        policy = self._checked_policy()
-        planner = self._planner(policy)
+        return self._through(self._run_jobs)
+
+    def _run_jobs(self) -> None:
+        limits, title = self.settings.limits, self.settings.job_name
+        for plan in self.recorder.plans(plan_put(self._walk(), self._bucket, limits=limits, title=title)):
+            self.do(plan)
+
+    def _through(self, jobs: Callable[[], None]) -> RunResult:
+        self._policy = self._checked_policy()
+        self._planner = self._new_planner(self._policy)
         with self.stopping():
             try:
-                self._run_jobs(planner, policy)
+                jobs()
             except Ds3Error as error:
                 if not self._replacing.deleted:
                     raise
                 self.result.stopped = error  # whatever it was: what was deleted must be told
         self._tell_of_unreplaced()
-        self._take_account(planner)
+        self._take_account(self._planner)
         if self.settings.checksum is ChecksumChoice.NONE and self.result.objects:
             self.result.notes.append(
                 "nothing was sent with a digest (--checksum none): that it arrived undamaged was not verified"
@@ -79,7 +87,7 @@ class PutRun(Run):
         What fails or is left out is in `result` when all are through. Raises what `run` would raise before a job.
         """
         policy = self._checked_policy()
-        planner = self._planner(policy)
+        planner = self._new_planner(policy)
         replaced = 0
         with self.stopping():
             for settled in self._settled_plans(planner):
@@ -98,7 +106,7 @@ class PutRun(Run):
         to_headers(settings.metadata)
         return policy
 
-    def _planner(self, policy: DataPolicy) -> PutPlanner:
+    def _new_planner(self, policy: DataPolicy) -> PutPlanner:
         return PutPlanner(
             self.client,
             self._source,
@@ -124,27 +132,22 @@ class PutRun(Run):
         for plan in plan_put(self._walk(), self._bucket, limits=limits, title=title):
             yield planner.settle(plan)
 
-    def _run_jobs(self, planner: PutPlanner, policy: DataPolicy) -> None:
-        limits, title = self.settings.limits, self.settings.job_name
-        for plan in self.recorder.plans(plan_put(self._walk(), self._bucket, limits=limits, title=title)):
-            self._run_plan(plan, planner, policy)
-
-    def _run_plan(self, plan: PlannedJob, planner: PutPlanner, policy: DataPolicy) -> None:
+    def _start(self, plan: PlannedJob, *, again: bool) -> None:
         """Settle what is to be put of a plan, and put it."""
-        settled = planner.settle(plan)
+        settled = self._planner.settle(plan, again=again)
         readable = self._readable(settled)
         self.planned(readable)
-        free = self._make_room(readable, settled.replaced, policy)
+        free = self._make_room(readable, settled.replaced, self._policy)
         if free is not readable:
             self.recorder.planned(free)
         if len(free):
-            self._run_job(free, policy)
+            self._run_job(free, self._policy)
         else:
             self.recorder.finished(free)
 
     def _walk(self) -> Iterator[SourceObject]:
         """Yield what the source has, and take what it cannot list as it is met."""
-        for item in self._source.objects():
+        for item in self.until_stopped(self._source.objects()):
             self._take_source_failures()
             yield item
         self._take_source_failures()

@@ -93,9 +93,9 @@ class PutPlanner:
         self.same_by_time = 0
         self.notes: list[str] = []
 
-    def settle(self, plan: PlannedJob) -> SettledPlan:
-        """Return what is left to put of `plan`, the next one of the run."""
-        wanted = self._usable(plan)
+    def settle(self, plan: PlannedJob, *, again: bool = False) -> SettledPlan:
+        """Return what is left to put of `plan`, the next one of the run; `again`: its keys are those of one before."""
+        wanted = self._usable(plan, again=again)
         settled, left_out = _Settled(), len(plan) - len(wanted)
         for listed in self._existing(wanted):
             item = plan.source_object(wanted[listed.key])
@@ -118,14 +118,18 @@ class PutPlanner:
 
     # -- keys ------------------------------------------------------------------------------------------------------
 
-    def _usable(self, plan: PlannedJob) -> dict[str, int]:
-        """Return the number of each key that can be put; of several objects of one key only the first."""
+    def take(self, plan: PlannedJob) -> None:
+        """Know the keys of a plan that need not be settled, since its job is there, for those that follow it."""
         if self._last_keys:
             self._earlier.append(array("q", sorted(map(hash, self._last_keys))))
         self._last_keys = plan.keys
+
+    def _usable(self, plan: PlannedJob, *, again: bool) -> dict[str, int]:
+        """Return the number of each key that can be put; of several objects of one key only the first."""
+        self.take(plan)
         wanted: dict[str, int] = {}
         for number, key in enumerate(plan.keys):
-            if key in wanted or (self._earlier and self._was_put(key)):
+            if key in wanted or (self._earlier and not again and self._was_put(key)):
                 self._fail(
                     key,
                     SourceError(

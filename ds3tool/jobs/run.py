@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TypeVar
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
@@ -30,17 +33,18 @@ from ds3tool.errors import (
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.engine import Engine, EngineSettings
 from ds3tool.jobs.existing import IfExists
+from ds3tool.jobs.fate import IDLE_LIMIT, LAG_SECONDS, Fate, JobFate, fate_of
 from ds3tool.jobs.integrity import ChecksumChoice
-from ds3tool.jobs.plan import JobLimits, PlannedJob
+from ds3tool.jobs.plan import JobLimits, PlannedJob, new_token
 from ds3tool.jobs.progress import Phase, ProgressSnapshot
 from ds3tool.jobs.recorder import NoRecorder, Recorder
-from ds3tool.protocol.model import Job, JobDetails, JobStatus, Priority
+from ds3tool.jobs.remainder import Remainder
+from ds3tool.protocol.model import Job, JobDetails, JobStatus, JobType, Priority
 from ds3tool.transport.pool import Transport
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
-# The appliance's lists and counters lag behind by up to five seconds. Source: protocol, 9.3.
-LAG_SECONDS = (0.25, 0.5, 1.0, 2.0, 4.0)
 # With one of these the time for retries is spent: asking for anything else would spend it once more.
 UNREACHABLE = (TransportError, BusyError, RetryLaterError)
 
@@ -138,6 +142,10 @@ class Run(ABC):
         self._planned_bytes = 0
         self._trouble: tuple[str, float] | None = None
         self._stopped_on_error = False
+        self._stop_asked = False
+        self._named: set[str] = set()
+        # What is known of the job in hand; a get flags in it what has appeared.
+        self.current: Remainder | None = None
         self._tell_before = self.transport.on_wait
         self.transport.on_wait = self._trying_again
 
@@ -176,6 +184,181 @@ class Run(ABC):
         if self._tell_before is not None:
             self._tell_before(error, seconds)
 
+    # -- the run -----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def run(self) -> RunResult:
+        """Plan, create and move job after job; return what came of it."""
+
+    def resume(self, remainders: Iterable[Remainder], *, anew: bool = False) -> RunResult:
+        """Finish what earlier runs of the same work have left of their plans, one after the other.
+
+        A job that goes on is gone on with; of one that has expired, what is missing is planned anew at once. What
+        somebody has cancelled or truncated is planned anew only with `anew`: else it is the result's `stopped`, as a
+        JobLostError, when the other plans are through. Raises what `run` would raise before a job exists.
+        """
+        return self._through(lambda: self._resume_all(remainders, anew=anew))
+
+    @abstractmethod
+    def plans(self) -> Iterator[PlannedJob]:
+        """Yield the jobs that `run` would make, without making them; in place of `run`, not before it."""
+
+    def stop(self) -> None:
+        """End the run soon, with InterruptedRunError: what is on its way ends, and nothing new is begun.
+
+        From any thread, and from a signal's handler: no lock is taken. Twice is harmless.
+        """
+        self._stop_asked = True
+
+    def check_stopped(self) -> None:
+        """Raise InterruptedRunError when somebody has asked the run to stop."""
+        if self._stop_asked:
+            raise InterruptedRunError("interrupted", hint=self.way_on)
+
+    def until_stopped(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield `items` until somebody asks the run to stop, which raises InterruptedRunError."""
+        for item in items:
+            self.check_stopped()
+            yield item
+
+    @property
+    def way_on(self) -> str:
+        """What a person does to have done what this run leaves."""
+        return "to go on with it: ds3tool resume" if self.recorder.lasting else "run the command again for the rest"
+
+    @abstractmethod
+    def _through(self, jobs: Callable[[], None]) -> RunResult:
+        """Call `jobs` amid all that goes before the first job and comes after the last; return the result."""
+
+    @abstractmethod
+    def _start(self, plan: PlannedJob, *, again: bool) -> None:
+        """Do a plan of which there is no job yet; `again`: its objects belonged to another plan of this run before."""
+
+    def _go_on(self, remainder: Remainder, details: JobDetails) -> None:
+        """Finish a job that the appliance still has; `details` is its own list, of this moment."""
+        raise NotImplementedError
+
+    def _left(self, remainder: Remainder) -> PlannedJob | None:
+        """Return what is still to be done of a plan whose job is over, None when that is nothing; the name is ours."""
+        raise NotImplementedError
+
+    # -- what was left -----------------------------------------------------------------------------------------
+
+    def _resume_all(self, remainders: Iterable[Remainder], *, anew: bool) -> None:
+        lost: list[JobLostError] = []
+        try:
+            for remainder in self.until_stopped(remainders):
+                if remainder.plan.name in self._named:
+                    continue  # planned anew by this very run, which has seen to it already
+                try:
+                    self._resume_one(remainder, anew=anew)
+                except JobLostError as error:
+                    lost.append(error)
+        except Ds3Error:
+            self.result.notes.extend(f"{error.message}; {error.hint}" for error in lost)
+            raise
+        if lost:
+            self.result.notes.extend(f"{error.message}; {error.hint}" for error in lost[1:])
+            raise lost[0]
+
+    def _resume_one(self, remainder: Remainder, *, anew: bool) -> None:
+        if remainder.job_id is None:
+            details = self._adopt_unrecorded(remainder.plan)
+            if details is None:
+                self.do(remainder.plan)
+                return
+            remainder.job_id = details.job.id
+            found = JobFate(Fate.GOES_ON, details)
+        else:
+            found = self._fate_of(remainder)
+            if found.details is not None:
+                self.result.jobs.append(JobOutcome(found.details.job))
+        if found.fate is Fate.GOES_ON and found.details is not None:
+            self._go_on_while_it_lasts(remainder, found.details)
+            return
+        left = self._left(remainder)
+        if left is None:
+            self.recorder.finished(remainder.plan)
+        elif anew or self._may_plan_anew(remainder, found.fate):
+            self._do_again(remainder.plan, left)
+        else:
+            raise self._lost_error(remainder, found.fate)
+
+    def _go_on_while_it_lasts(self, remainder: Remainder, details: JobDetails) -> None:
+        self.current = remainder
+        self._planned_objects += len(remainder.plan)
+        self._planned_bytes += remainder.plan.bytes
+        self._once_more_when_expired(lambda: self._go_on(remainder, details))
+
+    def _may_plan_anew(self, remainder: Remainder, fate: Fate) -> bool:
+        """Whether what is missing of a job that is over may be asked for again, unasked.
+
+        A completed get has been read to its end, but not all of it is safe at the target. A put is completed too when
+        what it had by the time that somebody truncated it is on tape; and old releases do not tell.
+        """
+        if fate is Fate.EXPIRED:
+            return True
+        plan = remainder.plan
+        read = fate is Fate.COMPLETED or (fate is Fate.FORGOTTEN and sum(remainder.held.lengths) >= plan.bytes)
+        return read and plan.type is JobType.GET
+
+    def _lost_error(self, remainder: Remainder, fate: Fate) -> JobLostError:
+        what = fate.value if fate is not Fate.COMPLETED else "has completed without all that it was to move"
+        return JobLostError(
+            f"job {remainder.job_id} {what}",
+            job_id=remainder.job_id,
+            reason=fate.name.lower(),
+            hint=f"if its rest is wanted all the same: ds3tool resume {remainder.job_id}",
+        )
+
+    def _fate_of(self, remainder: Remainder) -> JobFate:
+        assert remainder.job_id is not None  # whoever asks has one
+        plan = remainder.plan
+        return fate_of(
+            self.client, remainder.job_id, bucket=plan.bucket, last_active=remainder.last_active, clock=self.clock
+        )
+
+    def do(self, plan: PlannedJob) -> None:
+        """Do a plan of which there is no job yet, and plan anew what its job has not done when that expires."""
+        self._named.add(plan.name)
+        self._once_more_when_expired(lambda: self._start(plan, again=False))
+
+    def _do_again(self, before: PlannedJob, left: PlannedJob) -> None:
+        """Do what is left of a plan whose job is over, as the same piece of work."""
+        left.name = successor_name(before.name)
+        self._named.add(left.name)
+        self.recorder.planned(left, instead_of=before)
+        self._once_more_when_expired(lambda: self._start(left, again=True))
+
+    def _once_more_when_expired(self, act: Callable[[], None]) -> None:
+        began, moved = self.clock.time(), self._moved
+        try:
+            act()
+        except JobLostError as error:
+            remainder = self.current
+            if remainder is None or remainder.job_id is None or remainder.job_id != error.job_id:
+                raise
+            fate = self._fate_of(remainder).fate
+            error.reason = fate.name.lower()
+            # Without this an appliance that lets every job expire at once would be asked in a circle.
+            fruitful = self._moved > moved or self.clock.time() - began >= IDLE_LIMIT.total_seconds()
+            if fate is not Fate.EXPIRED or not fruitful:
+                raise
+            _log.warning("job %s has expired; what is missing is planned anew", error.job_id)
+            left = self._left(remainder)
+        else:
+            return
+        if left is None:
+            self.recorder.finished(remainder.plan)
+            return
+        self._planned_objects -= len(left)
+        self._planned_bytes -= left.bytes
+        self._do_again(remainder.plan, left)
+
+    @property
+    def _moved(self) -> tuple[int, int]:
+        return self.result.objects, self.result.bytes
+
     # -- a job's life ------------------------------------------------------------------------------------------
 
     def planned(self, plan: PlannedJob) -> None:
@@ -195,13 +378,31 @@ class Run(ABC):
                 _check_plan(details.job, plan)
             except (TransportError, ProtocolError, ApplianceError) as error:
                 details = self._adopt(plan, error)
-            self.result.jobs.append(JobOutcome(details.job))
-            with self.given_up_unless_moved(details.job.id):
-                self._give_up_twins(plan, details.job.id)
-                self.recorder.created(plan, details.job)
+            self._have(plan, details)
         except KeyboardInterrupt:
+            if self.recorder.lasting:  # its job, if there is one, is found by its name
+                raise InterruptedRunError("interrupted before anything was moved", hint=self.way_on) from None
             self._give_up_unseen(plan)
             raise InterruptedRunError("interrupted before anything was moved") from None
+        return details
+
+    def _have(self, plan: PlannedJob, details: JobDetails) -> None:
+        """Take the job of `plan` over into the result and the record, before anything is moved."""
+        job_id = details.job.id
+        self.result.jobs.append(JobOutcome(details.job))
+        with self.given_up_unless_moved(job_id):
+            self._give_up_twins(plan, job_id)
+            self.recorder.created(plan, details.job)
+        self.current = Remainder(plan, job_id, datetime.fromtimestamp(self.clock.time(), UTC))
+
+    def _adopt_unrecorded(self, plan: PlannedJob) -> JobDetails | None:
+        """Return the job of a plan whose creation nobody recorded, None when there is none."""
+        found = self._find_late(plan)
+        if not found:
+            return None
+        details = self.client.modify_job(found[0])
+        _log.info("job %s, of %r, was created and not recorded; it goes on", found[0], plan.name)
+        self._have(plan, details)
         return details
 
     def _adopt(self, plan: PlannedJob, error: Ds3Error) -> JobDetails:
@@ -265,38 +466,57 @@ class Run(ABC):
 
     @contextmanager
     def given_up_unless_moved(self, job_id: str) -> Iterator[None]:
-        """Whatever ends the block early gives the job up, unless the appliance has lost it or cannot be reached."""
+        """Whatever ends the block early gives the job up, unless the appliance has lost it or cannot be reached.
+
+        With a recorder that lasts nothing does: the job is left open, for a later run to go on with.
+        """
         try:
             yield
         except JobLostError:
             self.note_job(job_id)
             raise
         except UNREACHABLE as error:
-            self.result.notes.append(
-                f"job {job_id} is left open on the appliance; run the command again, or end it: ds3tool job ls"
-            )
+            if not self.recorder.lasting:
+                self.result.notes.append(
+                    f"job {job_id} is left open on the appliance; run the command again, or end it: ds3tool job ls"
+                )
             _log.error("job %s is left open: %s", job_id, error)
             raise
-        except KeyboardInterrupt:
-            self.give_up(job_id)
-            raise InterruptedRunError("interrupted", hint="run the command again for the rest") from None
-        except BaseException:
-            self.give_up(job_id)
+        except BaseException as error:
+            if self.recorder.lasting:
+                _log.info("job %s is left open, to be resumed: %s", job_id, error)
+            else:
+                self.give_up(job_id)
+            if isinstance(error, KeyboardInterrupt):
+                raise InterruptedRunError("interrupted", hint=self.way_on) from None
             raise
 
     @contextmanager
     def stopping(self) -> Iterator[None]:
-        """What ends the block early becomes the result's `stopped`, once there is a job or somebody interrupted."""
+        """What ends the block early becomes the result's `stopped`, once there is a job or somebody interrupted.
+
+        What can be resumed says so.
+        """
         try:
             yield
         except KeyboardInterrupt:
-            self.result.stopped = InterruptedRunError("interrupted", hint="run the command again for the rest")
+            self.result.stopped = InterruptedRunError("interrupted", hint=self.way_on)
         except (InterruptedRunError, JobError, MediaOfflineError) as error:
             self.result.stopped = error
         except Ds3Error as error:
             if not self.result.jobs:
                 raise
             self.result.stopped = error
+        if self.recorder.lasting and self.result.stopped is not None:
+            self._say_how_to_go_on(self.result.stopped)
+
+    def _say_how_to_go_on(self, error: Ds3Error) -> None:
+        """Let what stopped the run say how the rest is done, beside what must be done before, if anything."""
+        if isinstance(error, (InterruptedRunError, *UNREACHABLE)) or error.hint is None:
+            error.hint = self.way_on
+        elif "ds3tool resume" not in error.hint:
+            hint, count = _COMMAND_AGAIN.subn("run ds3tool resume", error.hint)
+            error.hint = hint if count else f"{hint}; {self.way_on}"
 
     def move(self, engine: Engine) -> None:
         """Let the engine move what it holds, and keep the count whatever happens."""
@@ -341,14 +561,6 @@ class Run(ABC):
             ) from error
 
     @abstractmethod
-    def run(self) -> RunResult:
-        """Plan, create and move job after job; return what came of it."""
-
-    @abstractmethod
-    def plans(self) -> Iterator[PlannedJob]:
-        """Yield the jobs that `run` would make, without making them; in place of `run`, not before it."""
-
-    @abstractmethod
     def give_up(self, job_id: str) -> None:
         """End a job that will not be finished; each direction knows how."""
 
@@ -379,6 +591,15 @@ class Run(ABC):
         self.transport.on_wait = self._tell_before
         self.result.seconds = time.monotonic() - self._started
         return self.result
+
+
+_COMMAND_AGAIN = re.compile("run the command again( for the rest| for what is missing)?")
+_TOKEN_AT_END = re.compile(r" [0-9a-f]{12}\Z")
+
+
+def successor_name(name: str) -> str:
+    """Return the name of a plan that takes over what a plan of this name has not done: its title, and a new token."""
+    return f"{_TOKEN_AT_END.sub('', name)} {new_token()}"
 
 
 def _check_plan(job: Job, plan: PlannedJob) -> None:

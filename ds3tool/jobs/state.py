@@ -4,9 +4,12 @@ Each blob goes its way through these states; only the arrows drawn here exist.
 
     WAITING ──offer──> READY ──take──> MOVING ──finish──> DONE
        │                 │               ├──put_back──> READY (for the careful path)
+       │                 │               ├──not_there──> WAITING (a doubtful one)
        └────fail─────────┴───────────────┴──fail──> FAILED
 
-A WAITING blob that the appliance turns out to have goes to DONE at once.
+A WAITING blob that the appliance turns out to have goes to DONE at once. So does, when a job is resumed, a blob that
+an earlier run has moved. A doubtful one begins as READY: an earlier run has sent it, or the appliance says that it has
+it, and only one of the two knows of it; whoever takes it asks first.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 
+from ds3tool.jobs.remainder import HeldBlobs
 from ds3tool.protocol.model import BlobColumns, Chunk
 
 # A Retry-After of 0 says "at once": ask again this soon, and ever less often while nothing changes.
@@ -23,6 +27,8 @@ _SHORTEST_ASK_SECONDS = 0.05
 _LONGEST_UNASKED_SECONDS = 1.0
 # Chunks that are offered again while others are not ready yet say neither "wait" nor how long.
 _LONGEST_REOFFERED_SECONDS = 5.0
+# Stands for the chunk of blobs that no chunk names any more.
+_NO_CHUNK = ""
 # Where a reply without chunks states no Retry-After, the appliance's own default.
 # Source: data path backend, default 60.
 _DEFAULT_RETRY_AFTER_SECONDS = 60.0
@@ -56,8 +62,14 @@ class JobState:
         small_limit: int,
         skip_cached: bool,
         in_order: bool = False,
+        held: HeldBlobs | None = None,
     ) -> None:
-        """Take the chunks of the job's creation; `skip_cached`: blobs in cache need nothing from us (a put)."""
+        """Take the chunks of the job's creation; `skip_cached`: blobs in cache need nothing from us (a put).
+
+        With `held`, what an earlier run has moved of a job, `chunks` are what the appliance lists of it now. Held blobs
+        are DONE, also those that no chunk names any more. Of a put (`skip_cached`) a listed one is DONE when it is both
+        held and in the cache, and doubtful when it is only one of the two.
+        """
         index = {key: number for number, key in enumerate(objects)}
         self.blobs = BlobColumns()
         self.object_of: array[int] = array("L")
@@ -86,6 +98,8 @@ class JobState:
             if len(self.blobs) > start:
                 self._chunks[chunk.id] = range(start, len(self.blobs))
                 self._left_in_chunk[chunk.id] = len(self.blobs) - start
+        if held is not None:
+            self._add_unlisted(held, objects)
         self._link_blobs(len(objects))
         self._order = self._in_stream_order() if in_order else None
         self._next = 0
@@ -102,10 +116,42 @@ class JobState:
         self._ask_at = 0.0
         self._idle_asks = 0
         self._chunk_ended = False
-        if skip_cached:
+        self.doubtful = bytearray(len(self.blobs) if held is not None else 0)
+        if held is not None:
+            self._settle_held(held)
+        elif skip_cached:
             for number in range(len(self.blobs)):
                 if self.blobs.in_cache[number]:
                     self._settle(number, BlobState.DONE)
+
+    def _add_unlisted(self, held: HeldBlobs, objects: Sequence[str]) -> None:
+        """Add the blobs that are held and that no chunk names any more, in a chunk that is never offered."""
+        listed = set(zip(self.object_of, self.blobs.offsets, strict=True))
+        start = len(self.blobs)
+        for owner, offset, length in zip(held.owners, held.offsets, held.lengths, strict=True):
+            if (owner, offset) in listed:
+                continue
+            listed.add((owner, offset))
+            self.blobs.append(objects[owner], offset, length, in_cache=True, version_id=None)
+            self.object_of.append(owner)
+            self.blobs_left[owner] += 1
+            self.listed[owner] = 1
+            self._chunk_of.append(_NO_CHUNK)
+        self._left_in_chunk[_NO_CHUNK] = len(self.blobs) - start
+
+    def _settle_held(self, held: HeldBlobs) -> None:
+        blobs = self.blobs
+        for number in range(len(blobs)):
+            known = held.find(self.object_of[number], blobs.offsets[number], blobs.lengths[number]) is not None
+            if known and (blobs.in_cache[number] or not self._skip_cached):
+                self._settle(number, BlobState.DONE)
+            elif known or (blobs.in_cache[number] and self._skip_cached):
+                self.doubtful[number] = 1
+                self._states[number] = BlobState.READY
+                self._large.append(number)
+                self.waiting -= 1
+                self.ready += 1
+        self._chunk_ended = False
 
     def _link_blobs(self, objects: int) -> None:
         """Chain the blobs of each object, so that one object's can be found without a walk over all."""
@@ -272,6 +318,23 @@ class JobState:
         self.moving -= 1
         self.ready += 1
         self._large.append(number)
+        return True
+
+    def not_there(self, number: int) -> bool:
+        """A doubtful blob that is moving turns out not to be there: it waits until a chunk offers it.
+
+        Returns False, and ends the blob, when its object cannot be done any more.
+        """
+        if self._states[number] != BlobState.MOVING:
+            return False
+        self.doubtful[number] = 0
+        if self.failed_objects[self.object_of[number]]:
+            self._settle(number, BlobState.FAILED)
+            return False
+        self._states[number] = BlobState.WAITING
+        self.moving -= 1
+        self.waiting += 1
+        self._chunk_ended = True  # it may have been offered while it was doubted
         return True
 
     def finish(self, number: int) -> int | None:
