@@ -17,6 +17,7 @@ from typing import Protocol
 from ds3tool.client import Ds3Client
 from ds3tool.errors import AccessDeniedError, ApplianceError, NotFoundError
 from ds3tool.jobs.copies import copies_of
+from ds3tool.jobs.known_digests import KnownDigests
 from ds3tool.protocol import names
 from ds3tool.protocol.model import ListedObject, ObjectHead, ObjectToGet, PlacedBlob
 
@@ -59,13 +60,34 @@ class Finding:
         return "; ".join(problem.text for problem in self.problems) or None
 
 
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What is stated of an object's bytes: by the appliance, and by the journal where it knows the object."""
+
+    appliance: KnownDigests
+    journal: KnownDigests | None = None
+
+
 class Counterpart(Protocol):
     """The other place where the same objects should be."""
 
-    def problem(self, name: str, head: ObjectHead, stopped: threading.Event) -> Problem | None:
+    def problem(self, name: str, head: ObjectHead, stated: Stated, stopped: threading.Event) -> Problem | None:
         """Return how what is called `name` there differs from the object; None when the bytes are the same.
 
-        Called by several threads at once. Gives up, with whatever answer, soon after `stopped` is set.
+        They are held against what the appliance states, or where that tells nothing, the journal. Called by several
+        threads at once. Gives up, with whatever answer, soon after `stopped` is set.
+        """
+        ...
+
+
+class Ledger(Protocol):
+    """What this host has recorded of one bucket's objects as they were sent: the journal, seen from here."""
+
+    def digests_of(self, key: str, version_id: str | None) -> KnownDigests | None:
+        """Return what was recorded of the object that is in the bucket now; None when nothing was, or of another one.
+
+        `version_id` is that of the object now, None where nobody told: then the newest of the key is meant. Asked
+        once for each object, in the order of the listing, from the thread that takes the findings.
         """
         ...
 
@@ -76,12 +98,14 @@ class Expectation:
 
     `copies` on media are promised; None when nobody may know, and one is enough. `suspect` holds key and offset of
     the blobs of which the appliance doubts a copy. `counterpart` gets names without their first `base` characters.
+    `ledger` is None where nothing was recorded.
     """
 
     copies: int | None = None
     suspect: frozenset[tuple[str, int]] = frozenset()
     digests: bool = True
     counterpart: Counterpart | None = None
+    ledger: Ledger | None = None
     base: int = 0
 
 
@@ -118,7 +142,8 @@ def verify_objects(
     pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="verify")
     try:
         while batch := list(itertools.islice(source, names.MAX_KEYS_PER_REQUEST)):
-            yield from pool.map(check.examine, batch, check.placed(batch))
+            blobs = placed_by_object(client, bucket, batch)
+            yield from pool.map(check.examine, batch, blobs, check.recorded(batch))
     finally:
         check.stopped.set()
         pool.shutdown(wait=True, cancel_futures=True)
@@ -133,20 +158,12 @@ class _Check:
         self._bucket = bucket
         self._expectation = expectation
 
-    def placed(self, batch: Sequence[ListedObject]) -> list[list[PlacedBlob]]:
-        """Return the blobs of each object, in their order."""
-        found: dict[str, list[PlacedBlob]] = defaultdict(list)
-        wanted = [ObjectToGet(one.key, version_id=one.version_id) for one in batch]
-        for placed in self._client.get_blob_placement(self._bucket, wanted):
-            found[placed.blob.key].append(placed)
-        return [
-            [placed for placed in found[one.key] if placed.blob.version_id in {one.version_id, None}]
-            if one.version_id is not None
-            else found[one.key]
-            for one in batch
-        ]
+    def recorded(self, batch: Sequence[ListedObject]) -> list[KnownDigests | None]:
+        """Return what was recorded of each object when it was sent."""
+        ledger = self._expectation.ledger
+        return [None if ledger is None else ledger.digests_of(one.key, one.version_id) for one in batch]
 
-    def examine(self, listed: ListedObject, blobs: list[PlacedBlob]) -> Finding:
+    def examine(self, listed: ListedObject, blobs: list[PlacedBlob], recorded: KnownDigests | None) -> Finding:
         """Return what is found out about one object; called by several threads."""
         if listed.last_modified is None or not self._expectation.digests:
             return judge(listed, None, blobs, self._expectation)
@@ -155,11 +172,38 @@ class _Check:
         except NotFoundError:
             return Finding(listed.key, listed.size, (Problem("was removed while it was verified"),))
         finding = judge(listed, head, blobs, self._expectation)
-        if self._expectation.counterpart is None:
-            return finding
-        name = listed.key[self._expectation.base :]
-        other = self._expectation.counterpart.problem(name, head, self.stopped)
-        return finding if other is None else replace(finding, problems=(*finding.problems, other))
+        stated = Stated(KnownDigests.of_head(head, [placed.blob.offset for placed in blobs]), recorded)
+        return replace(finding, problems=(*finding.problems, *self._compared(head, stated)))
+
+    def _compared(self, head: ObjectHead, stated: Stated) -> Iterator[Problem]:
+        """Yield how the object differs from what was sent, and from what is elsewhere."""
+        if stated.journal is not None and stated.journal.agrees_with(stated.appliance) is False:
+            yield Problem(_unlike(stated.journal, stated.appliance), DIFFERENT)
+        if self._expectation.counterpart is not None:
+            name = head.key[self._expectation.base :]
+            problem = self._expectation.counterpart.problem(name, head, stated, self.stopped)
+            if problem is not None:
+                yield problem
+
+
+def placed_by_object(client: Ds3Client, bucket: str, batch: Sequence[ListedObject]) -> list[list[PlacedBlob]]:
+    """Return the blobs of each object, in their order; by one request, so at most a thousand objects."""
+    found: dict[str, list[PlacedBlob]] = defaultdict(list)
+    wanted = [ObjectToGet(one.key, version_id=one.version_id) for one in batch]
+    for placed in client.get_blob_placement(bucket, wanted):
+        found[placed.blob.key].append(placed)
+    return [
+        [placed for placed in found[one.key] if placed.blob.version_id in {one.version_id, None}]
+        if one.version_id is not None
+        else found[one.key]
+        for one in batch
+    ]
+
+
+def _unlike(sent: KnownDigests, stated: KnownDigests) -> str:
+    if sent.size != stated.size:
+        return f"has {stated.size} bytes, and {sent.size} were sent (journal)"
+    return "differs from what was sent (journal)"
 
 
 def judge(listed: ListedObject, head: ObjectHead | None, blobs: list[PlacedBlob], expectation: Expectation) -> Finding:

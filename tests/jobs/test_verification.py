@@ -11,7 +11,8 @@ import pytest
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import AccessDeniedError, ApplianceError, NotFoundError
-from ds3tool.jobs.verification import FAILED, OFFLINE, Expectation, expectation_of, judge, verify_objects
+from ds3tool.jobs.known_digests import KnownDigests
+from ds3tool.jobs.verification import DIFFERENT, FAILED, OFFLINE, Expectation, expectation_of, judge, verify_objects
 from ds3tool.protocol.model import (
     Blob,
     BucketDetails,
@@ -188,3 +189,45 @@ def test_a_run_that_nobody_reads_on_ends_its_threads() -> None:
     assert next(findings).verified
     findings.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("verify")]
+
+
+class Recorded:
+    """A ledger of what it is given; it keeps the thread that asks it."""
+
+    def __init__(self, known: KnownDigests | None) -> None:
+        self.known = known
+        self.asked: list[tuple[str, str | None]] = []
+        self.threads: set[int] = set()
+
+    def digests_of(self, key: str, version_id: str | None) -> KnownDigests | None:
+        self.asked.append((key, version_id))
+        self.threads.add(threading.get_ident())
+        return self.known
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (None, None),
+        (KnownDigests(30, ChecksumType.MD5, {0: "a", 10: "b", 20: "c"}), None),
+        (KnownDigests(30, ChecksumType.SHA_256, {0: "x"}), None),
+        (KnownDigests(30, ChecksumType.MD5, {0: "a", 10: "x", 20: "c"}), "differs from what was sent (journal)"),
+        (KnownDigests(31, ChecksumType.MD5, {0: "a"}), "has 30 bytes, and 31 were sent (journal)"),
+    ],
+)
+def test_what_the_appliance_states_is_held_against_what_was_sent(known: KnownDigests | None, said: str | None) -> None:
+    """Without reading a byte; what the two cannot be compared by is no failure, and what differs means exit code 5."""
+    ledger = Recorded(known)
+    (finding,) = verify_objects(FewAnswers(), "b", [replace(LISTED, version_id="v")], replace(TWO, ledger=ledger))
+    assert finding.error == said
+    assert {problem.exit_code for problem in finding.problems} == (set() if said is None else {DIFFERENT})
+    assert ledger.asked == [("k", "v")]
+
+
+def test_the_journal_is_asked_by_the_thread_that_takes_the_findings() -> None:
+    """A journal that only its own thread may read can stand behind it, and each object is asked about once."""
+    ledger = Recorded(None)
+    listed = [replace(LISTED, key=f"{number:04}", version_id="new") for number in range(1500)]
+    assert len(list(verify_objects(FewAnswers(), "b", listed, replace(TWO, ledger=ledger)))) == 1500
+    assert ledger.threads == {threading.get_ident()}
+    assert [key for key, _ in ledger.asked] == [one.key for one in listed]
