@@ -13,7 +13,7 @@ from ds3tool.calls.jobs import JobCalls
 from ds3tool.calls.tapes import TapeCalls
 from ds3tool.errors import ConfigError, NotFoundError, ProtocolError
 from ds3tool.protocol import names, object_requests, requests, responses
-from ds3tool.protocol.messages import Response
+from ds3tool.protocol.messages import Request, Response
 from ds3tool.protocol.model import (
     BucketDetails,
     CacheFilesystem,
@@ -268,14 +268,22 @@ class Ds3Client(JobCalls, TapeCalls):
         offset: int | None = None,
         ranges: Sequence[ByteRange] = (),
         version_id: str | None = None,
+        again: Callable[[], Sequence[ByteRange]] | None = None,
+        retry_busy: bool = True,
     ) -> T:
         """Fetch a blob of a job, or a whole object; return what `receive` makes of the reply.
 
         Several `ranges` come as their plain concatenation, in the order asked. The checksum header is that of the
-        whole blob, also beside ranges.
+        whole blob, also beside ranges. Where the request is repeated, because it or its reply broke off, `again` says
+        which ranges to ask for then. `retry_busy` False hands 307 and 503 over at once.
         """
-        request = requests.get_object(bucket, key, job_id=job_id, offset=offset, ranges=ranges, version_id=version_id)
-        return self._send(request, receive)
+
+        def request(ranges: Sequence[ByteRange]) -> Request:
+            return requests.get_object(bucket, key, job_id=job_id, offset=offset, ranges=ranges, version_id=version_id)
+
+        if again is None:
+            return self._exchange.exchange(request(ranges), receive, retry_busy=retry_busy)
+        return self._exchange.exchange(request(ranges), receive, retry_busy=retry_busy, again=lambda: request(again()))
 
     def head_object(self, bucket: str, key: str, *, version_id: str | None = None) -> ObjectHead:
         """Return an object's size, metadata and digests."""

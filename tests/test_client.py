@@ -70,6 +70,7 @@ class RecordingExchange:
         body: OutgoingBody | None = None,
         retry_busy: bool = True,
         ask: Callable[[], T | None] | None = None,  # no reply is lost here
+        again: Callable[[], Request] | None = None,  # and none breaks off
     ) -> T:
         """Answer with the next reply."""
         self.lines.append(f"{request.method} {request.target}")

@@ -22,8 +22,9 @@ class Exchange(Protocol):
     TransportError when no complete answer came. `parse` runs while the connection is held, and from the start
     again when its reply broke off. `body` is an object's bytes, beside the request. `retry_busy` False hands 307
     and 503 to the caller at once, for whom waiting is an answer. `ask` is called before a request is sent again of
-    which it is not known whether it was carried out: it returns the outcome, or None when it was not. Called from any
-    number of threads.
+    which it is not known whether it was carried out: it returns the outcome, or None when it was not. Sent again
+    is what `again` returns, where that is given: as when part of the answer is there already. Called from any number
+    of threads.
     """
 
     def exchange(
@@ -34,6 +35,7 @@ class Exchange(Protocol):
         body: OutgoingBody | None = None,
         retry_busy: bool = True,
         ask: Callable[[], T | None] | None = None,
+        again: Callable[[], Request] | None = None,
     ) -> T:
         """Send and parse."""
         ...

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ds3tool.errors import Ds3Error
 from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.protocol.ranges import ByteRange
 from ds3tool.transport.bodies import OutgoingBody
+
+if TYPE_CHECKING:
+    from ds3tool.jobs.arrival import Arrival
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +128,13 @@ class Sink(Protocol):
         ...
 
     def receive(
-        self,
-        item: TargetObject,
-        offset: int,
-        length: int,
-        response: Response,
-        *,
-        checksum: ExpectedChecksum | None,
-        counter: Callable[[int], None],
+        self, item: TargetObject, arrival: Arrival, response: Response, *, counter: Callable[[int], None]
     ) -> str | None:
-        """Store one blob's bytes from a reply, again from the start when called again; tell `counter` as they pass.
+        """Store what is left of one blob from a reply's body, and tell `arrival` and `counter` as it is stored.
 
-        Returns the digest of what came, in base64, of `checksum`'s type (None when there is none to hold it
-        against). Raises ChecksumError when it differs, SinkError when the target cannot take the bytes.
+        Called again when the body broke off, with the rest of it, or from the blob's start where `arrival` says so.
+        Returns `arrival.verified()` once all has come. Raises ChecksumError when it is not what it should be,
+        SinkError when the target cannot take the bytes.
         """
         ...
 

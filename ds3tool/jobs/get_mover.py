@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import (
     AccessDeniedError,
     ApplianceError,
     ChecksumError,
+    Ds3Error,
     NotFoundError,
     ProtocolError,
 )
+from ds3tool.jobs.arrival import Arrival
 from ds3tool.jobs.ends import ExpectedChecksum, Sink, TargetObject
-from ds3tool.jobs.integrity import check_length, compare, expected_checksum, hashed
+from ds3tool.jobs.integrity import check_length, compare, expected_checksum
 from ds3tool.jobs.pieces import Cutter, pieces_of, ranges_to_ask
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.state import JobState
 from ds3tool.jobs.waiting import ending_with
 from ds3tool.protocol import metadata as metadata_codec
 from ds3tool.protocol import names
-from ds3tool.protocol.checksums import HEADER_NAMES, digest_of, new_hasher, to_base64
+from ds3tool.protocol.checksums import HEADER_NAMES, digest_of, to_base64
 from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import ChecksumType
-from ds3tool.protocol.ranges import ByteRange, parse_content_range
-from ds3tool.transport.pool import IncomingBody, Transport
+from ds3tool.protocol.ranges import ByteRange
+from ds3tool.transport.pool import Transport
 from ds3tool.transport.replies import ReplyHead
 from ds3tool.transport.templates import BlobHeads
 
 _log = logging.getLogger(__name__)
+
+# What an appliance may say to a range that it does not want to serve. Source: protocol, 7.6.
+_NO_RANGES = {400, 416}
 
 
 class GetMover:
@@ -77,87 +82,78 @@ class GetMover:
     def _move_blob(self, number: int, counter: Callable[[int], None]) -> str | None:
         offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
         item = self._plan.target_object(self._owners[number])
+        blob = ByteRange(offset, offset + length)
         if item.ranges:
-            return self._move_pieces(number, item, ByteRange(offset, offset + length), counter)
+            return self._move_pieces(number, item, blob, counter)
+        arrival = Arrival(item.key, blob)
 
-        def receive(response: Response) -> str | None:
-            expected = self._vouch(number, response.headers)
-            self.unverified[number] = expected is None
-            self._describe(number, item, response.headers)
+        def take(response: Response) -> str | None:
             if not length:
-                return None if expected is None else expected.value
-            return self._sink.receive(item, offset, length, response, checksum=expected, counter=counter)
+                return None if arrival.expected is None else arrival.expected.value
+            return self._sink.receive(item, arrival, response, counter=counter)
 
-        try:
-            return self._get(item, receive, offset)
-        except (ChecksumError, ProtocolError) as damaged:
-            # Most damage is done on the way, and a second try mends it.
-            _log.warning("job %s: %s; fetched again", self._job_id, damaged)
-            self._known.pop(self._owners[number], None)  # it may be what was wrong
-            try:
-                return self._get(item, receive, offset)
-            except ApplianceError as error:  # the job may have ended with the first try
-                raise damaged from error
-
-    def _get(
-        self,
-        item: TargetObject,
-        receive: Callable[[Response], str | None],
-        offset: int,
-        ranges: Sequence[ByteRange] = (),
-    ) -> str | None:
-        return self._client.get_object(
-            self._plan.bucket,
-            item.key,
-            receive,
-            job_id=self._job_id,
-            offset=offset,
-            ranges=ranges,
-            version_id=item.version_id,
-        )
-
-    # -- ranges ------------------------------------------------------------------------------------------------
+        return self._fetch(number, item, arrival, take)
 
     def _move_pieces(
         self, number: int, item: TargetObject, blob: ByteRange, counter: Callable[[int], None]
     ) -> str | None:
         """Fetch the wanted ranges of a blob; when the answer is not what was asked for, the whole blob, and cut it."""
         pieces = pieces_of(item.ranges, blob)
-        asked = () if self._whole_blobs else ranges_to_ask(pieces, blob)
+        arrival = Arrival(item.key, blob, () if self._whole_blobs else ranges_to_ask(pieces, blob))
         cutter = Cutter(
             pieces,
             lambda target, data: self._sink.receive_small(item, target, data),
             key=item.key,
             sequential=self._sink.sequential,
         )
+        return self._fetch(number, item, arrival, lambda response: cutter.cut(response.body, arrival, counter))
+
+    def _fetch(
+        self, number: int, item: TargetObject, arrival: Arrival, take: Callable[[Response], str | None]
+    ) -> str | None:
+        """Ask for a blob until it is through: for its rest where an answer broke off, for all of it after damage.
+
+        Most damage is done on the way, and a second try mends it.
+        """
 
         def receive(response: Response) -> str | None:
             expected = self._vouch(number, response.headers)
-            carried = _carried(item.key, blob, response, asked)
+            arrival.answered(response, expected)
+            self.unverified[number] = arrival.expected is None
             self._describe(number, item, response.headers)
-            checked = expected if carried == (blob,) else None  # the digest is the whole blob's, also beside a part
-            self.unverified[number] = checked is None
-            if checked is None:
-                cutter.cut(response.body, carried, counter)
-                return None
-            hasher = new_hasher(checked.type)
-            cutter.cut(hashed(response.body, hasher), carried, counter)
-            actual = to_base64(hasher.digest())
-            compare(item.key, blob.start, expected=checked.value, actual=actual)
-            return actual
+            return take(response)
 
-        try:
-            return self._get(item, receive, blob.start, asked)
-        except (ChecksumError, ProtocolError) as odd:
-            if isinstance(odd, ChecksumError) and self._sink.sequential:
-                raise  # what was handed on cannot be taken back
-            _log.warning("job %s: %s; the whole blob is fetched", self._job_id, odd)
-            self._known.pop(self._owners[number], None)  # it may be what was wrong
-            asked = ()
+        damaged: Ds3Error | None = None
+        while True:
+            could_join = arrival.joinable
             try:
-                return self._get(item, receive, blob.start)
+                return self._client.get_object(
+                    self._plan.bucket,
+                    item.key,
+                    receive,
+                    job_id=self._job_id,
+                    offset=arrival.blob.start,
+                    ranges=arrival.to_ask(),
+                    version_id=item.version_id,
+                    again=arrival.to_ask,
+                )
+            except (ChecksumError, ProtocolError) as error:
+                if isinstance(error, ChecksumError) and self._sink.sequential and item.ranges:
+                    raise  # what was handed on cannot be taken back
+                if arrival.joinable == could_join:
+                    if damaged is not None:
+                        raise
+                    damaged = error
+                _log.warning("job %s: %s; the whole blob is fetched again", self._job_id, error)
+                self._known.pop(self._owners[number], None)  # it may be what was wrong
+                arrival.whole_blob()
             except ApplianceError as error:
-                raise odd from error
+                if damaged is not None:  # the job may have ended with the first try
+                    raise damaged from error
+                if not arrival.done or error.status not in _NO_RANGES:
+                    raise
+                _log.info("job %s: %s: the rest of a blob is refused; all of it is fetched", self._job_id, item.key)
+                arrival.joinable = False
 
     # -- whose answer it is ------------------------------------------------------------------------------------
 
@@ -261,28 +257,3 @@ class GetMover:
         """Drop what came of it."""
         self._known.pop(owner, None)
         self._sink.abandon(self._plan.target_object(owner))
-
-
-def _carried(key: str, blob: ByteRange, response: Response, asked: Sequence[ByteRange]) -> tuple[ByteRange, ...]:
-    """Return which ranges of the object a reply's body is, one after the other.
-
-    The whole blob, whatever was asked, when the reply says 200; what was asked when it says 206 and names just that.
-    Raises ProtocolError for anything else, before a byte of it is taken.
-    """
-    carried: tuple[ByteRange, ...] = (blob,)
-    if response.status == 206:
-        if not asked:
-            raise ProtocolError(f"{key}: the appliance sent a part (206), and the whole blob was asked for")
-        carried = tuple(asked)
-        stated = response.headers.get(names.CONTENT_RANGE)
-        if stated is None:
-            raise ProtocolError(f"{key}: the appliance sent a part (206), and does not say which")
-        ranges, _ = parse_content_range(stated)
-        if ranges != carried:
-            raise ProtocolError(f"{key}: the appliance sent {stated[:80]}, which is not what was asked for")
-    body = response.body
-    if isinstance(body, IncomingBody) and body.length is not None:
-        wanted = sum(one.length for one in carried)
-        if body.length != wanted:
-            raise ProtocolError(f"{key}: the appliance sent {body.length} bytes, and {wanted} were to come")
-    return carried

@@ -7,7 +7,8 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ds3tool.errors import ChecksumError, ProtocolError
+from ds3tool.errors import ChecksumError
+from ds3tool.jobs.arrival import Arrival
 from ds3tool.protocol.ranges import ByteRange, coalesce, trim
 
 # A request that names more ranges than this asks for the whole blob instead: a header has a bound as well.
@@ -73,30 +74,28 @@ class Cutter:
         self._again = 0
         self._digest_again = hashlib.blake2b()
 
-    def cut(self, blocks: Iterable[bytes], carried: Sequence[ByteRange], counter: Callable[[int], None]) -> None:
-        """Take a body that is `carried`, ranges of the object one after the other, to its end.
+    def cut(self, blocks: Iterable[bytes], arrival: Arrival, counter: Callable[[int], None]) -> str | None:
+        """Take a body that is what is left of `arrival`, to its end; return the digest of all that came, if any.
 
-        Raises ProtocolError when it is shorter or longer, ChecksumError when it is not what came before.
+        Raises ProtocolError when it is shorter or longer, ChecksumError when it is not what it should be, or not what
+        came before.
         """
-        self._again, self._digest_again = 0, hashlib.blake2b()
-        left = list(reversed(carried))
+        if not arrival.done:
+            self._again, self._digest_again = 0, hashlib.blake2b()
+        left = list(reversed(arrival.left))
         for block in blocks:
+            arrival.check_room(len(block))
             view = memoryview(block)
             while view:
-                if not left:
-                    raise self._wrong_length(carried, "more")
                 one = left.pop()
                 here = ByteRange(one.start, min(one.end, one.start + len(view)))
                 if here.end < one.end:
                     left.append(ByteRange(here.end, one.end))
-                self._hand_on(here, view[: here.length])
+                piece, view = view[: here.length], view[here.length :]
+                self._hand_on(here, piece)
+                arrival.took(piece)
                 counter(here.length)
-                view = view[here.length :]
-        if left:
-            raise self._wrong_length(carried, "fewer")
-
-    def _wrong_length(self, carried: Sequence[ByteRange], what: str) -> ProtocolError:
-        return ProtocolError(f"{self._key}: the appliance sent {what} than {sum(one.length for one in carried)} bytes")
+        return arrival.verified()
 
     def _hand_on(self, here: ByteRange, view: memoryview) -> None:
         for piece in self._pieces:

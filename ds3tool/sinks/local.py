@@ -12,11 +12,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 
 from ds3tool.errors import ChecksumError, Ds3Error, ProtocolError, SinkError
-from ds3tool.jobs.ends import ExpectedChecksum, TargetObject
+from ds3tool.jobs.arrival import Arrival
+from ds3tool.jobs.ends import TargetObject
 from ds3tool.jobs.existing import numbered_name
-from ds3tool.jobs.integrity import compare, hashed
 from ds3tool.protocol.attributes import FileAttributes
-from ds3tool.protocol.checksums import new_hasher, to_base64
 from ds3tool.protocol.messages import Response
 from ds3tool.sinks import names
 from ds3tool.sinks.attributes import Attributes
@@ -154,40 +153,28 @@ class LocalSink:
     # -- bytes -------------------------------------------------------------------------------------------------
 
     def receive(
-        self,
-        item: TargetObject,
-        offset: int,
-        length: int,
-        response: Response,
-        *,
-        checksum: ExpectedChecksum | None,
-        counter: Callable[[int], None],
+        self, item: TargetObject, arrival: Arrival, response: Response, *, counter: Callable[[int], None]
     ) -> str | None:
-        """Store one blob and verify it."""
+        """Store what is left of one blob, and verify it once it is whole."""
         body = response.body
         assert isinstance(body, IncomingBody)
-        if body.length is not None and body.length != length:
-            raise ProtocolError(f"{item.key}: the appliance sent {body.length} bytes for a blob of {length}")
         with self._parts.used(item) as part, _naming(item):
-            write = _writer(part, offset, length)
-            if checksum is None and body.length is not None and write is write_all:
-                body.into_file(part.descriptor, offset, moved=counter)
-                return None
-            hasher = None if checksum is None else new_hasher(checksum.type)
-            done = 0
-            for block in body if hasher is None else hashed(body, hasher):
-                if done + len(block) > length:
-                    raise ProtocolError(f"{item.key}: the appliance sent more than a blob's {length} bytes")
-                write(part.descriptor, block, offset + done)
-                done += len(block)
-                counter(len(block))
-            if done != length:
-                raise ProtocolError(f"{item.key}: the appliance sent {done} bytes for a blob of {length}")
-            if hasher is None or checksum is None:
-                return None
-            actual = to_base64(hasher.digest())
-            compare(item.key, offset, expected=checksum.value, actual=actual)
-            return actual
+            start = arrival.blob.start
+            write = _writer(part, start + arrival.done, arrival.length - arrival.done)
+            if arrival.hasher is None and body.length is not None and write is write_all:
+
+                def moved(count: int) -> None:
+                    arrival.done += count
+                    counter(count)
+
+                body.into_file(part.descriptor, start + arrival.done, moved=moved)
+            else:
+                for block in body:
+                    arrival.check_room(len(block))
+                    write(part.descriptor, block, start + arrival.done)
+                    arrival.took(block)
+                    counter(len(block))
+        return arrival.verified()
 
     def receive_small(self, item: TargetObject, offset: int, data: memoryview) -> None:
         """Store a blob that came in one piece and was verified by the caller."""

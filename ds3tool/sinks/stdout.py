@@ -12,12 +12,12 @@ import sys
 import termios
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ds3tool.errors import ChecksumError, Ds3Error, InterruptedRunError, ProtocolError, SinkError
-from ds3tool.jobs.ends import ExpectedChecksum, TargetObject
-from ds3tool.jobs.integrity import check_length, compare
-from ds3tool.protocol.checksums import digest_of, new_hasher, to_base64
+from ds3tool.errors import ChecksumError, Ds3Error, InterruptedRunError, SinkError
+from ds3tool.jobs.arrival import Arrival
+from ds3tool.jobs.ends import TargetObject
+from ds3tool.protocol.checksums import to_base64
 from ds3tool.protocol.messages import Response
 
 # A blob of at most this many bytes is held in memory until its digest is known to be right.
@@ -29,12 +29,20 @@ _POLL_MILLISECONDS = 200
 
 @dataclass(slots=True)
 class _Written:
-    """How far the blob under way has gone out, and the SHA-256 of what did."""
+    """How far the blob under way has gone out, and the SHA-256 of what did.
+
+    `held` is what came of one that goes out in one go. Of one that comes anew from its start, `left` has seen what
+    came; the first `before` bytes have gone out at an earlier try, and `differs` says that they were others.
+    """
 
     offset: int
     length: int
     done: int = 0
     digest: bytes = b""
+    held: bytearray = field(default_factory=bytearray)
+    left: hashlib._Hash = field(default_factory=hashlib.sha256)
+    before: int = 0
+    differs: bool = False
 
 
 class StreamSink:
@@ -115,21 +123,14 @@ class StreamSink:
     # -- bytes -------------------------------------------------------------------------------------------------
 
     def receive(
-        self,
-        item: TargetObject,
-        offset: int,
-        length: int,
-        response: Response,
-        *,
-        checksum: ExpectedChecksum | None,
-        counter: Callable[[int], None],
+        self, item: TargetObject, arrival: Arrival, response: Response, *, counter: Callable[[int], None]
     ) -> str | None:
-        """Write one blob; called again for the same blob, only what has not left yet, if the rest is the same."""
+        """Write what has not left yet of one blob; when it comes again from its start, what has left is compared."""
         with self._lock:
-            blob = self._begin(item, offset, length)
-            take = self._hold if length <= HELD_BYTES else self._pass_on
+            blob = self._begin(item, arrival.blob.start, arrival.length)
+            take = self._hold if arrival.length <= HELD_BYTES else self._pass_on
             try:
-                actual = take(item, blob, response, checksum=checksum, counter=counter)
+                actual = take(item, blob, arrival, response, counter)
             except Ds3Error as error:
                 if self._left_of_it and error is not self._damage:
                     told = f"{self._left_of_it} bytes of {item.key} were written already"
@@ -149,24 +150,21 @@ class StreamSink:
         self,
         item: TargetObject,
         blob: _Written,
+        arrival: Arrival,
         response: Response,
-        *,
-        checksum: ExpectedChecksum | None,
         counter: Callable[[int], None],
     ) -> str | None:
         """Write a blob when all of it is there and verified."""
-        held = bytearray()
+        if not arrival.done:
+            blob.held.clear()
         for block in response.body:
-            if len(held) + len(block) > blob.length:
-                raise ProtocolError(f"{item.key}: the appliance sent more than a blob's {blob.length} bytes")
-            held += block
+            arrival.check_room(len(block))
+            blob.held += block
+            arrival.took(block)
             counter(len(block))
-        check_length(item.key, came=len(held), length=blob.length)
-        actual = None
-        if checksum is not None:
-            actual = to_base64(digest_of(checksum.type, held))
-            compare(item.key, blob.offset, expected=checksum.value, actual=actual)
-        self._write_held(item, blob, held)
+        actual = arrival.verified()
+        self._write_held(item, blob, blob.held)
+        blob.held = bytearray()
         return actual
 
     def _write_held(self, item: TargetObject, blob: _Written, data: bytes | bytearray) -> None:
@@ -181,41 +179,37 @@ class StreamSink:
         self,
         item: TargetObject,
         blob: _Written,
+        arrival: Arrival,
         response: Response,
-        *,
-        checksum: ExpectedChecksum | None,
         counter: Callable[[int], None],
     ) -> str | None:
         """Write a blob as it comes. What has left at an earlier try is compared and not written again.
 
         Where it differs nothing more is written: when this try has the right digest, what has left is wrong.
         """
-        hasher = None if checksum is None else new_hasher(checksum.type)
-        left = hashlib.sha256()  # of everything that came this time, which is what has left, as far as that goes
-        came, before, differs = 0, blob.done, False
+        if not arrival.done:
+            blob.left, blob.before, blob.differs = hashlib.sha256(), blob.done, False
         for block in response.body:
-            if came + len(block) > blob.length:
-                raise ProtocolError(f"{item.key}: the appliance sent more than a blob's {blob.length} bytes")
-            if hasher is not None:
-                hasher.update(block)
-            known = min(len(block), max(0, before - came))
-            came += len(block)
+            arrival.check_room(len(block))
+            known = min(len(block), max(0, blob.before - arrival.done))
+            arrival.took(block)
             if known:
-                left.update(block[:known])
-                differs = came >= before and left.digest() != blob.digest
-            if known < len(block) and not differs:
+                blob.left.update(block[:known])
+                blob.differs = arrival.done >= blob.before and blob.left.digest() != blob.digest
+            if known < len(block) and not blob.differs:
                 self._write(item, block[known:])
-                left.update(block[known:])
-                blob.done = came
-                blob.digest = left.digest()
+                blob.left.update(block[known:])
+                blob.done = arrival.done
+                blob.digest = blob.left.digest()
             counter(len(block))
-        check_length(item.key, came=came, length=blob.length)
-        actual = None if hasher is None else to_base64(hasher.digest())
-        expected = None if checksum is None else checksum.value
-        if differs and expected is not None:
-            compare(item.key, blob.offset, expected=expected, actual=actual or "")
-        if differs or actual != expected:
-            raise self._spoiled(item, blob, expected=expected or "", actual=actual or "")
+        try:
+            actual = arrival.verified()
+        except ChecksumError as error:
+            if blob.differs:
+                raise
+            raise self._spoiled(item, blob, expected=error.expected, actual=error.actual) from error
+        if blob.differs:
+            raise self._spoiled(item, blob, expected=actual or "", actual="")
         return actual
 
     def _begin(self, item: TargetObject, offset: int, length: int) -> _Written:

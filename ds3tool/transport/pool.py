@@ -194,6 +194,7 @@ class Transport:
         body: OutgoingBody | None = None,
         retry_busy: bool = True,
         ask: Callable[[], T | None] | None = None,
+        again: Callable[[], Request] | None = None,
     ) -> T:
         """Send `request` and return what `parse` makes of the successful reply.
 
@@ -210,21 +211,22 @@ class Transport:
         if body is None and request.body:
             body = BytesBody(request.body) if isinstance(request.body, bytes) else BlocksBody(request.body)
 
-        def attempt() -> T:
-            return self._attempt(request, parse, body, stopped)
+        def repeat() -> T:
+            return self._attempt(request if again is None else again(), parse, body, stopped)
 
         try:
-            return attempt()
+            return self._attempt(request, parse, body, stopped)
         except Ds3Error as error:
             first = error
         return self._retries.go_on(
-            attempt,
+            repeat,
             first,
             idempotent=request.idempotent,
             stopped=stopped,
             retry_busy=retry_busy,
             ask=ask,
             on_wait=self.on_wait,
+            come_to=again,
         )
 
     def _attempt(

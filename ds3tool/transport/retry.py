@@ -159,6 +159,7 @@ class Retries:
         retry_busy: bool = True,
         ask: Callable[[], T | None] | None = None,
         on_wait: Callable[[Ds3Error, float], None] | None = None,
+        come_to: Callable[[], object] | None = None,
     ) -> T:
         """Return what `call` returns after its first try raised `first`; raises the last failure when time is up.
 
@@ -166,15 +167,29 @@ class Retries:
         repeated when the one before may have been carried out: it returns the outcome, or None when it was not, and
         what it raises is a failure like those of `call`. Without it such a call is repeated where it is `idempotent`,
         else given up. `on_wait` is told the reason and the seconds of each wait, and each minute what is left of it.
+        `come_to` tells how far the tries have come: after one that changed it, budget and waits are those of a first
+        failure.
         """
         course = _Course(
-            self, call, ask, idempotent and ask is None, not retry_busy, stopped, on_wait or _tell_nobody, first
+            self,
+            call,
+            ask,
+            idempotent and ask is None,
+            not retry_busy,
+            stopped,
+            on_wait or _tell_nobody,
+            first,
+            come_to or _nowhere,
         )
         return course.run()
 
 
 def _tell_nobody(_error: Ds3Error, _seconds: float) -> None:
     return
+
+
+def _nowhere() -> object:
+    return None
 
 
 @dataclass(slots=True)
@@ -189,6 +204,10 @@ class _Course(Generic[T]):
     stopped: threading.Event
     on_wait: Callable[[Ds3Error, float], None]
     last: Ds3Error
+    come_to: Callable[[], object] = _nowhere
+    place: object = None
+    # How many tries failed before the one after which nothing has come any more.
+    before: int = 0
     decision: Decision = field(default_factory=GiveUp)
     begun: bool = False
     unsure: bool = False
@@ -197,6 +216,7 @@ class _Course(Generic[T]):
 
     def __post_init__(self) -> None:
         self.started = self.retries.clock.monotonic()
+        self.place = self.come_to()
         self.decision = self._decide(self.last, 1)
 
     def run(self) -> T:
@@ -242,7 +262,11 @@ class _Course(Generic[T]):
         if not isinstance(error, Ds3Error) or self.stopped.is_set():
             return False
         self.last = error
-        self.decision = self._decide(error, state.attempt_number)
+        place = self.come_to()
+        if place != self.place:
+            self.place, self.before = place, state.attempt_number - 1
+            self.started, self.excused = self.retries.clock.monotonic(), 0.0
+        self.decision = self._decide(error, state.attempt_number - self.before)
         # Once it is not known what became of a try, only asking settles it, whatever the tries after it meet.
         self.unsure = self.unsure or isinstance(self.decision, AskFirst)
         return not isinstance(self.decision, GiveUp)

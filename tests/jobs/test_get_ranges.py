@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import ChecksumError, ProtocolError, UsageError
+from ds3tool.jobs.arrival import Arrival
 from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.get_targets import Wanted
 from ds3tool.jobs.pieces import Cutter, covered, pieces_of, ranges_to_ask
@@ -253,10 +254,10 @@ def test_pieces_of_every_blob_together_are_the_ranges(
     for blob in _blobs(cuts):
         pieces = pieces_of(ranges, blob)
         asked = ranges_to_ask(pieces, blob)
-        carried = (blob,) if whole or not asked else asked
-        assert all(blob.start <= one.start and one.end <= blob.end for one in carried)
-        body = b"".join(PURE[one.start : one.end] for one in carried)
-        Cutter(pieces, store, key="k", sequential=False).cut(_blocks(body, step), carried, lambda _: None)
+        arrival = Arrival("k", blob, () if whole else asked)
+        assert all(blob.start <= one.start and one.end <= blob.end for one in arrival.left)
+        body = b"".join(PURE[one.start : one.end] for one in arrival.left)
+        Cutter(pieces, store, key="k", sequential=False).cut(_blocks(body, step), arrival, lambda _: None)
     assert bytes(out) == wanted_bytes(ranges, PURE)
 
 
@@ -270,13 +271,13 @@ def test_ranges_are_covered_only_by_blobs_that_hold_them_all(ranges: list[ByteRa
     assert not covered(ranges, [blob for blob in blobs if blob != needed])
 
 
-@pytest.mark.parametrize(("body", "what"), [(b"123456789", "fewer"), (b"12345678901", "more")])
+@pytest.mark.parametrize(("body", "what"), [(b"123456789", "sent 9 bytes"), (b"12345678901", "more")])
 def test_a_body_of_another_length_is_refused(body: bytes, what: str) -> None:
     """Ten bytes were to come."""
     whole = ByteRange(0, 10)
     cutter = Cutter(pieces_of([whole], whole), lambda *_: None, key="k", sequential=False)
     with pytest.raises(ProtocolError, match=what):
-        cutter.cut([body], [whole], lambda _: None)
+        cutter.cut([body], Arrival("k", whole), lambda _: None)
 
 
 def test_a_stream_goes_on_where_it_broke_off_and_never_twice() -> None:
@@ -285,10 +286,40 @@ def test_a_stream_goes_on_where_it_broke_off_and_never_twice() -> None:
     whole = ByteRange(0, LENGTH)
     cutter = Cutter(pieces_of([whole], whole), lambda _, data: out.extend(data), key="k", sequential=True)
     for end in (20, 35):
-        with pytest.raises(ProtocolError, match="fewer"):
-            cutter.cut(_blocks(PURE[:end], 7), [whole], lambda _: None)
-    cutter.cut(_blocks(PURE, 11), [whole], lambda _: None)
+        with pytest.raises(ProtocolError, match=f"sent {end} bytes"):
+            cutter.cut(_blocks(PURE[:end], 7), Arrival("k", whole), lambda _: None)
+    cutter.cut(_blocks(PURE, 11), Arrival("k", whole), lambda _: None)
     assert bytes(out) == PURE
+
+
+@given(ranges=RANGES, cut=st.integers(1, LENGTH), step=st.integers(1, 9), sequential=st.booleans())
+def test_a_cut_body_goes_on_with_what_is_left(
+    ranges: list[ByteRange], cut: int, step: int, *, sequential: bool
+) -> None:
+    """However far the first answer came, its bytes and those of a second with the rest are the ranges, each once."""
+    if sequential:
+        ranges = sorted(ranges)[:1]
+    out = bytearray(b"?" * sum(one.length for one in ranges))
+    stored = 0
+
+    def store(target: int, data: memoryview) -> None:
+        nonlocal stored
+        stored += len(data)
+        out[target : target + len(data)] = data
+
+    whole = ByteRange(0, LENGTH)
+    pieces = pieces_of(ranges, whole)
+    arrival = Arrival("k", whole, ranges_to_ask(pieces, whole))
+    cutter = Cutter(pieces, store, key="k", sequential=sequential)
+    body = b"".join(PURE[one.start : one.end] for one in arrival.left)
+    if cut < len(body):
+        with pytest.raises(ProtocolError, match="bytes for a blob"):
+            cutter.cut(_blocks(body[:cut], step), arrival, lambda _: None)
+        assert sum(one.length for one in arrival.left) == len(body) - cut
+        body = b"".join(PURE[one.start : one.end] for one in arrival.left)
+    cutter.cut(_blocks(body, step), arrival, lambda _: None)
+    assert bytes(out) == wanted_bytes(ranges, PURE)
+    assert stored == len(out)
 
 
 def test_a_stream_that_began_with_damaged_bytes_is_an_integrity_failure() -> None:
@@ -296,6 +327,6 @@ def test_a_stream_that_began_with_damaged_bytes_is_an_integrity_failure() -> Non
     whole = ByteRange(0, LENGTH)
     cutter = Cutter(pieces_of([whole], whole), lambda *_: None, key="k", sequential=True)
     with pytest.raises(ProtocolError):
-        cutter.cut([b"damaged"], [whole], lambda _: None)
+        cutter.cut([b"damaged"], Arrival("k", whole), lambda _: None)
     with pytest.raises(ChecksumError):
-        cutter.cut([PURE], [whole], lambda _: None)
+        cutter.cut([PURE], Arrival("k", whole), lambda _: None)

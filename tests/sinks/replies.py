@@ -7,7 +7,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ds3tool.jobs.arrival import Arrival
+from ds3tool.jobs.ends import ExpectedChecksum, TargetObject
+from ds3tool.protocol.checksums import new_hasher
 from ds3tool.protocol.messages import Headers, Response
+from ds3tool.protocol.ranges import ByteRange
 from ds3tool.transport.connection import Connection
 from ds3tool.transport.pool import IncomingBody
 from ds3tool.transport.replies import ReplyHead
@@ -38,3 +42,9 @@ def reply(data: bytes, *, states: int | None = None, chunked: bool = False) -> I
     finally:
         connection.close()
         sender.join()
+
+
+def arrival(item: TargetObject, offset: int, length: int, checksum: ExpectedChecksum | None = None) -> Arrival:
+    """Return what a blob is when its first answer begins: nothing has come, and this is what all of it must be."""
+    hasher = None if checksum is None else new_hasher(checksum.type)
+    return Arrival(item.key, ByteRange(offset, offset + length), expected=checksum, hasher=hasher)

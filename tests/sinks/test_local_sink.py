@@ -21,7 +21,7 @@ from ds3tool.protocol.checksums import digest_of, to_base64
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.sinks import durability, folders, publishing
 from ds3tool.sinks.local import LocalSink
-from tests.sinks.replies import reply
+from tests.sinks.replies import arrival, reply
 
 
 def ignore(count: int) -> None:
@@ -36,7 +36,7 @@ def receive(
     sink: LocalSink, item: TargetObject, offset: int, data: bytes, checksum: ExpectedChecksum | None = None
 ) -> str | None:
     with reply(data) as response:
-        return sink.receive(item, offset, len(data), response, checksum=checksum, counter=ignore)
+        return sink.receive(item, arrival(item, offset, len(data), checksum), response, counter=ignore)
 
 
 def store(sink: LocalSink, name: str, data: bytes) -> TargetObject:
@@ -164,7 +164,7 @@ def test_chunked_body_is_stored_too(root: Path, sink: LocalSink) -> None:
     """A body whose length only its end tells is stored when it has the blob's length."""
     item = TargetObject("k", 5, "file")
     with reply(b"bytes", chunked=True) as response:
-        sink.receive(item, 0, 5, response, checksum=None, counter=ignore)
+        sink.receive(item, arrival(item, 0, 5), response, counter=ignore)
     sink.finish(item)
     outcome(sink)
     assert (root / "file").read_bytes() == b"bytes"
@@ -190,7 +190,7 @@ def test_body_of_another_length_is_refused(sink: LocalSink, body: bytes, length:
     """A body shorter or longer than its blob is a ProtocolError, with a stated length and without."""
     item = TargetObject("k", 4, "file")
     with reply(body, chunked=chunked) as response, pytest.raises(ProtocolError, match="k: "):
-        sink.receive(item, 0, length, response, checksum=None, counter=ignore)
+        sink.receive(item, arrival(item, 0, length), response, counter=ignore)
 
 
 def test_longer_body_does_not_touch_the_next_blob(root: Path, sink: LocalSink) -> None:
@@ -198,7 +198,7 @@ def test_longer_body_does_not_touch_the_next_blob(root: Path, sink: LocalSink) -
     item = TargetObject("k", 8, "file")
     receive(sink, item, 4, b"BBBB")
     with reply(b"aaaaXXXX", chunked=True) as response, pytest.raises(ProtocolError):
-        sink.receive(item, 0, 4, response, checksum=None, counter=ignore)
+        sink.receive(item, arrival(item, 0, 4), response, counter=ignore)
     receive(sink, item, 0, b"aaaa")
     sink.finish(item)
     outcome(sink)

@@ -18,7 +18,7 @@ from ds3tool.protocol.checksums import digest_of, to_base64
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.sinks import sparse
 from ds3tool.sinks.local import LocalSink
-from tests.sinks.replies import reply
+from tests.sinks.replies import arrival, reply
 
 SPARSE = FileAttributes(sparse=True).to_metadata()
 MIB = 1024 * 1024
@@ -39,19 +39,13 @@ def sink(root: Path) -> Iterator[LocalSink]:
 def receive(sink: LocalSink, item: TargetObject, offset: int, data: bytes, *, right: bytes | None = None) -> None:
     expected = to_base64(digest_of(ChecksumType.MD5, data if right is None else right))
     with reply(data) as response:
-        sink.receive(
-            item,
-            offset,
-            len(data),
-            response,
-            checksum=ExpectedChecksum(ChecksumType.MD5, expected),
-            counter=lambda count: None,
-        )
+        blob = arrival(item, offset, len(data), ExpectedChecksum(ChecksumType.MD5, expected))
+        sink.receive(item, blob, response, counter=lambda count: None)
 
 
 def receive_unverified(sink: LocalSink, item: TargetObject, offset: int, data: bytes) -> None:
     with reply(data) as response:
-        sink.receive(item, offset, len(data), response, checksum=None, counter=lambda count: None)
+        sink.receive(item, arrival(item, offset, len(data)), response, counter=lambda count: None)
 
 
 def leftovers(root: Path) -> list[Path]:

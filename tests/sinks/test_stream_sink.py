@@ -18,6 +18,7 @@ from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.sinks import stdout
 from ds3tool.sinks.stdout import StreamSink
+from tests.sinks.replies import arrival
 
 LARGE = 40_000
 BLOCK = 1000
@@ -62,14 +63,8 @@ def receive(
     """Give the sink a blob whose digest is that of `right`; a `broken` one ends after `data`, before its length."""
     whole = data if right is None else right
     kind = ChecksumType.MD5
-    return sink.receive(
-        item,
-        offset,
-        len(whole),
-        Response(200, body=blocks(data, broken=broken)),
-        checksum=ExpectedChecksum(kind, to_base64(digest_of(kind, whole))),
-        counter=lambda count: None,
-    )
+    blob = arrival(item, offset, len(whole), ExpectedChecksum(kind, to_base64(digest_of(kind, whole))))
+    return sink.receive(item, blob, Response(200, body=blocks(data, broken=broken)), counter=lambda count: None)
 
 
 def test_a_stream_is_a_sink(sink: StreamSink) -> None:

@@ -375,3 +375,37 @@ def test_parsers_get_what_the_reply_said(serve: Serve, connect: Connect) -> None
         return response.status, response.reason, response.headers["etag"], content(response)
 
     assert connect(server).exchange(GET, parse) == (206, "Partial Content", '"x"', b"part")
+
+
+def test_an_answer_that_comes_in_pieces_begins_the_budget_anew_with_each(
+    serve: Serve, connect: Connect, clock: ManualClock
+) -> None:
+    """Tries that bring something are not charged, and what is sent then is the rest; one that brings nothing is."""
+
+    def broken(peer: Peer) -> None:
+        peer.read_request()
+        clock.advance(9.0)
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+        peer.reset()
+
+    came = 0
+
+    def parse(response: Response) -> int:
+        nonlocal came
+        for block in response.body:
+            came += len(block)
+        return came
+
+    def rest() -> Request:
+        return Request("GET", "/b/k", headers=(("Range", f"bytes={came}-"),))
+
+    server = serve(in_turn(*[broken] * 20, drop))
+    with pytest.raises(TransportError):
+        connect(server, max_retry_seconds=30.0).exchange(GET, parse, again=rest)
+    assert came == 60
+    assert [got.headers.get("range") for got in server.requests[:21]] == [
+        None,
+        *(f"bytes={3 * number}-" for number in range(1, 21)),
+    ]
+    assert all(wait <= 0.25 for wait in clock.waits[:20])
+    assert 15 < sum(clock.waits[20:]) <= 30
