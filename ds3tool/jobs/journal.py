@@ -7,11 +7,9 @@ and arrivals are gathered for a quarter of a second, since the appliance and the
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import sqlite3
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,24 +20,24 @@ from typing import Self
 from ds3tool.clock import Clock, RealClock
 from ds3tool.errors import Ds3Error
 from ds3tool.jobs.ends import Failure
-from ds3tool.jobs.journal_columns import (
-    ObjectColumns,
-    SpoiledColumnsError,
-    add_objects,
-    checked,
-    moved_blobs,
-    moved_columns,
-    object_columns,
-    pack_numbers,
-    pack_text,
-    squeezed,
-    unpack_numbers,
-    unpack_text,
+from ds3tool.jobs.journal_columns import pack_text, unpack_text
+from ds3tool.jobs.journal_file import SUFFIX, JournalFile, lock_path, put_away, remove_journal
+from ds3tool.jobs.journal_rows import (
+    fingerprint,
+    forget_blobs,
+    forget_objects,
+    read_appeared,
+    read_arriving,
+    read_moved,
+    read_objects,
+    write_appeared,
+    write_arriving,
+    write_moved,
+    write_objects,
 )
-from ds3tool.jobs.journal_file import SUFFIX, JournalFile, lock_path, put_away, remove_journal, spoiled
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.recorder import Arriving, MovedBlobs
-from ds3tool.jobs.remainder import HeldBlobs, Remainder
+from ds3tool.jobs.remainder import Remainder
 from ds3tool.jobs.state_folder import StatePath, jobs_folder
 from ds3tool.jobs.work_head import WorkHead, new_work_id, read_head
 from ds3tool.jobs.work_lock import WorkLock
@@ -50,8 +48,6 @@ __all__ = ["Journal", "WorkHead", "new_work_id"]
 
 _log = logging.getLogger(__name__)
 
-# Objects of a plan in one row.
-_BLOCK = 4096
 # Blobs wait so long to be recorded, or ten times as long as the last time took: a slow disk then costs a tenth.
 _GATHER_SECONDS = 0.25
 _GATHER_FACTOR = 10.0
@@ -59,12 +55,6 @@ _MOST_GATHERED = 20_000
 # The only plan of a work is handed on as it came; one of so many objects or more is let go of and read back, since the
 # next one is made meanwhile.
 _LARGE_PLAN = 100_000
-_FORGET_PLAN = (
-    "DELETE FROM objects WHERE plan = ?",
-    "DELETE FROM moved WHERE plan = ?",
-    "DELETE FROM appeared WHERE plan = ?",
-    "DELETE FROM arriving WHERE plan = ?",
-)
 
 
 @dataclass(slots=True)
@@ -99,8 +89,6 @@ class Journal:
     succeeds.
     """
 
-    lasting = True
-
     def __init__(self, file: JournalFile, lock: WorkLock, clock: Clock, head: WorkHead) -> None:
         """`create` and `open` make journals."""
         self.head = head
@@ -110,6 +98,7 @@ class Journal:
         self._planning = True
         self._concluded = False
         self._made_here = False
+        self._dropped = False
         self._failed_to_write = False
         self._closed = False
         self._plans: dict[str, _Plan] = {}
@@ -180,6 +169,11 @@ class Journal:
         self._arriving = set(self._file.rows("SELECT plan, owner, offset FROM arriving"))
 
     @property
+    def lasting(self) -> bool:
+        """Whether a run that is stopped leaves its jobs to be resumed: all but one whose bytes can be had only once."""
+        return self.head.asked.get("stream") is not True
+
+    @property
     def path(self) -> str:
         """The journal's file."""
         return self._file.path
@@ -193,6 +187,20 @@ class Journal:
     def concluded(self) -> bool:
         """Whether all of the work is done."""
         return self._concluded
+
+    @property
+    def unfinished(self) -> int:
+        """How many of its plans have something left to do."""
+        return sum(not plan.finished for plan in self._plans.values())
+
+    @property
+    def job_ids(self) -> tuple[str, ...]:
+        """Its jobs on the appliance, those that have ended too, in the order of the plans."""
+        return tuple(plan.job_id for plan in self._plans.values() if plan.job_id is not None)
+
+    def drop(self) -> None:
+        """Let nothing be left of it once it is closed: nothing of the work was begun, or nobody can go on with it."""
+        self._dropped = True
 
     def conclude(self) -> None:
         """The work is done. Of a put, what is known of its objects' digests is kept for a month."""
@@ -223,7 +231,11 @@ class Journal:
     def _put_away(self) -> None:
         """Leave the file where it belongs, while the lock is held."""
         try:
-            if (self._made_here and self._planning) or (self._concluded and self.head.type != JobType.PUT):
+            if (
+                self._dropped
+                or (self._made_here and self._planning)
+                or (self._concluded and self.head.type != JobType.PUT)
+            ):
                 remove_journal(self.path)
             elif self._concluded:
                 put_away(self.path)
@@ -286,7 +298,7 @@ class Journal:
         touched = {*gathered.moved, *gathered.appeared, *(number for number, _, _ in gathered.arriving)}
         ended: set[tuple[int, int, int]] = set()
         for number, batches in gathered.moved.items():
-            self._write_moved(db, number, batches)
+            write_moved(db, number, batches)
             if self._arriving or gathered.arriving:
                 ended.update(
                     (number, owner, offset)
@@ -294,16 +306,11 @@ class Journal:
                     for owner, offset in zip(blobs.owners, blobs.offsets, strict=True)
                 )
         for number, lists in gathered.appeared.items():
-            owners = array("I")
-            for each in lists:
-                owners.extend(each)
-            packed = pack_numbers(owners)
-            db.execute(
-                "INSERT INTO appeared (plan, count, owners, crc) VALUES (?, ?, ?, ?)",
-                (number, len(owners), packed, checked((packed,))),
-            )
+            write_appeared(db, number, lists)
         if self._arriving or gathered.arriving:
-            self._write_arriving(db, gathered, ended)
+            gone = ended & (self._arriving | gathered.arriving.keys())
+            write_arriving(db, gathered.arriving, gone)
+            self._arriving = (self._arriving | gathered.arriving.keys()) - gone
         db.executemany(
             "INSERT INTO failures (job_id, key, path, code, message, at) VALUES (?, ?, ?, ?, ?, ?)",
             [
@@ -316,35 +323,6 @@ class Journal:
             [(status, number) for number, status in gathered.statuses.items()],
         )
         db.executemany("UPDATE plans SET last_active = ? WHERE number = ?", [(now, number) for number in touched])
-
-    def _write_moved(self, db: sqlite3.Connection, number: int, batches: Sequence[MovedBlobs]) -> None:
-        columns = moved_columns(batches)
-        count = sum(len(blobs) for blobs in batches)
-        db.execute(
-            "INSERT INTO moved (plan, count, first, last, owners, offsets, lengths, kind, digests, crc)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                number,
-                count,
-                min(min(blobs.owners) for blobs in batches),
-                max(max(blobs.owners) for blobs in batches),
-                *columns,
-                checked(columns),
-            ),
-        )
-        db.execute(
-            "UPDATE plans SET moved_blobs = moved_blobs + ?, moved_bytes = moved_bytes + ? WHERE number = ?",
-            (count, sum(sum(blobs.lengths) for blobs in batches), number),
-        )
-
-    def _write_arriving(self, db: sqlite3.Connection, gathered: _Gathered, ended: set[tuple[int, int, int]]) -> None:
-        db.executemany(
-            "INSERT OR REPLACE INTO arriving (plan, owner, offset, length, done) VALUES (?, ?, ?, ?, ?)",
-            [(*place, *told) for place, told in gathered.arriving.items()],
-        )
-        gone = ended & (self._arriving | gathered.arriving.keys())
-        db.executemany("DELETE FROM arriving WHERE plan = ? AND owner = ? AND offset = ?", list(gone))
-        self._arriving = (self._arriving | gathered.arriving.keys()) - gone
 
     # -- what a run tells ------------------------------------------------------------------------------------------
 
@@ -399,8 +377,7 @@ class Journal:
             told = known if known is not None and same else self._write_plan(db, known, plan)
             if told.job_id not in {None, job.id}:
                 # What another job had of it was that job's; objects that have appeared are there all the same.
-                db.execute("DELETE FROM moved WHERE plan = ?", (told.number,))
-                db.execute("DELETE FROM arriving WHERE plan = ?", (told.number,))
+                forget_blobs(db, told.number)
             db.execute(
                 "UPDATE plans SET job_id = ?, status = ?, last_active = ? WHERE number = ?",
                 (job.id, job.status.value, self._clock.time(), told.number),
@@ -475,7 +452,7 @@ class Journal:
 
     def _is_recorded(self, known: _Plan, plan: PlannedJob) -> bool:
         if known.recorded is not plan:
-            return known.objects == len(plan) and known.fingerprint == _fingerprint(plan)
+            return known.objects == len(plan) and known.fingerprint == fingerprint(plan)
         return known.objects == len(plan)
 
     def _write_plan(self, db: sqlite3.Connection, known: _Plan | None, plan: PlannedJob) -> _Plan:
@@ -490,46 +467,20 @@ class Journal:
             )
         else:
             number = known.number
-            for statement in _FORGET_PLAN:
-                db.execute(statement, (number,))
-        seen = hashlib.blake2b(digest_size=16)
-        for start in range(0, len(plan), _BLOCK):
-            end = min(start + _BLOCK, len(plan))
-            columns = object_columns(plan, start, end)
-            _add_to(seen, columns)
-            packed = squeezed(columns)
-            db.execute(
-                "INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (number, start, end - start, *packed, checked(packed)),
-            )
+            forget_objects(db, number)
+            forget_blobs(db, number)
+            db.execute("DELETE FROM appeared WHERE plan = ?", (number,))
+        seen = write_objects(db, number, plan)
         db.execute(
-            "UPDATE plans SET objects = ?, bytes = ?, fingerprint = ?, moved_blobs = 0, moved_bytes = 0,"
-            " last_active = ? WHERE number = ?",
-            (len(plan), plan.bytes, seen.digest(), now, number),
+            "UPDATE plans SET objects = ?, bytes = ?, fingerprint = ?, last_active = ? WHERE number = ?",
+            (len(plan), plan.bytes, seen, now, number),
         )
-        return _Plan(number, len(plan), seen.digest(), None if known is None else known.job_id)
+        return _Plan(number, len(plan), seen, None if known is None else known.job_id)
 
     def _take(self, plan: PlannedJob, told: _Plan) -> None:
         """Know a plan as it was written just now."""
         told.recorded = plan
         self._plans[plan.name] = told
-
-    def _read_plan(self, name: str, known: _Plan) -> PlannedJob:
-        plan = PlannedJob(self.head.type, self.head.bucket)
-        plan.name = name
-        for count, crc, *columns in self._file.rows(
-            "SELECT count, crc, keys, sizes, modified, inodes, source_names, target_names, rare FROM objects"
-            " WHERE plan = ? ORDER BY first",
-            (known.number,),
-        ):
-            with self._file.unpacking():
-                if checked(columns) != crc:
-                    raise SpoiledColumnsError(f"objects of the plan {name!r} are not what was written")
-                add_objects(plan, tuple(columns), count)
-        if len(plan) != known.objects:
-            raise spoiled(self.path, f"of the {known.objects} objects of the plan {name!r}, {len(plan)} are there")
-        known.recorded = plan
-        return plan
 
     # -- what is left ----------------------------------------------------------------------------------------------
 
@@ -547,55 +498,18 @@ class Journal:
         self.flush()
         ((last_active,),) = self._file.rows("SELECT last_active FROM plans WHERE number = ?", (known.number,))
         remainder = Remainder(self._read_plan(name, known), known.job_id, datetime.fromtimestamp(last_active, UTC))
-        remainder.held = self._held(known)
-        for count, crc, owners in self._file.rows(
-            "SELECT count, crc, owners FROM appeared WHERE plan = ? ORDER BY number", (known.number,)
-        ):
-            with self._file.unpacking():
-                for owner in _owners(owners, count, crc, known.objects):
-                    remainder.appeared[owner] = 1
-        remainder.arriving = tuple(
-            Arriving(*row)
-            for row in self._file.rows(
-                "SELECT owner, offset, length, done FROM arriving WHERE plan = ? ORDER BY owner, offset",
-                (known.number,),
-            )
-        )
+        remainder.held = read_moved(self._file, known.number, known.objects)
+        for owner in read_appeared(self._file, known.number, known.objects):
+            remainder.appeared[owner] = 1
+        remainder.arriving = read_arriving(self._file, known.number)
         return remainder
 
-    def _held(self, known: _Plan) -> HeldBlobs:
-        held = HeldBlobs()
-        for count, crc, *columns in self._file.rows(
-            "SELECT count, crc, owners, offsets, lengths, kind, digests FROM moved WHERE plan = ? ORDER BY number",
-            (known.number,),
-        ):
-            with self._file.unpacking():
-                if checked(columns) != crc:
-                    raise SpoiledColumnsError("blobs that are through are not what was written")
-                blobs = moved_blobs(tuple(columns), count)
-                if max(blobs.owners) >= known.objects:
-                    raise SpoiledColumnsError("blobs are told of objects that the plan does not have")
-                held.add(blobs)
-        return held
-
-
-def _fingerprint(plan: PlannedJob) -> bytes:
-    seen = hashlib.blake2b(digest_size=16)
-    for start in range(0, len(plan), _BLOCK):
-        _add_to(seen, object_columns(plan, start, min(start + _BLOCK, len(plan))))
-    return seen.digest()
-
-
-def _add_to(seen: hashlib.blake2b, columns: ObjectColumns) -> None:
-    for column in columns:
-        seen.update(column or b"-")
-
-
-def _owners(packed: bytes, count: int, crc: int, objects: int) -> array[int]:
-    owners = unpack_numbers(packed, count)
-    if checked((packed,)) != crc or (count and max(owners) >= objects):
-        raise SpoiledColumnsError("objects that have appeared are not what was written")
-    return owners
+    def _read_plan(self, name: str, known: _Plan) -> PlannedJob:
+        plan = PlannedJob(self.head.type, self.head.bucket)
+        plan.name = name
+        read_objects(self._file, known.number, plan, known.objects)
+        known.recorded = plan
+        return plan
 
 
 def _blob(text: str | None) -> bytes | None:
