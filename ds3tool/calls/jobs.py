@@ -145,6 +145,10 @@ class JobCalls(Caller):
         """Change a job; with nothing to change, only tell the appliance that somebody still works on it."""
         return self._send(requests.modify_job(job_id, priority=priority, name=name), responses.job)
 
+    def touch_job(self, job_id: str) -> None:
+        """Tell the appliance that somebody still works on a job, without reading what it lists of it."""
+        self._send(requests.modify_job(job_id), responses.nothing)
+
     def cancel_job(self, job_id: str) -> None:
         """Give a job up, with every object of it that is not on media completely."""
         self._send(requests.cancel_job(job_id), responses.done)

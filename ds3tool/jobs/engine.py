@@ -9,12 +9,12 @@ transfers x 1 MiB + lanes x (64 KiB + small limit), whatever the job's size.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
@@ -24,17 +24,18 @@ from ds3tool.errors import (
     Ds3Error,
     InterruptedRunError,
     JobError,
-    JobLostError,
     NotFoundError,
     RetryLaterError,
     TransportError,
 )
+from ds3tool.jobs.lost_job import JobWatch
+from ds3tool.jobs.mover import Counter, Mover, There
 from ds3tool.jobs.recorder import MovedBlobs, Recorder
+from ds3tool.jobs.small_blobs import SmallBlobs
 from ds3tool.jobs.state import JobState
-from ds3tool.protocol.model import ChecksumType, JobDetails, JobStatus
+from ds3tool.protocol.model import JobStatus
 from ds3tool.transport.burst import Burst
 from ds3tool.transport.pool import Transport
-from ds3tool.transport.replies import ReplyHead
 
 _log = logging.getLogger(__name__)
 
@@ -46,11 +47,13 @@ _SMALL_BATCH = 64
 _TICK_SECONDS = 0.1
 # After "no such job" of a job that goes on: a slip of whatever stands between, or its state changes right now.
 _UNEXPECTED_ASK_SECONDS = 1.0
+# So often a job is touched of which nothing is moved; one that nobody touches for a day expires.
+_TOUCH_SECONDS = 60 * 60.0
 # A chunk keeps its room in the cache until the last of its blobs has come, and those of a failed object never come.
 # When the appliance has offered nothing but such chunks for so long, the rest of the job will find no room either.
 _STARVED_SECONDS = 15 * 60.0
 # What a blob's exchange raises when its retries are spent, or when it is stopped.
-_SPENT = (TransportError, BusyError, RetryLaterError)
+SPENT = (TransportError, BusyError, RetryLaterError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,66 +69,12 @@ class EngineSettings:
         return cls() if transfers is None else cls(transfers, transfers)
 
 
-class Mover(Protocol):
-    """Moves the blobs of one job; told by their numbers in the job's state. Called from several threads."""
-
-    method: str
-
-    def move(self, number: int, counter: Callable[[int], None]) -> str | None:
-        """Move one blob carefully, with retries; return its digest in base64 (None where there is none).
-
-        `counter` is told the bytes as they pass. Raises a Ds3Error when the blob cannot be moved.
-        """
-        ...
-
-    def small_request(self, number: int) -> bytes | None:
-        """Return a whole signed request for a small blob; a Ds3Error when its source cannot be read.
-
-        None for a blob that must not go this way, since much has to be done before: it is moved carefully.
-        """
-        ...
-
-    def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str | None:
-        """Take the successful reply to it; return the digest. Raises a Ds3Error when the bytes are wrong."""
-        ...
-
-    def checksum_kind(self, number: int) -> ChecksumType | None:
-        """Return the type of the digest that `move` or `small_answer` has returned for a blob."""
-        ...
-
-    def object_moved(self, owner: int) -> None:
-        """All blobs of an object are through."""
-        ...
-
-    def object_failed(self, owner: int) -> None:
-        """An object will not be finished, and no blob of it is on its way any more."""
-        ...
-
-
-class _Counter:
-    """Bytes on their way of one worker; read by the progress display, written by its thread alone.
-
-    `passed` counts every byte that went, those of repeated tries too; `count` never more than the blob has.
-    """
-
-    __slots__ = ("count", "most", "passed")
-
-    def __init__(self) -> None:
-        self.count = self.most = self.passed = 0
-
-    def __call__(self, count: int) -> None:
-        self.passed += count
-        self.count = min(self.most, self.count + count)
-
-    def start(self, length: int) -> None:
-        self.count, self.most = 0, length
-
-
 class Engine:
     """Moves all blobs of one job that a `JobState` holds.
 
     `on_failure` is told each object that cannot be done, `on_objects` those of which all blobs are through, and
-    `on_tick` is called a few times a second; all from `run`'s thread.
+    `on_tick` is called a few times a second; all from `run`'s thread. `confirm` says of a doubtful blob whether it is
+    there already; None lets it wait for its turn, and an error of it is one of the blob.
     """
 
     def __init__(
@@ -142,6 +91,7 @@ class Engine:
         on_failure: Callable[[int, Ds3Error], None],
         on_objects: Callable[[Sequence[int]], None] = lambda owners: None,  # noqa: ARG005
         on_tick: Callable[[], None] = lambda: None,
+        confirm: Callable[[int], There | None] | None = None,
     ) -> None:
         self._client = client
         self._transport = transport
@@ -161,7 +111,7 @@ class Engine:
         self._over = False
         self._crash: BaseException | None = None
         self._lost: Ds3Error | None = None
-        self._counters = [_Counter() for _ in range(settings.transfers)]
+        self._counters = [Counter() for _ in range(settings.transfers)]
         self._moved_numbers: list[int] = []
         self._moved_checksums: list[str | None] = []
         self._ended_objects: list[int] = []
@@ -174,21 +124,39 @@ class Engine:
         self.next_ask_at: float | None = None
         self.waiting_since: float | None = None
         self._any_failed = False
+        self._confirm = confirm
+        self._watch = JobWatch(client, job_id, state, receives=mover.method == "PUT")
+        self._stop_asked: Callable[[], bool] = lambda: False
+        self._touched_at = clock.monotonic()
+        self._done_when_touched = 0
+        # Bytes of blobs that turned out to be there, and so were not moved.
+        self.bytes_found = 0
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Move every blob, or tell why not; returns when each has come to its end.
 
-        Raises JobLostError when the job is gone under us, InterruptedRunError on KeyboardInterrupt, TransportError
-        or BusyError when nothing moves any more, and whatever the recorder raises. No thread is left running.
+        Raises JobLostError when the job is gone under us, InterruptedRunError on KeyboardInterrupt and when asked to
+        stop, TransportError or BusyError when nothing moves any more, and whatever the recorder raises. No thread is
+        left running.
         """
         try:
             with self._workers():
                 self._loop()
             self._raise_what_ends_it()  # a worker may have met it in its very last step
         except KeyboardInterrupt:
-            raise InterruptedRunError("interrupted", hint="run the command again for the rest") from None
+            raise _interrupted() from None
+        except SPENT as error:
+            if self._stop_asked():  # it waited for another try
+                raise _interrupted() from error
+            raise
+        if not self.state.settled:
+            raise _interrupted()
+
+    def stop_when(self, asked: Callable[[], bool]) -> None:
+        """Begin nothing new once `asked` says so: what is on its way ends, without another try if it fails."""
+        self._stop_asked = asked
 
     def _loop(self) -> None:
         while True:
@@ -200,9 +168,10 @@ class Engine:
                 moving = self.state.moving or self.state.ready
                 self.next_ask_at = None if seconds is None else self._clock.monotonic() + seconds
             self._tell()
+            self._keep_alive()
             if suspects:
                 self._judge(suspects)
-            elif settled:
+            elif settled or self._stop_asked():
                 return
             elif seconds is None:
                 with self._changed:
@@ -222,14 +191,13 @@ class Engine:
     @property
     def _ending(self) -> bool:
         """Whether nothing new is to be begun."""
-        return self._over or self._crash is not None or self._lost is not None
+        return self._over or self._crash is not None or self._lost is not None or self._stop_asked()
 
     def _something_due(self) -> bool:
         """Whether `run` has something to do before its next tick; asked under the lock."""
         return (
             self.state.settled
-            or self._crash is not None
-            or self._lost is not None
+            or self._ending
             or bool(self._suspects)
             or self.state.seconds_until_ask(self._clock.monotonic(), enough=self._enough) == 0
         )
@@ -288,70 +256,41 @@ class Engine:
     # -- a job that is gone ------------------------------------------------------------------------------------
 
     def _no_more_chunks(self, error: NotFoundError | None) -> None:
-        """The appliance has no chunks to give any more: find out why. Raises JobLostError when the job is gone.
-
-        A put's blobs may be there already (another client works on the same job); a get's cannot, so a get is
-        asked for again until the appliance says something else.
-        """
-        details = self._look_up()
+        """The appliance has no chunks to give any more: find out why. Raises JobLostError when the job is gone."""
+        details = self._watch.look_up()
         if details is None:
-            raise self._job_lost("was cancelled or has expired") from error
-        completed = details.job.status == JobStatus.COMPLETED
-        ended: list[int] = []
+            raise self._watch.error("was cancelled or has expired") from error
         with self._lock:
-            if self._mover.method == "PUT":
-                ended = self.state.accept_received(details.chunks)
-                self._ended_objects.extend(ended)
-                gone = self.state.waiting if completed else self.state.given_up(details.chunks)
-            else:
-                gone = self.state.waiting if completed and not (self.state.moving or self.state.ready) else 0
+            ended = self._watch.ended_anyway(details)
+            self._ended_objects.extend(ended)
             self.state.offer((), now=self._clock.monotonic(), retry_after_seconds=_UNEXPECTED_ASK_SECONDS)
         for owner in ended:
             self._mover.object_moved(owner)
-        if gone:
-            # A truncated put is COMPLETED too, as soon as what it has is on tape: that says nothing of the rest.
-            raise self._job_lost(
-                f"{'is COMPLETED' if completed else 'goes on'} on the appliance without {gone} blobs "
-                "that were not moved: somebody has truncated it, or another client works on it"
-            ) from error
 
     def _judge(self, suspects: Sequence[tuple[int, NotFoundError]]) -> None:
         """Decide about blobs that are not there: the whole job is gone, or only they are."""
         try:
-            details = self._look_up()
+            details = self._watch.look_up()
         except Ds3Error as unknown:
             _log.warning("job %s: whether it goes on is not known: %s", self._job_id, unknown)
         else:
-            self._raise_if_gone(details, suspects)
+            self._watch.raise_if_gone(details, suspects)
         for number, error in suspects:
             self._object_failed(number, error)
 
-    def _raise_if_gone(self, details: JobDetails | None, suspects: Sequence[tuple[int, NotFoundError]]) -> None:
-        if details is None:
-            raise self._job_lost("was cancelled or has expired") from suspects[0][1]
-        if self._mover.method != "PUT":
-            return
-        listed = {(blob.key, blob.offset) for chunk in details.chunks for blob in chunk.blobs}
-        blobs = self.state.blobs
-        if all((blobs.keys[number], blobs.offsets[number]) not in listed for number, _ in suspects):
-            raise self._job_lost("goes on without blobs that were not moved: somebody has truncated it") from (
-                suspects[0][1]
-            )
+    # -- a job that must not end -------------------------------------------------------------------------------
 
-    def _look_up(self) -> JobDetails | None:
-        """Return the job as the appliance has it, None when it is cancelled or forgotten."""
-        try:
-            details = self._client.get_job(self._job_id)
-        except NotFoundError:
-            return None
-        return None if details.job.status == JobStatus.CANCELED else details
-
-    def _job_lost(self, what: str) -> JobLostError:
-        return JobLostError(
-            f"job {self._job_id} {what}",
-            job_id=self._job_id,
-            hint="run the command again for what is missing",
-        )
+    def _keep_alive(self) -> None:
+        """Tell the appliance, when nothing was moved for long, that somebody still works on the job."""
+        now = self._clock.monotonic()
+        if self.state.done != self._done_when_touched:
+            self._done_when_touched, self._touched_at = self.state.done, now
+        elif now - self._touched_at >= _TOUCH_SECONDS:
+            self._touched_at = now
+            try:
+                self._client.touch_job(self._job_id)
+            except Ds3Error as error:
+                _log.warning("job %s could not be kept from expiring: %s", self._job_id, error)
 
     def _tell(self) -> None:
         """Hand on what has gathered: to the recorder and to whoever wants to know of failures and time."""
@@ -407,7 +346,12 @@ class Engine:
             self._end_workers([thread for thread in threads if thread.ident is not None])
 
     def _end_workers(self, threads: Sequence[threading.Thread]) -> None:
-        """End every thread, and hand on what they have done; a KeyboardInterrupt meanwhile is raised afterwards."""
+        """End every thread, and hand on what they have done; a KeyboardInterrupt meanwhile is raised afterwards.
+
+        When somebody has asked to stop, what is on its way may end, unless there is another reason to end at once.
+        """
+        gently = self._stop_asked() and self._crash is None and self._lost is None
+        gently = gently and not isinstance(sys.exception(), KeyboardInterrupt)
         interrupted: KeyboardInterrupt | None = None
         while True:
             try:
@@ -415,23 +359,36 @@ class Engine:
                     self._over = True
                     self._work.notify_all()
                     self._small_work.notify_all()
-                if self._burst is not None and not self.state.settled:
+                if self._burst is not None and not (self.state.settled or gently):
                     self._burst.stop()
                 for thread in threads:
                     thread.join(0 if not self.state.settled else None)
                     while thread.is_alive():  # one may have begun an exchange after the last call
-                        self._transport.stop_exchanges()
+                        gently = gently and self._told_meanwhile()
+                        if gently:
+                            self._transport.stop_waits()
+                        else:
+                            self._transport.stop_exchanges()
                         thread.join(0.2)
                 break
             except KeyboardInterrupt as again:
-                interrupted = again
+                interrupted, gently = again, False
         if self._burst is not None:
             self._burst.close()
         self._tell()
         if interrupted is not None:
             raise interrupted
 
-    def _careful_worker(self, counter: _Counter) -> None:
+    def _told_meanwhile(self) -> bool:
+        """Hand on what was done while the last blobs are on their way; return False when that must end as well."""
+        try:
+            self._tell()
+        except Exception as error:  # noqa: BLE001  # no thread may be left running; `run` raises it
+            self._crashed(error)
+            return False
+        return True
+
+    def _careful_worker(self, counter: Counter) -> None:
         try:
             while True:
                 with self._work:
@@ -443,12 +400,16 @@ class Engine:
         except BaseException as error:  # noqa: BLE001  # a thread's death must not be silent: `run` raises it
             self._crashed(error)
 
-    def _move(self, number: int, counter: _Counter) -> None:
+    def _move(self, number: int, counter: Counter) -> None:
         counter.start(self.state.blobs.lengths[number])
         before = self._progress_beside(counter)
         try:
-            checksum = self._mover.move(number, counter)
-        except _SPENT as error:
+            found = self._found(number)
+            if found is None and self.state.is_doubtful(number):
+                self._not_there(number)
+                return
+            checksum = self._mover.move(number, counter) if found is None else found.checksum
+        except SPENT as error:
             # Retries are spent. When nothing else has moved either, the others need not spend theirs one by one.
             self._blob_failed(number, error, fatal=self._progress_beside(counter) == before)
         except Ds3Error as error:
@@ -458,7 +419,26 @@ class Engine:
         finally:
             counter.start(0)
 
-    def _progress_beside(self, counter: _Counter) -> int:
+    def _found(self, number: int) -> There | None:
+        """Return what is known of a doubtful blob that is there; None for one that is not, and for all others."""
+        if self._confirm is None or not self.state.is_doubtful(number):
+            return None
+        found = self._confirm(number)
+        if found is not None:
+            with self._lock:
+                self.bytes_found += self.state.blobs.lengths[number]
+        return found
+
+    def _not_there(self, number: int) -> None:
+        """What was thought to be there is not: it waits until it is offered."""
+        with self._lock:
+            waits = self.state.not_there(number)
+            given_up = not waits and self.state.given_up_wholly(self.state.object_of[number])
+            self._changed.notify_all()
+        if given_up:
+            self._mover.object_failed(self.state.object_of[number])
+
+    def _progress_beside(self, counter: Counter) -> int:
         """Return a number that grows whenever something arrives that `counter` does not count.
 
         Bytes that were sent have not arrived yet: whatever stands before a dead appliance may swallow some.
@@ -469,11 +449,19 @@ class Engine:
 
     def _small_worker(self, burst: Burst) -> None:
         try:
-            work = _SmallBlobs(self)
+            work = SmallBlobs(
+                self._mover,
+                take=self._take_small,
+                moved=self._blob_moved,
+                failed=self._blob_failed,
+                careful=self.careful,
+            )
             while True:
                 with self._small_work:
-                    while not self._ending and not work.refill(self.state):
-                        self._small_work.wait()
+                    while not self._ending and not work:
+                        work.add(self.state.take_small(_SMALL_BATCH))
+                        if not work:
+                            self._small_work.wait()
                     if self._ending:
                         break
                 try:
@@ -484,6 +472,10 @@ class Engine:
             work.give_back()
         except BaseException as error:  # noqa: BLE001
             self._crashed(error)
+
+    def _take_small(self) -> Sequence[int]:
+        with self._lock:
+            return () if self._ending else self.state.take_small(_SMALL_BATCH)
 
     def _crashed(self, error: BaseException) -> None:
         with self._lock:
@@ -506,7 +498,7 @@ class Engine:
             self._mover.object_failed(self.state.object_of[number])
 
     def _blob_failed(self, number: int, error: Ds3Error, *, fatal: bool = False) -> None:
-        if self._over and isinstance(error, _SPENT):
+        if (self._over or self._stop_asked()) and isinstance(error, SPENT):
             return  # it was stopped, which is no failure of its object
         damaged = self._damaged.pop(number, None)
         if damaged is not None and not isinstance(error, ChecksumError):
@@ -554,59 +546,8 @@ class Engine:
         return self.state.bytes_done + sum(counter.count for counter in self._counters)
 
 
-class _SmallBlobs:
-    """What the small-request loop works on: takes blobs in batches, and brings each to its end."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._taken: list[int] = []
-
-    def refill(self, state: JobState) -> bool:
-        """Take a batch, under the engine's lock, unless some of the last is left; return whether there is any."""
-        if self._taken:
-            return True
-        self._taken = state.take_small(_SMALL_BATCH)
-        self._taken.reverse()
-        return bool(self._taken)
-
-    def take(self) -> tuple[int, bytes] | None:
-        """Return a blob's number and its whole request."""
-        engine = self._engine
-        while True:
-            if not self._taken:
-                with engine._lock:
-                    if engine._ending or not self.refill(engine.state):
-                        return None
-            number = self._taken.pop()
-            try:
-                request = engine._mover.small_request(number)
-            except Ds3Error as error:
-                engine._blob_failed(number, error)
-                continue
-            if request is not None:
-                return number, request
-            engine.careful(number, None)
-
-    def answered(self, token: int, head: ReplyHead, body: memoryview) -> None:
-        """Take a successful reply."""
-        try:
-            checksum = self._engine._mover.small_answer(token, head, body)
-        except Ds3Error as error:
-            _log.info("blob %d is tried again: %s", token, error)
-            self._engine.careful(token, error)
-        else:
-            self._engine._blob_moved(token, checksum)
-
-    def failed(self, token: int, error: Ds3Error | None, head: ReplyHead | None) -> None:
-        """Let the careful path try it again."""
-        _log.debug("blob %d is tried again: %s", token, error or (head.status if head else None))
-        self._engine.careful(token, error)
-
-    def give_back(self) -> None:
-        """Let the careful path have what was taken and not sent."""
-        for number in self._taken:
-            self._engine.careful(number, None)
-        self._taken = []
+def _interrupted() -> InterruptedRunError:
+    return InterruptedRunError("interrupted", hint="run the command again for the rest")
 
 
 def _seconds(wait: timedelta | None) -> float | None:

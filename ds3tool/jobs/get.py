@@ -80,13 +80,6 @@ class GetRun(Run):
         self._appeared = 0
         self._full = False
 
-    def run(self) -> RunResult:
-        """Plan, create and move job after job; returns the result also when some objects or a job failed.
-
-        Raises what makes the run impossible before a job exists: no such bucket, no permission, no room.
-        """
-        return self._through(self._run_jobs)
-
     def _run_jobs(self) -> None:
         for plan in self.recorder.plans(self.until_stopped(self._plans())):
             self.do(plan)

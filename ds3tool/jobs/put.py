@@ -50,14 +50,6 @@ class PutRun(Run):
         self._failures_taken = 0
         self._replacing = Replacing(client, source, bucket, self.recorder)
 
-    def run(self) -> RunResult:
-        """Plan, create and move job after job; returns the result also when some objects or a job failed.
-
-        Raises what makes the run impossible before a job exists: no such bucket, no permission, bad names, and
-        settings that the bucket's data policy does not admit.
-        """
-        return self._through(self._run_jobs)
-
     def _run_jobs(self) -> None:
         limits, title = self.settings.limits, self.settings.job_name
         for plan in self.recorder.plans(plan_put(self._walk(), self._bucket, limits=limits, title=title)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import re
 import threading
@@ -45,6 +46,8 @@ from ds3tool.transport.pool import Transport
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+# So soon does a run notice, whatever it waits for, that it is to stop.
+_NOTICE_SECONDS = 0.1
 # With one of these the time for retries is spent: asking for anything else would spend it once more.
 UNREACHABLE = (TransportError, BusyError, RetryLaterError)
 
@@ -143,6 +146,7 @@ class Run(ABC):
         self._trouble: tuple[str, float] | None = None
         self._stopped_on_error = False
         self._stop_asked = False
+        self._stop_noticed = threading.Event()
         self._named: set[str] = set()
         # What is known of the job in hand; a get flags in it what has appeared.
         self.current: Remainder | None = None
@@ -186,9 +190,13 @@ class Run(ABC):
 
     # -- the run -----------------------------------------------------------------------------------------------
 
-    @abstractmethod
     def run(self) -> RunResult:
-        """Plan, create and move job after job; return what came of it."""
+        """Plan, create and move job after job; returns the result also when some objects or a job failed.
+
+        Raises what makes the run impossible before a job exists: no such bucket, no permission, bad names, no room,
+        and settings that the bucket's data policy does not admit.
+        """
+        return self._carry_out(self._run_jobs)
 
     def resume(self, remainders: Iterable[Remainder], *, anew: bool = False) -> RunResult:
         """Finish what earlier runs of the same work have left of their plans, one after the other.
@@ -197,7 +205,17 @@ class Run(ABC):
         somebody has cancelled or truncated is planned anew only with `anew`: else it is the result's `stopped`, as a
         JobLostError, when the other plans are through. Raises what `run` would raise before a job exists.
         """
-        return self._through(lambda: self._resume_all(remainders, anew=anew))
+        return self._carry_out(lambda: self._resume_all(remainders, anew=anew))
+
+    def _carry_out(self, jobs: Callable[[], None]) -> RunResult:
+        try:
+            return self._through(jobs)
+        finally:
+            self._stop_noticed.set()
+
+    @abstractmethod
+    def _run_jobs(self) -> None:
+        """Do all that is to be done, from the first plan to the last."""
 
     @abstractmethod
     def plans(self) -> Iterator[PlannedJob]:
@@ -208,11 +226,19 @@ class Run(ABC):
 
         From any thread, and from a signal's handler: no lock is taken. Twice is harmless.
         """
-        self._stop_asked = True
+        if not self._stop_asked:
+            self._stop_asked = True
+            _thread.start_new_thread(self._end_waits, ())  # a `Thread` would take locks when it is started
+
+    def _end_waits(self) -> None:
+        """Let nothing wait to be tried again, as long as the run has not noticed that it is to stop."""
+        while not self._stop_noticed.wait(_NOTICE_SECONDS):
+            self.transport.stop_waits()
 
     def check_stopped(self) -> None:
         """Raise InterruptedRunError when somebody has asked the run to stop."""
         if self._stop_asked:
+            self._stop_noticed.set()
             raise InterruptedRunError("interrupted", hint=self.way_on)
 
     def until_stopped(self, items: Iterable[T]) -> Iterator[T]:
@@ -501,6 +527,13 @@ class Run(ABC):
             yield
         except KeyboardInterrupt:
             self.result.stopped = InterruptedRunError("interrupted", hint=self.way_on)
+        except UNREACHABLE as error:
+            if self._stop_asked and not self._stop_noticed.is_set():  # it waited for another try
+                self.result.stopped = InterruptedRunError("interrupted", hint=self.way_on)
+            elif not self.result.jobs:
+                raise
+            else:
+                self.result.stopped = error
         except (InterruptedRunError, JobError, MediaOfflineError) as error:
             self.result.stopped = error
         except Ds3Error as error:
@@ -520,12 +553,15 @@ class Run(ABC):
 
     def move(self, engine: Engine) -> None:
         """Let the engine move what it holds, and keep the count whatever happens."""
+        engine.stop_when(lambda: self._stop_asked)
         self._engine = engine
         self._phase = Phase.MOVING
         try:
             engine.run()
         finally:
             self._phase = Phase.FINISHING
+            if self._stop_asked:
+                self._stop_noticed.set()  # what is still to be asked and told may take its time
 
     def count(self, *, objects: int, bytes_moved: int) -> None:
         """Take a job's count over into the result, at its end."""

@@ -320,6 +320,10 @@ class JobState:
         self._large.append(number)
         return True
 
+    def is_doubtful(self, number: int) -> bool:
+        """Whether it is not known of a blob if it is through already."""
+        return bool(self.doubtful) and bool(self.doubtful[number])
+
     def not_there(self, number: int) -> bool:
         """A doubtful blob that is moving turns out not to be there: it waits until a chunk offers it.
 

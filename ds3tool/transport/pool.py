@@ -373,8 +373,15 @@ class Transport:
             for dialing in self._dialing:
                 dialing.abort()
 
+    def stop_waits(self) -> None:
+        """Make every exchange that waits to be repeated fail now; what is on its way ends, and is not repeated."""
+        with self._lock:
+            self._stopped.set()
+            if not self._closed:
+                self._stopped = threading.Event()
+
     def stop_token(self) -> threading.Event:
-        """Return what the next `stop_exchanges` sets, for work beside an exchange that is to end with it."""
+        """Return what the next `stop_exchanges` or `stop_waits` sets, for work that is to end with an exchange."""
         with self._lock:
             return self._stopped
 

@@ -62,13 +62,14 @@ class QuietTransport(Transport):
 
 
 class ScriptedClient(Ds3Client):
-    """Answers the questions after chunks by `ready`, and after the job by `details`; counts both."""
+    """Answers the questions after chunks by `ready`, and after the job by `details`; counts both, and touches."""
 
     def __init__(self, ready: Callable[[int], ReadyChunks], details: Callable[[], JobDetails]) -> None:
         self.ready = ready
         self.details = details
         self.asked = 0
         self.looked_up = 0
+        self.touched = 0
 
     def get_ready_chunks(
         self, job_id: str, *, preferred_number: int | None = None, chunk_id: str | None = None
@@ -81,6 +82,10 @@ class ScriptedClient(Ds3Client):
         assert job_id == JOB
         self.looked_up += 1
         return self.details()
+
+    def touch_job(self, job_id: str) -> None:
+        assert job_id == JOB
+        self.touched += 1
 
 
 def answer(*chunks: Chunk, retry_after: float | None = 60.0) -> ReadyChunks:

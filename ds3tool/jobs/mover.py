@@ -1,0 +1,72 @@
+"""What moves the blobs of one job, one at a time, and counts the bytes as they pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ds3tool.protocol.model import ChecksumType
+from ds3tool.transport.replies import ReplyHead
+
+
+class Mover(Protocol):
+    """Moves the blobs of one job; told by their numbers in the job's state. Called from several threads."""
+
+    method: str
+
+    def move(self, number: int, counter: Callable[[int], None]) -> str | None:
+        """Move one blob carefully, with retries; return its digest in base64 (None where there is none).
+
+        `counter` is told the bytes as they pass. Raises a Ds3Error when the blob cannot be moved.
+        """
+        ...
+
+    def small_request(self, number: int) -> bytes | None:
+        """Return a whole signed request for a small blob; a Ds3Error when its source cannot be read.
+
+        None for a blob that must not go this way, since much has to be done before: it is moved carefully.
+        """
+        ...
+
+    def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str | None:
+        """Take the successful reply to it; return the digest. Raises a Ds3Error when the bytes are wrong."""
+        ...
+
+    def checksum_kind(self, number: int) -> ChecksumType | None:
+        """Return the type of the digest that `move` or `small_answer` has returned for a blob."""
+        ...
+
+    def object_moved(self, owner: int) -> None:
+        """All blobs of an object are through."""
+        ...
+
+    def object_failed(self, owner: int) -> None:
+        """An object will not be finished, and no blob of it is on its way any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """A blob that is there without having been moved, and its digest in base64 where one is known for certain."""
+
+    checksum: str | None
+
+
+class Counter:
+    """Bytes on their way of one worker; read by the progress display, written by its thread alone.
+
+    `passed` counts every byte that went, those of repeated tries too; `count` never more than the blob has.
+    """
+
+    __slots__ = ("count", "most", "passed")
+
+    def __init__(self) -> None:
+        self.count = self.most = self.passed = 0
+
+    def __call__(self, count: int) -> None:
+        self.passed += count
+        self.count = min(self.most, self.count + count)
+
+    def start(self, length: int) -> None:
+        self.count, self.most = 0, length

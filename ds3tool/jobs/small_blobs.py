@@ -1,0 +1,93 @@
+"""The blobs that go through the loop for small requests: taken in batches, each brought to its end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ds3tool.errors import Ds3Error
+from ds3tool.transport.replies import ReplyHead
+
+_log = logging.getLogger(__name__)
+
+
+class SmallMover(Protocol):
+    """What makes a small blob's request, and reads its answer."""
+
+    def small_request(self, number: int) -> bytes | None:
+        """Return the request; None for a blob that must go another way."""
+        ...
+
+    def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str | None:
+        """Take the successful reply to it; return the digest."""
+        ...
+
+
+class SmallBlobs:
+    """What one loop works on. `take` gives a batch of blobs' numbers, none when there are none now.
+
+    `moved` is told of a blob that is through, with its digest; `failed` of one that cannot be done; `careful` of one
+    that got no plain answer, with the reason if any: it is tried again by whoever has the patience.
+    """
+
+    def __init__(
+        self,
+        mover: SmallMover,
+        *,
+        take: Callable[[], Sequence[int]],
+        moved: Callable[[int, str | None], None],
+        failed: Callable[[int, Ds3Error], None],
+        careful: Callable[[int, Ds3Error | None], None],
+    ) -> None:
+        self._mover = mover
+        self._take = take
+        self._moved = moved
+        self._failed = failed
+        self._careful = careful
+        self._taken: list[int] = []
+
+    def add(self, numbers: Sequence[int]) -> None:
+        """Take a batch whose turn is after what is left."""
+        self._taken = [*reversed(numbers), *self._taken]
+
+    def __len__(self) -> int:
+        return len(self._taken)
+
+    def take(self) -> tuple[int, bytes] | None:
+        """Return a blob's number and its whole request."""
+        while True:
+            if not self._taken:
+                self.add(self._take())
+                if not self._taken:
+                    return None
+            number = self._taken.pop()
+            try:
+                request = self._mover.small_request(number)
+            except Ds3Error as error:
+                self._failed(number, error)
+                continue
+            if request is not None:
+                return number, request
+            self._careful(number, None)
+
+    def answered(self, token: int, head: ReplyHead, body: memoryview) -> None:
+        """Take a successful reply."""
+        try:
+            checksum = self._mover.small_answer(token, head, body)
+        except Ds3Error as error:
+            _log.info("blob %d is tried again: %s", token, error)
+            self._careful(token, error)
+        else:
+            self._moved(token, checksum)
+
+    def failed(self, token: int, error: Ds3Error | None, head: ReplyHead | None) -> None:
+        """Let the careful path try it again."""
+        _log.debug("blob %d is tried again: %s", token, error or (head.status if head else None))
+        self._careful(token, error)
+
+    def give_back(self) -> None:
+        """Let the careful path have what was taken and not sent."""
+        taken, self._taken = self._taken, []
+        for number in taken:
+            self._careful(number, None)
