@@ -16,6 +16,7 @@ import typer
 from ds3tool.cli import messages, transfer
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.job_options import JobOptions
+from ds3tool.cli.journalled import Doing, journalled, settle
 from ds3tool.cli.lookup import base_of
 from ds3tool.cli.options import command
 from ds3tool.cli.output import OutputClosedError, OutputFormat
@@ -27,6 +28,7 @@ from ds3tool.errors import UsageError
 from ds3tool.filters import Filter
 from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.run import RunResult
+from ds3tool.protocol.model import JobType
 from ds3tool.sinks.stdout import StreamSink
 
 if TYPE_CHECKING:
@@ -98,16 +100,22 @@ def show_objects(
             client.get_bucket(selection.bucket)
             refuse_ambiguous(client, selection, selection.text.partition("://")[2].partition("/")[2])
         for bucket, group in itertools.groupby(selections, key=lambda one: one.bucket):
-            run = GetRun(
-                client,
-                StreamSink(sys.stdout.fileno()),
-                bucket,
-                _wanted(client, list(group), part, chosen),
-                name_of=str,
-                settings=run_settings,
-                whole_blobs=part.verify,
-            )
-            _end_if_failed(transfer.carry_out(run, _display(settings), label="cat"), settings)
+            named = list(group)
+            doing = Doing("cat", JobType.GET, bucket, {"objects": [one.text for one in named]}, stream=True)
+            with journalled(client, doing, settings) as journal:
+                run = GetRun(
+                    client,
+                    StreamSink(sys.stdout.fileno()),
+                    bucket,
+                    _wanted(client, named, part, chosen),
+                    name_of=str,
+                    settings=run_settings,
+                    whole_blobs=part.verify,
+                    recorder=journal,
+                )
+                result = transfer.carry_out(run, _display(settings), label="cat", gently=False)
+                settle(journal, result, settings)
+            _end_if_failed(result, settings)
 
 
 def _display(settings: Settings) -> Settings:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +18,7 @@ from ds3tool.cli import transfer
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.dryrun import DryRun, show_plan
 from ds3tool.cli.job_options import JobOptions, Outcome
+from ds3tool.cli.journalled import Doing, journalled, settle
 from ds3tool.cli.lookup import base_of
 from ds3tool.cli.naming import NamesFrom, Naming
 from ds3tool.cli.options import command
@@ -30,7 +32,7 @@ from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.get_targets import Asked, check_rule
 from ds3tool.jobs.planfile import PlanHead, settings_mapping
-from ds3tool.jobs.run import RunSettings
+from ds3tool.jobs.run import RunResult, RunSettings
 from ds3tool.protocol.model import JobType
 from ds3tool.sinks.links import Links
 from ds3tool.sinks.local import LocalSink
@@ -141,7 +143,10 @@ def get(
 
     Each object is verified and appears whole under its name or not at all. A file that is there and the same is
     skipped; one that is not the same fails by name, unless --if-exists says otherwise. What cannot be a file's name
-    here fails by name, and the rest goes on. Ctrl-C cancels the job.
+    here fails by name, and the rest goes on.
+
+    However it ends before all is there (Ctrl-C, which lets what is under way through, and again at once; a crash; a
+    full disk): `ds3tool resume` goes on with it, and fetches nothing twice. Only what goes to stdout cannot be resumed.
     """
     selection = parse_selection(source, recursive=False, raw=raw)
     part.check([selection])
@@ -190,12 +195,30 @@ def _begun(wanted: Iterable[Asked]) -> Iterator[Asked]:
 
 @dataclass(frozen=True, slots=True)
 class FilesAsked:
-    """Where files of a get land, and how they are made."""
+    """Where files of a get land, and how they are made; `verify` is to fetch whole blobs where a part is wanted."""
 
     folder: str
     preserve: bool = False
     links: Links = Links.INSIDE
     verify: bool = False
+
+    def sink(self, *, make: bool = True) -> LocalSink:
+        """Return the sink, which is the caller's to close; `make` False is for plans."""
+        return LocalSink(self.folder, preserve=self.preserve, links=self.links, make=make)
+
+    def mapping(self) -> dict[str, Any]:
+        """Return this for a plan or a journal; `of` reads it again, from wherever that is."""
+        return {
+            "folder": os.path.abspath(self.folder),
+            "preserve": self.preserve,
+            "links": self.links.value,
+            "verify": self.verify,
+        }
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> FilesAsked:
+        """Return what `mapping` has kept; KeyError, TypeError or ValueError for what it has not."""
+        return cls(str(kept["folder"]), kept["preserve"] is True, Links(kept["links"]), kept["verify"] is True)
 
 
 def get_into(
@@ -209,25 +232,67 @@ def get_into(
     name_of: Callable[[str], str],
     trial: DryRun,
     outcome: Outcome,
+    verb: str = "get",
 ) -> None:
-    """Get what is wanted into files, or say what would be got; show what came of it."""
-    sink = LocalSink(files.folder, preserve=files.preserve, links=files.links, make=not trial.dry_run)
-    try:
-        run = GetRun(client, sink, bucket, wanted, name_of=name_of, settings=run_settings, whole_blobs=files.verify)
+    """Get what is wanted into files, or say what would be got; show what came of it. `verb` is the command's."""
+    with contextlib.closing(files.sink(make=not trial.dry_run)) as sink:
         if trial.dry_run:
-            asked = {
-                "folder": files.folder,
-                "preserve": files.preserve,
-                "links": files.links.value,
-                "verify": files.verify,
-                "settings": settings_mapping(run_settings),
-            }
+            run = GetRun(client, sink, bucket, wanted, name_of=name_of, settings=run_settings, whole_blobs=files.verify)
+            asked = {**files.mapping(), "settings": settings_mapping(run_settings)}
             show_plan(run, trial, settings, head=PlanHead(JobType.GET, bucket, asked))
             return
-        result = transfer.carry_out(run, settings, label="get")
-    finally:
-        sink.close()
-    transfer.show_result(result, settings, done=transfer.GOT, failed="could not be restored", outcome=outcome)
+        result, way_on = get_objects(
+            client,
+            sink,
+            files,
+            bucket,
+            wanted,
+            name_of=name_of,
+            run_settings=run_settings,
+            settings=settings,
+            verb=verb,
+        )
+    transfer.show_result(
+        result, settings, done=transfer.GOT, failed="could not be restored", outcome=outcome, way_on=way_on
+    )
+
+
+def get_objects(
+    client: Ds3Client,
+    sink: LocalSink,
+    files: FilesAsked,
+    bucket: str,
+    wanted: Iterable[Asked],
+    *,
+    name_of: Callable[[str], str],
+    run_settings: RunSettings,
+    settings: Settings,
+    verb: str,
+    **asked: Any,  # noqa: ANN401  # whatever else the journal is to keep
+) -> tuple[RunResult, str | None]:
+    """Get what is wanted into the sink that `files` means, with a journal; return the result and the way on."""
+    asked |= {**files.mapping(), "folder_inode": inode_of(files.folder), "settings": settings_mapping(run_settings)}
+    with journalled(client, Doing(verb, JobType.GET, bucket, asked), settings) as journal:
+        run = GetRun(
+            client,
+            sink,
+            bucket,
+            wanted,
+            name_of=name_of,
+            settings=run_settings,
+            whole_blobs=files.verify,
+            recorder=journal,
+        )
+        result = transfer.carry_out(run, settings, label="sync" if verb == "sync" else "get")
+        return result, settle(journal, result, settings)
+
+
+def inode_of(folder: str) -> int | None:
+    """Return what tells a folder from another that has its path, such as what a disk is mounted over; None without."""
+    try:
+        return os.stat(folder).st_ino
+    except OSError:
+        return None
 
 
 def _refuse_for_stdout(

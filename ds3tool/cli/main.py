@@ -57,7 +57,7 @@ def _run(arguments: list[str]) -> int:
     from ds3tool.cli.output import OutputClosedError, OutputLostError, ShownError
     from ds3tool.errors import Ds3Error
 
-    invocation = Invocation()
+    invocation = Invocation(arguments=tuple(arguments))
     exit_code = _FAILED
     try:
         try:

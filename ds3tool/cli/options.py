@@ -33,11 +33,15 @@ class BrokenConnectionError(Exception):
 
 @dataclass
 class Invocation:
-    """What one run was told so far: `given` on the command line, `environment` by variables, by option name."""
+    """What one run was told so far: `given` on the command line, `environment` by variables, by option name.
+
+    `arguments` is that command line, word by word, without the program's name.
+    """
 
     given: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     settings: Settings | None = None
+    arguments: tuple[str, ...] = ()
 
     def take(self, context: typer.Context, values: dict[str, Any]) -> None:
         """Add the shared options of one level; what stands nearer to the command's own arguments wins."""
@@ -229,6 +233,7 @@ def with_shared_options(function: Command, *, only_remember: bool = False) -> Co
             function(**values)
             return
         settings = Settings.of(invocation.given, invocation.environment, os.environ)
+        settings = dataclasses.replace(settings, command=invocation.arguments)
         invocation.settings = settings
         logs.configure(
             verbosity=settings.verbosity,

@@ -23,7 +23,6 @@ from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.get_targets import Wanted
 from ds3tool.jobs.planfile import SavedPlan, settings_of
 from ds3tool.protocol.model import JobType
-from ds3tool.sinks.links import Links
 
 app = group("plan", "Say what a put or a get would do, keep it in a file, and do it later.")
 
@@ -148,13 +147,13 @@ def _run(
                 wait=wait,
                 trial=trial,
                 outcome=outcome,
+                verb="plan run",
             )
             return
-        into = get_command.FilesAsked(asked["folder"], asked["preserve"], Links(asked["links"]), asked["verify"])
         wanted = map(_wanted, plan.target_objects())
         get_command.get_into(
             client,
-            into,
+            get_command.FilesAsked.of(asked),
             plan.head.bucket,
             wanted,
             run_settings=run_settings,
@@ -162,6 +161,7 @@ def _run(
             name_of=lambda key: key,
             trial=trial,
             outcome=outcome,
+            verb="plan run",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from ds3tool.cli import messages, prompts, transfer
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.dryrun import DryRun, show_plan
 from ds3tool.cli.job_options import JobOptions, Outcome
+from ds3tool.cli.journalled import Doing, journalled, settle
 from ds3tool.cli.naming import NamesFrom, Naming
 from ds3tool.cli.options import command, option_group
 from ds3tool.cli.put_sources import FileOptions, FilesPut, StreamOptions, check_stream, opened_stream
@@ -145,7 +147,10 @@ def put(
     What is there already and the same is skipped; what is there and not the same fails by name, unless --if-exists
     says otherwise: skip leaves it, overwrite replaces it (in a bucket without versions the old object is deleted
     first, which needs --yes), version adds a version, rename puts film~1.mov beside film.mov, fail fails also the
-    same. Of several objects of one key the first is put. Ctrl-C ends the job and keeps what is complete.
+    same. Of several objects of one key the first is put.
+
+    However it ends before all is put (Ctrl-C, which lets what is under way through, and again at once; a crash; an
+    appliance that is gone): `ds3tool resume` goes on with it, and sends nothing twice. Only stdin cannot be resumed.
     """
     address = parse_ds3(target)
     chosen = choice != Choice() or naming != Naming() or names_from != NamesFrom() or files != FileOptions()
@@ -184,20 +189,45 @@ def put_from(
     wait: transfer.WaitFor,
     trial: DryRun,
     outcome: Outcome,
+    verb: str = "put",
 ) -> None:
-    """Put what `source` has into the bucket that `head` names, or say what would be put; show what came of it."""
+    """Put what `source` has into the bucket that `head` names, or say what would be put; show what came of it.
+
+    `verb` is the command that asks for it.
+    """
     if trial.dry_run:
         run_settings = replace(run_settings, may_delete=True)  # nothing is
         show_plan(PutRun(client, source, head.bucket, settings=run_settings), trial, settings, head=head)
         return
     if run_settings.if_exists is IfExists.OVERWRITE:
         run_settings = with_leave_to_delete(client, head.bucket, run_settings, settings)
-    result = transfer.carry_out(PutRun(client, source, head.bucket, settings=run_settings), settings, label="put")
+    doing = Doing(verb, JobType.PUT, head.bucket, head.asked, wait.value)
+    result, way_on = put_objects(client, nullcontext(source), doing, run_settings, settings)
     if not result.objects and not result.failures and not result.skipped and result.stopped is None:
         paths = [path for path, _ in head.asked["files"]["roots"]]
         said = "holds" if len(paths) == 1 else "hold"
         messages.note(f"{', '.join(paths)} {said} nothing to put", quiet=settings.quiet)
-    _conclude(client, result, settings, wait=wait, outcome=outcome)
+    _show(result, settings, outcome=outcome, way_on=way_on)
+
+
+def put_objects(
+    client: Ds3Client,
+    opened: AbstractContextManager[Source],
+    doing: Doing,
+    run_settings: RunSettings,
+    settings: Settings,
+    *,
+    label: str = "put",
+) -> tuple[RunResult, str | None]:
+    """Put what a source has, with a journal, and wait as was asked; return the result and the command that goes on."""
+    asked = {**doing.asked, "may_delete": run_settings.may_delete}
+    with journalled(client, replace(doing, asked=asked), settings) as journal:
+        with opened as source:
+            run = PutRun(client, source, doing.bucket, settings=run_settings, recorder=journal)
+            result = transfer.carry_out(run, settings, label=label, gently=not doing.stream)
+        if doing.wait == transfer.WaitFor.TAPE and result.stopped is None and not journal.unfinished:
+            transfer.wait_for_tape(client, result, settings)
+        return result, settle(journal, result, settings)
 
 
 def _put_stream(
@@ -212,15 +242,11 @@ def _put_stream(
 ) -> None:
     with connect(settings, limit=jobs.rate_limit()) as client:
         run_settings = with_leave_to_delete(client, target.bucket, run_settings, settings)
-        with opened_stream(target, stream) as source:
-            run = PutRun(client, source, target.bucket, settings=run_settings)
-            result = transfer.carry_out(run, settings, label="put")
-        _conclude(client, result, settings, wait=wait, outcome=outcome)
+        asked = {"key": target.key, "settings": settings_mapping(run_settings)}
+        doing = Doing("put", JobType.PUT, target.bucket, asked, wait.value, stream=True)
+        result, way_on = put_objects(client, opened_stream(target, stream), doing, run_settings, settings)
+        _show(result, settings, outcome=outcome, way_on=way_on)
 
 
-def _conclude(
-    client: Ds3Client, result: RunResult, settings: Settings, *, wait: transfer.WaitFor, outcome: Outcome
-) -> None:
-    if wait is transfer.WaitFor.TAPE and result.stopped is None:
-        transfer.wait_for_tape(client, result, settings)
-    transfer.show_result(result, settings, done=transfer.PUT, failed="could not be put", outcome=outcome)
+def _show(result: RunResult, settings: Settings, *, outcome: Outcome, way_on: str | None) -> None:
+    transfer.show_result(result, settings, done=transfer.PUT, failed="could not be put", outcome=outcome, way_on=way_on)

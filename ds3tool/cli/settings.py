@@ -46,7 +46,7 @@ class Settings:
     """What was asked for. The connection is resolved when a command needs one, and only then.
 
     `profile_is_forced` says that the profile was named on the command line, and so wins over the environment;
-    `config_is_required` that the file was, and so must be there.
+    `config_is_required` that the file was, and so must be there. `command` is the command line, word by word.
     """
 
     output: OutputFormat = OutputFormat.TABLE
@@ -65,6 +65,7 @@ class Settings:
     flags: Profile = _NO_FLAGS
     environment: Profile = _NO_VARIABLES
     max_retry_seconds: float = 900.0
+    command: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, given: Mapping[str, Any], environment: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:

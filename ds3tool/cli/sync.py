@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -13,11 +14,12 @@ from ds3tool.addresses import Ds3Address, LocalAddress, parse_address
 from ds3tool.cli import surplus, transfer
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.dryrun import DryRun, show_plan
-from ds3tool.cli.get import LINKS
+from ds3tool.cli.get import LINKS, FilesAsked, get_objects
 from ds3tool.cli.get import Symlinks as GetSymlinks
 from ds3tool.cli.job_options import JobOptions, Outcome
+from ds3tool.cli.journalled import Doing
 from ds3tool.cli.options import command
-from ds3tool.cli.put import with_leave_to_delete
+from ds3tool.cli.put import put_objects, with_leave_to_delete
 from ds3tool.cli.put_sources import FilesPut
 from ds3tool.cli.selection import Selection
 from ds3tool.cli.settings import Settings, connect
@@ -28,16 +30,18 @@ from ds3tool.errors import PathNotFoundError, UsageError
 from ds3tool.filters import Filter
 from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.get import GetRun
-from ds3tool.jobs.planfile import PlanHead
+from ds3tool.jobs.planfile import PlanHead, settings_mapping
 from ds3tool.jobs.put import PutRun
 from ds3tool.jobs.run import RunResult, RunSettings
 from ds3tool.protocol.escaped import escape
 from ds3tool.protocol.model import JobType
 from ds3tool.renaming import Renaming
-from ds3tool.sinks.local import LocalSink
 from ds3tool.sources.local import Symlinks
 
 app = typer.Typer(add_completion=False)
+
+# What came of it, and the command that goes on with what is left.
+_Done = tuple[RunResult, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ def sync(
 
     Where a bucket keeps no versions, what differs is deleted there before it is put anew, which needs --yes. With
     --delete goes what the source has not, after all else went well and only then. What the options leave out, or what
-    is no file, is neither moved nor deleted.
+    is no file, is neither moved nor deleted. `ds3tool resume` goes on with one that was interrupted, and never deletes.
     """
     near, far = parse_address(source), parse_address(target)
     asked = _Asked(
@@ -105,14 +109,15 @@ def sync(
     outcome.prepare()
     with connect(settings, limit=jobs.rate_limit()) as client:
         go = _put if isinstance(near, LocalAddress) else _get
-        result = go(client, asked, settings)
-    if result is not None:
+        came = go(client, asked, settings)
+    if came is not None:
+        result, way_on = came
         done, failed = (
             (transfer.PUT, "could not be put")
             if isinstance(near, LocalAddress)
             else (transfer.GOT, "could not be restored")
         )
-        transfer.show_result(result, settings, done=done, failed=failed, outcome=outcome)
+        transfer.show_result(result, settings, done=done, failed=failed, outcome=outcome, way_on=way_on)
 
 
 def _folder(near: object, far: object) -> str:
@@ -145,7 +150,7 @@ def _wanted(choice: Choice, *, delete: bool) -> Filter:
     return wanted
 
 
-def _put(client: Ds3Client, asked: _Asked, settings: Settings) -> RunResult | None:
+def _put(client: Ds3Client, asked: _Asked, settings: Settings) -> _Done | None:
     far, symlinks = asked.far, asked.symlinks or Symlinks.SKIP
     files = FilesPut(((asked.folder, far.key),), Renaming(), symlinks, asked.preserve)
     source = files.source(wanted=asked.wanted)
@@ -167,9 +172,9 @@ def _put(client: Ds3Client, asked: _Asked, settings: Settings) -> RunResult | No
         return None
     surplus.agree_to_delete(too_much, str(far), settings)
     run_settings = with_leave_to_delete(client, far.bucket, run_settings, settings)
-    result = transfer.carry_out(PutRun(client, source, far.bucket, settings=run_settings), settings, label="sync")
-    if asked.wait is transfer.WaitFor.TAPE and result.stopped is None:
-        transfer.wait_for_tape(client, result, settings)
+    kept = {"files": files.mapping(), "settings": settings_mapping(run_settings), "delete": bool(too_much)}
+    doing = Doing("sync", JobType.PUT, far.bucket, kept, asked.wait.value)
+    result, way_on = put_objects(client, nullcontext(source), doing, run_settings, settings, label="sync")
 
     def delete(agreed: Sequence[Surplus]) -> None:
         base = len(far.key)
@@ -181,10 +186,10 @@ def _put(client: Ds3Client, asked: _Asked, settings: Settings) -> RunResult | No
         surplus.delete_objects(client, far.bucket, left, result)
 
     surplus.delete_surplus(result, too_much, delete)
-    return result
+    return result, way_on
 
 
-def _get(client: Ds3Client, asked: _Asked, settings: Settings) -> RunResult | None:
+def _get(client: Ds3Client, asked: _Asked, settings: Settings) -> _Done | None:
     if asked.symlinks is Symlinks.FOLLOW:
         raise UsageError("there is no link to follow on the appliance", hint="use --symlinks skip or store")
     if asked.wait is not transfer.WaitFor.CACHE:
@@ -201,27 +206,31 @@ def _get(client: Ds3Client, asked: _Asked, settings: Settings) -> RunResult | No
     # The keys are listed once more for the get: what has come in between must not go again afterwards.
     names: set[str] = set()
     wanted = wanted_objects(client, selection, asked.wanted)
+    wanted = surplus.noting(wanted, len(far.key), names) if too_much else wanted
     links = LINKS[None if asked.symlinks is None else GetSymlinks(asked.symlinks.value)]
-    sink = LocalSink(asked.folder, preserve=asked.preserve, links=links, make=not asked.trial.dry_run)
-    try:
-        run = GetRun(
-            client,
-            sink,
-            far.bucket,
-            surplus.noting(wanted, len(far.key), names) if too_much else wanted,
-            name_of=Renaming(far.key),
-            settings=asked.run_settings,
-        )
+    files = FilesAsked(asked.folder, asked.preserve, links)
+    name_of = Renaming(far.key)
+    with closing(files.sink(make=not asked.trial.dry_run)) as sink:
         if asked.trial.dry_run:
+            run = GetRun(client, sink, far.bucket, wanted, name_of=name_of, settings=asked.run_settings)
             show_plan(run, asked.trial, settings, head=PlanHead(JobType.GET, far.bucket), surplus=too_much)
             return None
-        result = transfer.carry_out(run, settings, label="sync")
+        result, way_on = get_objects(
+            client,
+            sink,
+            files,
+            far.bucket,
+            wanted,
+            name_of=name_of,
+            run_settings=asked.run_settings,
+            settings=settings,
+            verb="sync",
+            delete=bool(too_much),
+        )
 
         def delete(agreed: Sequence[Surplus]) -> None:
             left = surplus.without_returned(agreed, result, lambda one: escape(os.fsencode(one.name)) in names)
             surplus.delete_files(sink, left, result)
 
         surplus.delete_surplus(result, too_much, delete)
-    finally:
-        sink.close()
-    return result
+    return result, way_on

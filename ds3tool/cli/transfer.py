@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import zip_longest
-from types import FrameType
 
 from ds3tool.cli import messages
 from ds3tool.cli.failures import SomeFailedError
+from ds3tool.cli.interruption import interruptible, stoppable
 from ds3tool.cli.job_options import Outcome
 from ds3tool.cli.job_wait import wait_for_job
 from ds3tool.cli.output import Field, OutputFormat
@@ -21,6 +19,7 @@ from ds3tool.cli.settings import Settings
 from ds3tool.client import Ds3Client
 from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError
 from ds3tool.jobs.ends import Failure
+from ds3tool.jobs.progress import Phase
 from ds3tool.jobs.run import JobOutcome, Run, RunResult
 from ds3tool.protocol.model import JobStatus, JobType
 from ds3tool.sizes import format_duration, format_size
@@ -55,30 +54,30 @@ OBJECT_FIELDS: list[Field[ObjectLine]] = [
 ]
 
 
-def carry_out(run: Run, settings: Settings, *, label: str) -> RunResult:
-    """Run with a display on stderr, and with SIGTERM meaning what Ctrl-C means; return the result."""
+def carry_out(
+    run: Run,
+    settings: Settings,
+    *,
+    label: str,
+    act: Callable[[], RunResult] | None = None,
+    gently: bool = True,
+) -> RunResult:
+    """Run with a display on stderr and return the result; `act` is what the run does, `run.run` when left out.
+
+    Ctrl-C, SIGTERM and SIGHUP stop it when what is under way is through, the second time at once; without `gently`
+    the first time too, for what nobody could go on with.
+    """
     results = settings.results()
     if settings.output is OutputFormat.NDJSON:
         run.on_object = lambda key, size, error: results.event(
             ObjectLine(key, size, None if error is None else error.message), OBJECT_FIELDS
         )
     mode = chosen_mode(settings, sys.stderr, sys.stdout)
-    with _terminable(), shown(run.progress, mode=mode, label=label, stream=sys.stderr):
-        return run.run()
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM interrupt like Ctrl-C, so that a job is given up in order."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    ending = (
+        stoppable(run.stop, under_way=lambda: run.progress().phase != Phase.PLANNING) if gently else interruptible()
+    )
+    with ending, shown(run.progress, mode=mode, label=label, stream=sys.stderr):
+        return (act or run.run)()
 
 
 def wait_for_tape(client: Ds3Client, result: RunResult, settings: Settings) -> None:
@@ -89,20 +88,21 @@ def wait_for_tape(client: Ds3Client, result: RunResult, settings: Settings) -> N
     from ds3tool.clock import RealClock
 
     try:
-        for outcome in result.jobs:
-            if outcome.job.status in {JobStatus.COMPLETED, JobStatus.CANCELED}:
-                continue
-            messages.note(f"job {outcome.job.id}: all sent; waiting for tape", quiet=settings.quiet)
-            try:
-                outcome.job = wait_for_job(
-                    client, outcome.job.id, in_cache=False, interval_seconds=_TAPE_POLL_SECONDS, clock=RealClock()
-                ).job
-            except JobLostError:
-                outcome.job = replace(outcome.job, status=JobStatus.CANCELED)
-                raise
+        with interruptible():
+            for outcome in result.jobs:
+                if outcome.job.status in {JobStatus.COMPLETED, JobStatus.CANCELED}:
+                    continue
+                messages.note(f"job {outcome.job.id}: all sent; waiting for tape", quiet=settings.quiet)
+                try:
+                    outcome.job = wait_for_job(
+                        client, outcome.job.id, in_cache=False, interval_seconds=_TAPE_POLL_SECONDS, clock=RealClock()
+                    ).job
+                except JobLostError:
+                    outcome.job = replace(outcome.job, status=JobStatus.CANCELED)
+                    raise
     except KeyboardInterrupt:
         result.stopped = InterruptedRunError(
-            "interrupted while waiting for tape", hint="all is sent and goes on; see: ds3tool job wait JOB"
+            "interrupted while waiting for tape", hint="all is sent and goes its way; to wait on: ds3tool resume"
         )
     except Ds3Error as error:
         result.stopped = error
@@ -152,16 +152,23 @@ GET_RESULT_FIELDS: list[Field[RunResult]] = [
 
 
 def show_result(
-    result: RunResult, settings: Settings, *, done: str, failed: str, outcome: Outcome | None = None
+    result: RunResult,
+    settings: Settings,
+    *,
+    done: str,
+    failed: str,
+    outcome: Outcome | None = None,
+    way_on: str | None = None,
 ) -> None:
     """Show what came of a run; ends the command with the run's exit code when something failed.
 
-    `done` and `failed` are the words for the direction: "put", "could not be put".
+    `done` and `failed` are the words for the direction: "put", "could not be put". `way_on` is the command that goes
+    on with what is left, if anything is.
     """
     if outcome is not None:
         outcome.conclude(result)
     fields = GET_RESULT_FIELDS if done == GOT else RESULT_FIELDS
-    error = error_of(result, failed)
+    error = error_of(result, failed, way_on=way_on)
     tell_troubles(result)
     if settings.output is OutputFormat.TABLE:
         if not settings.quiet:
@@ -191,13 +198,16 @@ def named(failure: Failure) -> Ds3Error:
     return Ds3Error(f"{name}: {error.message}", hint=error.hint)
 
 
-def error_of(result: RunResult, failed: str) -> Ds3Error | None:
+def error_of(result: RunResult, failed: str, *, way_on: str | None = None) -> Ds3Error | None:
     """Return what a run ends with, None when nothing failed; `failed` is the word for its direction."""
     if result.stopped is not None:
         return result.stopped
     if result.failures:
         count = len(result.failures)
-        return SomeFailedError(f"{count:,} {'object' if count == 1 else 'objects'} {failed}; listed above")
+        return SomeFailedError(
+            f"{count:,} {'object' if count == 1 else 'objects'} {failed}; listed above",
+            hint=None if way_on is None else f"some may still be done; go on with: {way_on}",
+        )
     return None
 
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -164,9 +165,9 @@ def while_it_moves(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -
     """Let something happen between the question what is to be deleted and the move."""
     carry_out = transfer.carry_out
 
-    def then(run: Run, settings: Settings, *, label: str) -> RunResult:
+    def then(run: Run, settings: Settings, **options: Any) -> RunResult:  # noqa: ANN401
         act()
-        return carry_out(run, settings, label=label)
+        return carry_out(run, settings, **options)
 
     monkeypatch.setattr(transfer, "carry_out", then)
 

@@ -1,0 +1,160 @@
+"""How a command that moves data opens its journal, and what becomes of that at the end: kept as done, left, dropped."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ds3tool.errors import Ds3Error, InterruptedRunError, ProtocolError
+from ds3tool.jobs.run import UNREACHABLE, RunResult
+
+if TYPE_CHECKING:
+    from ds3tool.cli.settings import Settings
+    from ds3tool.client import Ds3Client
+    from ds3tool.jobs.journal import Journal
+    from ds3tool.jobs.work_head import WorkHead
+    from ds3tool.protocol.model import JobType
+
+_RESUME = "ds3tool resume"
+# A name and a password in front of a host, as proxies have them.
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What a command is about to do, as its journal keeps it.
+
+    `asked` says, by the names of options, all that a later run needs to know beside the plans. `wait` is what the
+    command waits for before it is done. A `stream` can be had, or taken, only once, so that nothing goes on with it.
+    """
+
+    verb: str
+    type: JobType
+    bucket: str
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    wait: str = "cache"
+    stream: bool = False
+
+
+@contextmanager
+def journalled(client: Ds3Client, doing: Doing, settings: Settings) -> Iterator[Journal]:
+    """Give a new journal for a run to record itself in; the body ends with `settle`.
+
+    Raises a Ds3Error, before anything is sent but a question for the bucket, when the state folder cannot keep it.
+    A body that fails before the appliance has heard of a job leaves nothing behind.
+    """
+    from ds3tool.jobs.journal import Journal
+
+    bucket_id = client.get_bucket(doing.bucket).id
+    with Journal.create(settings.state_path, _head(doing, bucket_id, settings)) as journal:
+        try:
+            yield journal
+        except BaseException as error:
+            _leave_or_drop(journal, error, settings)
+            raise
+
+
+def settle(journal: Journal, result: RunResult, settings: Settings) -> str | None:
+    """End a command's work: what is done is kept as done, and what is not waits for `resume`.
+
+    Returns the command that goes on with the rest, None when there is none. What has stopped the run names it too.
+    """
+    if result.stopped is not None:
+        return _leave_or_drop(journal, result.stopped, settings)
+    if journal.unfinished and not journal.head.asked["stream"]:
+        return resume_command(journal.head.id, settings)
+    conclude(journal, result)
+    return None
+
+
+def conclude(journal: Journal, result: RunResult) -> None:
+    """Keep a work as done; that this cannot be written is only worth a note, since all else is done."""
+    try:
+        journal.conclude()
+    except Ds3Error as error:
+        result.notes.append(f"that all of it is done could not be recorded, so `resume` looks at it again: {error}")
+
+
+def resume_command(work_id: str, settings: Settings) -> str:
+    """Return what a person types to go on with a work, which is named only where several wait."""
+    from ds3tool.jobs.works import works
+
+    state = settings.state_folder
+    told = os.environ.get("DS3TOOL_STATE_DIR")
+    elsewhere = "" if state is None or told == str(state) else f" --state-dir {shlex.quote(os.path.abspath(state))}"
+    try:
+        alone = all(work.id == work_id for work in works(settings.state_path))
+    except Ds3Error:
+        alone = False
+    return f"{_RESUME}{'' if alone else f' {work_id}'}{elsewhere}"
+
+
+def _leave_or_drop(journal: Journal, error: BaseException, settings: Settings) -> str | None:
+    """Leave a journal for `resume`, whose command is returned and named by `error`; or drop one that has begun nothing.
+
+    Nothing has begun while the plans are not all written; nor when the appliance refused the first job. A refusal is
+    clear; whatever else goes wrong may hide that the job is there.
+    """
+    unclear = not isinstance(error, Ds3Error) or isinstance(error, (InterruptedRunError, ProtocolError, *UNREACHABLE))
+    if journal.head.asked["stream"]:
+        if not isinstance(error, UNREACHABLE):  # the run has ended its job already
+            journal.drop()
+        return None
+    if journal.planning or not (unclear or journal.job_ids):
+        journal.drop()
+        return None
+    command = resume_command(journal.head.id, settings)
+    if isinstance(error, Ds3Error):
+        error.hint = _with_command(error.hint, command)
+    return command
+
+
+def _with_command(hint: str | None, command: str) -> str:
+    if hint is None:
+        return f"go on with: {command}"
+    if _RESUME in hint:
+        return hint.replace(_RESUME, command, 1)
+    return f"{hint}; then: {command}"
+
+
+def _head(doing: Doing, bucket_id: str, settings: Settings) -> WorkHead:
+    from ds3tool.jobs.work_head import WorkHead, new_work_id
+
+    resolved = settings.resolve()
+    origin = resolved.origins["endpoint"]
+    return WorkHead(
+        new_work_id(time.time()),
+        doing.type,
+        doing.bucket,
+        bucket_id,
+        asked={
+            **doing.asked,
+            "verb": doing.verb,
+            "command": without_secrets(("ds3tool", *settings.command)),
+            "cwd": _cwd(),
+            "host": socket.gethostname(),
+            "wait": doing.wait,
+            "stream": doing.stream,
+        },
+        endpoint=_CREDENTIALS.sub("//", resolved.connection.endpoint),
+        profile=origin.removeprefix("profile ") if origin.startswith("profile ") else None,
+    )
+
+
+def _cwd() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # it was removed under us
+        return None
+
+
+def without_secrets(command: tuple[str, ...]) -> list[str]:
+    """Return a command line's words without the names and passwords that addresses of proxies may have in them."""
+    return [_CREDENTIALS.sub("//", word) for word in command]
