@@ -21,7 +21,7 @@ from ds3tool.clock import Clock, RealClock
 from ds3tool.errors import Ds3Error
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.journal_columns import pack_text, unpack_text
-from ds3tool.jobs.journal_file import SUFFIX, JournalFile, lock_path, put_away, remove_journal
+from ds3tool.jobs.journal_file import SUFFIX, JournalFile, lock_path, no_journal, put_away, remove_journal
 from ds3tool.jobs.journal_rows import (
     fingerprint,
     forget_blobs,
@@ -38,7 +38,7 @@ from ds3tool.jobs.journal_rows import (
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.recorder import Arriving, MovedBlobs
 from ds3tool.jobs.remainder import Remainder
-from ds3tool.jobs.state_folder import StatePath, jobs_folder
+from ds3tool.jobs.state_folder import StatePath, jobs_folder, refuse_network
 from ds3tool.jobs.work_head import WorkHead, new_work_id, read_head
 from ds3tool.jobs.work_lock import WorkLock
 from ds3tool.jobs.works import prune
@@ -59,14 +59,13 @@ _LARGE_PLAN = 100_000
 
 @dataclass(slots=True)
 class _Plan:
-    """A plan as the journal has it; `recorded` is that very object where it was told in this process."""
+    """A plan as the journal has it: how many objects, and their fingerprint."""
 
     number: int
     objects: int
-    fingerprint: bytes
+    seen: bytes
     job_id: str | None = None
     finished: bool = False
-    recorded: PlannedJob | None = None
 
 
 @dataclass(slots=True)
@@ -103,6 +102,8 @@ class Journal:
         self._closed = False
         self._plans: dict[str, _Plan] = {}
         self._by_job: dict[str, _Plan] = {}
+        # The plan that was told, or read, last: it need not be compared with what is written.
+        self._last: PlannedJob | None = None
         self._gathered = _Gathered()
         # Blobs under way that the file knows of: few, and looked up for each blob that is through.
         self._arriving: set[tuple[int, int, int]] = set()
@@ -141,7 +142,8 @@ class Journal:
         clock = clock or RealClock()
         work_id = os.path.basename(path).removesuffix(SUFFIX)
         if not os.path.lexists(path):
-            JournalFile.open(path)  # says so
+            raise no_journal(path)
+        refuse_network(os.path.dirname(os.path.abspath(path)))
         lock = WorkLock.take(lock_path(path), f"work {work_id}", clock=clock)
         try:
             file = JournalFile.open(path)
@@ -159,10 +161,10 @@ class Journal:
     def _load(self) -> None:
         ((planning, concluded),) = self._file.rows("SELECT planning, concluded FROM work")
         self._planning, self._concluded = bool(planning), concluded is not None
-        for number, name, objects, fingerprint, job_id, finished in self._file.rows(
+        for number, name, objects, seen, job_id, finished in self._file.rows(
             "SELECT number, name, objects, fingerprint, job_id, finished FROM plans ORDER BY number"
         ):
-            plan = _Plan(number, objects, fingerprint, job_id, bool(finished))
+            plan = _Plan(number, objects, seen, job_id, bool(finished))
             self._plans[unpack_text(name)] = plan
             if job_id is not None:
                 self._by_job[job_id] = plan
@@ -345,7 +347,7 @@ class Journal:
             db.execute("UPDATE work SET planning = 0")
         self._planning = False
         if kept is not None:
-            self._plans[kept.name].recorded = kept
+            self._last = kept
             yield kept
             return
         for name in names:
@@ -366,7 +368,7 @@ class Journal:
                 db.execute("UPDATE work SET planning = 0")
             self._take(plan, told)
             if replaced is not None:
-                replaced.finished, replaced.recorded = True, None
+                replaced.finished = True
             self._planning = False
 
     def created(self, plan: PlannedJob, job: Job) -> None:
@@ -435,12 +437,12 @@ class Journal:
         known = self._plans[plan.name]
         with self._writing() as db:
             self._finish(db, known)
-        known.finished, known.recorded = True, None
+        known.finished = True
+        self._last = None
 
     def tick(self) -> None:
-        """Write what has gathered when it is time, and give a sign of life."""
+        """Write what has gathered when it is time."""
         self._flush_if_due()
-        self._lock.beat()
 
     # -- plans -----------------------------------------------------------------------------------------------------
 
@@ -451,9 +453,8 @@ class Journal:
         db.execute("DELETE FROM arriving WHERE plan = ?", (known.number,))
 
     def _is_recorded(self, known: _Plan, plan: PlannedJob) -> bool:
-        if known.recorded is not plan:
-            return known.objects == len(plan) and known.fingerprint == fingerprint(plan)
-        return known.objects == len(plan)
+        """Whether the file has just this of the plan."""
+        return known.objects == len(plan) and (self._last is plan or known.seen == fingerprint(plan))
 
     def _write_plan(self, db: sqlite3.Connection, known: _Plan | None, plan: PlannedJob) -> _Plan:
         """Write a plan, in place of what the one of its name had; return what is to be known of it after that."""
@@ -479,7 +480,7 @@ class Journal:
 
     def _take(self, plan: PlannedJob, told: _Plan) -> None:
         """Know a plan as it was written just now."""
-        told.recorded = plan
+        self._last = plan
         self._plans[plan.name] = told
 
     # -- what is left ----------------------------------------------------------------------------------------------
@@ -505,10 +506,11 @@ class Journal:
         return remainder
 
     def _read_plan(self, name: str, known: _Plan) -> PlannedJob:
+        self._last = None  # before another is in memory
         plan = PlannedJob(self.head.type, self.head.bucket)
         plan.name = name
         read_objects(self._file, known.number, plan, known.objects)
-        known.recorded = plan
+        self._last = plan
         return plan
 
 

@@ -114,7 +114,7 @@ class JournalFile:
         is none, or is damaged, PathNotFoundError when it is not there.
         """
         if not os.path.lexists(path):
-            raise PathNotFoundError(f"there is no journal {path}")
+            raise no_journal(path)
         file = cls(path, _connect(path))
         try:
             file._see_that_it_is_one()
@@ -207,6 +207,11 @@ def put_away(path: str) -> None:
 
 class EmptyJournalError(JournalError):
     """A journal that was never finished making, and so holds nothing."""
+
+
+def no_journal(path: str) -> PathNotFoundError:
+    """Return what to raise for a journal that is not there, or not any more."""
+    return PathNotFoundError(f"there is no journal {path}", hint="see what is unfinished here: ds3tool job ls --local")
 
 
 def spoiled(path: str, how: str) -> JournalError:

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import socket
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,10 +63,13 @@ class WorkLock:
     """The lock on one piece of work, held from `take` to `release` or the end of the process."""
 
     def __init__(self, path: str, descriptor: int, clock: Clock) -> None:
+        """`take` makes locks."""
         self._path = path
         self._descriptor = descriptor
         self._clock = clock
-        self._beaten_at = clock.monotonic()
+        self._released = threading.Event()
+        # Not told by the run's own steps: a walk through millions of files may take longer than others wait.
+        self._beating = threading.Thread(target=self._beat, name="ds3tool-alive", daemon=True)
 
     @classmethod
     def take(cls, path: str, what: str, *, clock: Clock) -> WorkLock:
@@ -81,6 +85,7 @@ class WorkLock:
                 if _is_still(descriptor, path):
                     lock = cls(path, descriptor, clock)
                     lock._take_over(what)
+                    lock._beating.start()
                     return lock
             except BaseException:
                 os.close(descriptor)
@@ -100,29 +105,29 @@ class WorkLock:
         except OSError as error:
             raise folder_error(os.path.dirname(self._path), error) from error
 
+    def _beat(self) -> None:
+        while not self._released.wait(BEAT_SECONDS):
+            self.beat()
+
     def beat(self) -> None:
-        """Give a sign of life when it is time for one. That it cannot be written stops nobody: the lock is held."""
-        now = self._clock.monotonic()
-        if now - self._beaten_at < BEAT_SECONDS:
-            return
-        self._beaten_at = now
+        """Give a sign of life, as happens by itself. That it cannot be written stops nobody: the lock is held."""
         try:
             self._write(Holder.myself(self._clock.time()))
         except OSError as error:
             _log.warning("%s: no sign of life could be written: %s", self._path, error)
 
-    def release(self, *, remove: bool = True) -> None:
-        """Let go of it. The file is removed, unless `remove` is False."""
-        if self._descriptor < 0:
+    def release(self) -> None:
+        """Let go of it, and remove its file; twice does no harm."""
+        if self._released.is_set():
             return
+        self._released.set()
+        self._beating.join()
         try:
-            if remove:
-                os.unlink(self._path)
+            os.unlink(self._path)
         except OSError as error:
             _log.debug("%s could not be removed: %s", self._path, error)
         finally:
-            descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
+            os.close(self._descriptor)
 
     def _write(self, holder: Holder) -> None:
         told = {"pid": holder.pid, "host": holder.host, "boot": holder.boot, "beat": holder.beat}
