@@ -7,11 +7,12 @@ neither a key nor a link swapped in by somebody can lead outside of it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ds3tool.errors import ChecksumError, Ds3Error, ProtocolError, SinkError
+from ds3tool.errors import ChecksumError, Ds3Error, ProtocolError, SinkError, SourceError
 from ds3tool.jobs.arrival import Arrival
 from ds3tool.jobs.ends import TargetObject
 from ds3tool.jobs.existing import numbered_name
@@ -21,12 +22,14 @@ from ds3tool.sinks import names
 from ds3tool.sinks.attributes import Attributes
 from ds3tool.sinks.folders import Folders
 from ds3tool.sinks.groups import Due, Groups
+from ds3tool.sinks.leftovers import sweep
 from ds3tool.sinks.links import Links, check_size
 from ds3tool.sinks.notes import Notes
 from ds3tool.sinks.parts import Part, Parts
 from ds3tool.sinks.present import Present
 from ds3tool.sinks.publishing import Publisher
 from ds3tool.sinks.sparse import make_hole, write_sparsely
+from ds3tool.transport.bodies import read_range
 from ds3tool.transport.connection import write_all
 from ds3tool.transport.pool import IncomingBody
 
@@ -40,18 +43,30 @@ class LocalSink:
 
     `make` False is for plans: a root that is not there is not made, and nothing can be received.
 
+    `token` is that of the piece of work that this is part of, by which a later run finds what an earlier one has left
+    unfinished; None when there will be no other.
+
     Open at a time are 64 files that are being written, 512 that are being made durable, and 128 folders. Raises
     SinkError when the root cannot be had.
     """
 
-    def __init__(self, root: str, *, preserve: bool = False, links: Links = Links.INSIDE, make: bool = True) -> None:
+    def __init__(
+        self,
+        root: str,
+        *,
+        preserve: bool = False,
+        links: Links = Links.INSIDE,
+        make: bool = True,
+        token: str | None = None,
+    ) -> None:
         self.root = root
         self._preserve = preserve
         self._links = links
         self._folders = Folders(root, make=make)
         self._notes = Notes()
         self._present = Present(self._folders)
-        self._parts = Parts(self._folders)
+        self._parts = Parts(self._folders, token=token)
+        self._keep = False
         self._lock = threading.Lock()
         # Names that `free_name` has given away and that have not appeared yet.
         self._promised: set[str] = set()
@@ -210,6 +225,45 @@ class LocalSink:
             self._described_folders.pop(item.name, None)
         self._parts.drop(item)
 
+    # -- what an earlier run has left --------------------------------------------------------------------------
+
+    def room_taken(self, item: TargetObject) -> int | None:
+        """Return how much room on the disk an unfinished file of the object takes already, None when there is none."""
+        return self._parts.room_taken(item)
+
+    def read_unfinished(self, item: TargetObject, offset: int, length: int) -> bytes:
+        """Return bytes of the object's unfinished file, whatever they are; SinkError when they cannot be had."""
+        with self._parts.used(item) as part, _naming(item):
+            try:
+                return read_range(part.descriptor, offset, length, item.name)
+            except SourceError as error:
+                raise SinkError(error.message) from error
+
+    def may_hold(self, item: TargetObject, offset: int, length: int) -> bool:
+        """Whether anything was written into a range of the unfinished file; False only where nothing surely was."""
+        with self._parts.used(item) as part, _naming(item):
+            try:
+                return os.lseek(part.descriptor, offset, os.SEEK_DATA) < offset + length
+            except OSError as error:
+                return error.errno != errno.ENXIO
+
+    def discard(self, item: TargetObject) -> None:
+        """Remove what is there of an object that is not finished, by whichever run; nobody is storing it."""
+        self._parts.discard(item)
+
+    def keep_unfinished(self) -> None:
+        """From now on, let `close` leave unfinished files where they are, for a later run."""
+        self._keep = True
+
+    def sweep(self, names: Iterable[str]) -> int:
+        """Remove all unfinished files of this work that stand beside objects of these names; return how many.
+
+        For its end: nothing of it is being stored any more.
+        """
+        return sweep(self.root, self._parts.token, names)
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
     def settle(self, *, wait: bool) -> list[tuple[TargetObject, Ds3Error | None]]:
         """Return what has appeared or failed to since the last call; with `wait`, of all that `finish` was told.
 
@@ -231,13 +285,13 @@ class LocalSink:
         self._publisher.give_folders_attributes(folders)
 
     def close(self) -> None:
-        """Let whole objects appear, drop the others, close everything. Twice is harmless."""
+        """Let whole objects appear, drop the others unless they are to be kept, close everything. Twice is harmless."""
         if self._closed:
             return
         self._closed = True
         self._groups.close()
         self._finish_folders()
-        self._parts.close()
+        self._parts.close(keep=self._keep)
         self._folders.close()
 
 

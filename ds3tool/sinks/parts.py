@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -13,13 +14,12 @@ from dataclasses import dataclass, field
 from ds3tool.errors import SinkError
 from ds3tool.jobs.ends import TargetObject
 from ds3tool.protocol.attributes import FileAttributes
+from ds3tool.sinks import leftovers
 from ds3tool.sinks.durability import preallocate
 from ds3tool.sinks.folders import Folders
 from ds3tool.sinks.names import check_name, split
 
 OPEN_FILES = 64
-_PREFIX = ".ds3tool-"
-_SUFFIX = ".part"
 # Somebody's files of such names may stand in the way; so many in a row do by intent only.
 _TRIES = 100
 
@@ -63,15 +63,18 @@ class Part:
 
 
 class Parts:
-    """Temporary files by the objects' names, 64 of them open at a time. Safe for several threads."""
+    """Temporary files by the objects' names, 64 of them open at a time. Safe for several threads.
 
-    def __init__(self, folders: Folders) -> None:
+    What an earlier run with the same `token` has left of an object is taken up, with its bytes: whoever knows them to
+    be right need not store them again.
+    """
+
+    def __init__(self, folders: Folders, *, token: str | None = None) -> None:
         self._folders = folders
-        self._token = secrets.token_hex(4)
+        self.token = secrets.token_hex(6) if token is None else leftovers.check_token(token)
         self._lock = threading.Lock()
         self._parts: dict[str, Part] = {}
         self._open: OrderedDict[str, None] = OrderedDict()
-        self._count = 0
 
     def __contains__(self, name: str) -> bool:
         return name in self._parts
@@ -130,10 +133,38 @@ class Parts:
             self._forget(part)
         self._remove(part)
 
-    def close(self) -> None:
-        """Remove every file."""
+    def room_taken(self, item: TargetObject) -> int | None:
+        """Return how many bytes on the disk an object's unfinished file takes already, None when there is none."""
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError, SinkError),
+            self._folders.opened(split(item.name)[0], make=False) as parent,
+        ):
+            with self._lock:
+                part = self._parts.get(item.name)
+                name = leftovers.part_name(self.token, item) if part is None else part.temporary
+            state = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if leftovers.is_usable(state, item):
+                return min(state.st_size, state.st_blocks * 512)
+        return None
+
+    def discard(self, item: TargetObject) -> None:
+        """Remove what an earlier run may have left of an object, and what this one has; nobody must be writing it."""
+        self.drop(item)
+        name = leftovers.part_name(self.token, item)
+        with (
+            contextlib.suppress(OSError, SinkError),
+            self._folders.opened(split(item.name)[0], make=False) as parent,
+        ):
+            for one in (name, leftovers.link_name(name)):
+                leftovers.remove(one, parent)
+
+    def close(self, *, keep: bool = False) -> None:
+        """Remove every file, or only close them."""
         for part in self._parts.values():
-            self._remove(part)
+            if keep:
+                part.close()
+            else:
+                self._remove(part)
         self._parts.clear()
 
     def _forget(self, part: Part) -> None:
@@ -158,21 +189,17 @@ class Parts:
                     f"{item.name} has {item.size} bytes, and a name that only a folder can have",
                     hint="get it alone, under a name of your choice: get ds3://BUCKET/KEY FILE",
                 )
-            if split(item.name)[1].startswith(f"{_PREFIX}{self._token}-"):
+            if split(item.name)[1].startswith(f"{leftovers.PREFIX}{self.token}-"):
                 raise SinkError(
                     f"{item.name} has the name of a temporary file of this very run",
                     hint="get it again; another run names them otherwise",
                 )
-            part = self._parts[item.name] = Part(item, self._new_name())
+            part = self._parts[item.name] = Part(item, leftovers.part_name(self.token, item))
         elif not _same(part.item, item):
             raise SinkError(
                 f"{item.key} cannot be written: {part.item.key} is being written under the same name, {item.name}"
             )
         return part
-
-    def _new_name(self) -> str:
-        self._count += 1
-        return f"{_PREFIX}{self._token}-{self._count}{_SUFFIX}"
 
     def _open_file(self, part: Part) -> None:
         """Make the object's temporary file, or open it again; SinkError when it is not the same file any more.
@@ -203,12 +230,17 @@ class Parts:
 
     def _make(self, part: Part, parent: int) -> int:
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL
-        for _ in range(_TRIES):
-            try:
-                return os.open(part.temporary, flags, 0o600 if part.private else 0o666, dir_fd=parent)
-            except FileExistsError:
-                with self._lock:
-                    part.temporary = self._new_name()
+        mode = 0o600 if part.private else 0o666
+        for number in range(_TRIES):
+            part.temporary = leftovers.part_name(self.token, part.item, number)
+            with contextlib.suppress(FileExistsError):
+                return os.open(part.temporary, flags, mode, dir_fd=parent)
+            found = _found(part, parent)
+            if found is not None:
+                return found
+            if leftovers.remove(part.temporary, parent):
+                with contextlib.suppress(FileExistsError):
+                    return os.open(part.temporary, flags, mode, dir_fd=parent)
         return os.open(part.temporary, flags, 0o600, dir_fd=parent)
 
     def _leave(self, part: Part) -> None:
@@ -229,7 +261,36 @@ class Parts:
 
 
 def _open_again(part: Part, parent: int) -> int:
-    return os.open(part.temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    return os.open(part.temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=parent)
+
+
+def _found(part: Part, parent: int) -> int | None:
+    """Return the file that an earlier run has left of the object, open; None when it is none to write on."""
+    state = os.stat(part.temporary, dir_fd=parent, follow_symlinks=False)
+    if not leftovers.is_usable(state, part.item):
+        return None
+    try:
+        descriptor = _open_again(part, parent)
+    except PermissionError:  # it was on the point of getting its name, and had the object's mode already
+        _make_accessible(part, parent)
+        descriptor = _open_again(part, parent)
+    opened = os.fstat(descriptor)
+    if not leftovers.is_usable(opened, part.item):
+        os.close(descriptor)
+        return None
+    if part.private and stat.S_IMODE(opened.st_mode) & 0o077:
+        os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def _make_accessible(part: Part, parent: int) -> None:
+    """Give the owner leave to read and write the file, which nobody may open as it is."""
+    handle = os.open(part.temporary, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        if leftovers.is_usable(os.fstat(handle), part.item):
+            os.chmod(f"/proc/self/fd/{handle}", 0o600)
+    finally:
+        os.close(handle)
 
 
 def _same(one: TargetObject, other: TargetObject) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from ds3tool.errors import Ds3Error, SinkError
 from ds3tool.jobs.ends import TargetObject
 from ds3tool.protocol.attributes import FileAttributes
+from ds3tool.sinks import leftovers
 from ds3tool.sinks.attributes import Attributes
 from ds3tool.sinks.durability import give_name, sync_all, sync_folder
 from ds3tool.sinks.folders import Folders
@@ -119,7 +120,8 @@ class Publisher:
         target = read_target(part.descriptor, item.size, item.name)
         if self._links is Links.INSIDE:
             check_inside(item.name, target)
-        temporary = part.temporary.replace(".part", "-link.part")
+        temporary = leftovers.link_name(part.temporary)
+        leftovers.remove(temporary, parent)  # an earlier run may have been killed between the two names
         os.symlink(target, os.fsencode(temporary), dir_fd=parent)
         try:
             if self._attributes is not None:

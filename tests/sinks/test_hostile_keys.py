@@ -70,7 +70,7 @@ def _restore(
         (base / "outside/file").write_bytes(b"file")
         (base / "outside/folder/file").write_bytes(b"another")
         sink = LocalSink(str(base / "restored"), preserve=preserve, links=links)
-        own = f".ds3tool-{sink._parts._token}-"
+        own = f".ds3tool-{sink._parts.token}-"
         named = [
             Hostile(
                 "/".join(f"{own}{part[4:]}.part" if part.startswith("OWN-") else part for part in one.name.split("/")),

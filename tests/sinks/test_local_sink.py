@@ -20,6 +20,7 @@ from ds3tool.jobs.ends import ExpectedChecksum, TargetObject
 from ds3tool.protocol.checksums import digest_of, to_base64
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.sinks import durability, folders, publishing
+from ds3tool.sinks.leftovers import part_name
 from ds3tool.sinks.local import LocalSink
 from tests.sinks.replies import arrival, reply
 
@@ -261,11 +262,13 @@ def test_folder_moved_away_while_written_into_fails_by_name(tmp_path: Path, root
 def test_file_that_has_the_name_of_a_temporary_one_is_left(root: Path, sink: LocalSink) -> None:
     """Somebody's file where a temporary one would stand is not touched; the object takes another name meanwhile."""
     root.mkdir(exist_ok=True)
-    theirs = root / f".ds3tool-{sink._parts._token}-1.part"
-    theirs.write_bytes(b"theirs")
+    item = TargetObject("key of file", 4, "file")
+    theirs = root / part_name(sink._parts.token, item)
+    theirs.mkdir()
+    (theirs / "more").write_bytes(b"theirs")
     store(sink, "file", b"ours")
     assert outcome(sink) == {"file": None}
-    assert theirs.read_bytes() == b"theirs"
+    assert (theirs / "more").read_bytes() == b"theirs"
     assert (root / "file").read_bytes() == b"ours"
 
 
