@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 from ds3tool.calls.exchange import Caller
@@ -42,11 +42,13 @@ class JobCalls(Caller):
         implicit_job_id_resolution: bool | None = None,
         dead_job_cleanup_allowed: bool | None = None,
         protected: bool | None = None,
+        ask: Callable[[], JobDetails | None] | None = None,
     ) -> JobDetails:
         """Declare up to 500,000 objects to put and return the job with its chunks.
 
         ConflictError when a name exists and the data policy keeps no versions, unless `ignore_naming_conflicts`,
-        which leaves such objects out. `max_upload_size` bounds the blobs, in bytes.
+        which leaves such objects out. `max_upload_size` bounds the blobs, in bytes. `ask` is called before it is sent
+        again without anybody knowing whether there is a job: it returns that, or None when there is none.
         """
         request = requests.create_put_job(
             bucket,
@@ -64,7 +66,7 @@ class JobCalls(Caller):
             dead_job_cleanup_allowed=dead_job_cleanup_allowed,
             protected=protected,
         )
-        return self._send(request, responses.job)
+        return self._exchange.exchange(request, responses.job, ask=ask)
 
     def create_get_job(
         self,
@@ -79,10 +81,12 @@ class JobCalls(Caller):
         dead_job_cleanup_allowed: bool | None = None,
         protected: bool | None = None,
         retry_busy: bool = True,
+        ask: Callable[[], JobDetails | None] | None = None,
     ) -> JobDetails:
         """Ask for up to 500,000 objects or ranges and return the job, whose blobs are whole and cover them.
 
-        MediaOfflineError when tapes have to be loaded first. `retry_busy` False hands 503 over at once.
+        MediaOfflineError when tapes have to be loaded first. `retry_busy` False hands 503 over at once; `ask` as of
+        `create_put_job`.
         """
         request = requests.create_get_job(
             bucket,
@@ -95,7 +99,7 @@ class JobCalls(Caller):
             dead_job_cleanup_allowed=dead_job_cleanup_allowed,
             protected=protected,
         )
-        return self._exchange.exchange(request, responses.job, retry_busy=retry_busy)
+        return self._exchange.exchange(request, responses.job, retry_busy=retry_busy, ask=ask)
 
     def create_verify_job(
         self,

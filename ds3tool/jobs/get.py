@@ -28,7 +28,7 @@ from ds3tool.jobs.get_targets import Asked, Targets
 from ds3tool.jobs.pieces import covered
 from ds3tool.jobs.plan import PlannedJob, plan_get
 from ds3tool.jobs.recorder import Recorder
-from ds3tool.jobs.run import Run, RunResult, RunSettings
+from ds3tool.jobs.run import AskForJob, Run, RunResult, RunSettings
 from ds3tool.jobs.state import JobState
 from ds3tool.protocol import names
 from ds3tool.protocol.model import JobDetails, JobStatus, ProcessingOrder
@@ -143,7 +143,7 @@ class GetRun(Run):
 
     def _run_job(self, plan: PlannedJob) -> None:
         try:
-            details = self.create(plan, lambda: self._create_job(plan))
+            details = self.create(plan, lambda ask: self._create_job(plan, ask))
         except NotFoundError as error:
             raise JobError(
                 f"the appliance refuses the job: {error.message}",
@@ -152,7 +152,7 @@ class GetRun(Run):
         with self.given_up_unless_moved(details.job.id):
             self._move_job(plan, details)
 
-    def _create_job(self, plan: PlannedJob) -> JobDetails:
+    def _create_job(self, plan: PlannedJob, ask: AskForJob) -> JobDetails:
         """Ask for the job; for a stream in order, so that the appliance holds all of it before the first byte goes."""
         create = functools.partial(
             self.client.create_get_job,
@@ -161,6 +161,7 @@ class GetRun(Run):
             name=plan.name,
             priority=self.settings.priority,
             aggregating=False,
+            ask=ask,
         )
         if not self._sink.sequential:
             return create()

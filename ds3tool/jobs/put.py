@@ -17,7 +17,7 @@ from ds3tool.jobs.put_mover import PutMover
 from ds3tool.jobs.put_planner import PutPlanner, SettledPlan, check_rule
 from ds3tool.jobs.recorder import Recorder
 from ds3tool.jobs.replacing import Replacing
-from ds3tool.jobs.run import UNREACHABLE, Run, RunResult, RunSettings
+from ds3tool.jobs.run import UNREACHABLE, AskForJob, Run, RunResult, RunSettings
 from ds3tool.jobs.state import JobState
 from ds3tool.jobs.stream_mover import StreamMover, stream_blob_size
 from ds3tool.protocol.checksums import to_metadata
@@ -209,7 +209,7 @@ class PutRun(Run):
 
     def _run_job(self, plan: PlannedJob, policy: DataPolicy) -> None:
         try:
-            details = self.create(plan, lambda: self._create_job(plan, policy))
+            details = self.create(plan, lambda ask: self._create_job(plan, policy, ask))
         except ConflictError as error:
             raise JobError(
                 f"the appliance refuses the job: {error.message}",
@@ -258,7 +258,7 @@ class PutRun(Run):
                 (value,) = to_metadata(kind, digest).values()
                 self.result.notes.append(f"{plan.keys[owner]} has the {kind} {value}, which is not stored with it")
 
-    def _create_job(self, plan: PlannedJob, policy: DataPolicy) -> JobDetails:
+    def _create_job(self, plan: PlannedJob, policy: DataPolicy, ask: AskForJob | None = None) -> JobDetails:
         return self.client.create_put_job(
             self._bucket,
             plan.to_put,
@@ -266,6 +266,7 @@ class PutRun(Run):
             priority=self.settings.priority,
             max_upload_size=self._blob_size(plan, policy),
             aggregating=False,  # said, since an appliance that joins jobs would mix ours with others'
+            ask=ask,
         )
 
     def _mover(self, plan: PlannedJob, state: JobState, job_id: str, policy: DataPolicy) -> PutMover:

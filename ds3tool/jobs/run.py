@@ -51,6 +51,9 @@ _NOTICE_SECONDS = 0.1
 # With one of these the time for retries is spent: asking for anything else would spend it once more.
 UNREACHABLE = (TransportError, BusyError, RetryLaterError)
 
+# Asks for a job whose creation went without a clear answer: None when there is none.
+AskForJob = Callable[[], JobDetails | None]
+
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
@@ -393,14 +396,15 @@ class Run(ABC):
         self._planned_bytes += plan.bytes
         self.recorder.planned(plan)
 
-    def create(self, plan: PlannedJob, create: Callable[[], JobDetails]) -> JobDetails:
+    def create(self, plan: PlannedJob, create: Callable[[AskForJob], JobDetails]) -> JobDetails:
         """Create the job of `plan`; when its reply does not tell, find it by the token in its name.
 
-        A job whose creation was interrupted is found the same way and given up, so that it does not idle for a day.
+        `create` is given what finds it, for use before a creation is sent again. A job whose creation was interrupted
+        is found the same way and given up, so that it does not idle for a day.
         """
         try:
             try:
-                details = create()
+                details = create(lambda: self._created_unheard(plan))
                 _check_plan(details.job, plan)
             except (TransportError, ProtocolError, ApplianceError) as error:
                 details = self._adopt(plan, error)
@@ -430,6 +434,15 @@ class Run(ABC):
         _log.info("job %s, of %r, was created and not recorded; it goes on", found[0], plan.name)
         self._have(plan, details)
         return details
+
+    def _created_unheard(self, plan: PlannedJob) -> JobDetails | None:
+        """Return the job of a plan whose creation went without a clear answer, None when there is none."""
+        found = self._find_late(plan)
+        if not found:
+            return None
+        _log.warning("the reply to the creation of job %s was lost; it is there and goes on", found[0])
+        with self.given_up_unless_moved(found[0]):
+            return self.client.get_job(found[0])
 
     def _adopt(self, plan: PlannedJob, error: Ds3Error) -> JobDetails:
         """Return the job whose creation was answered by `error` only; raises that when there is no such job.
