@@ -98,14 +98,14 @@ def has_digests(head: ObjectHead, read: Callable[[int, int], bytes], size: int) 
     """Whether `size` bytes that `read(offset, length)` gives have the digests that are known of an object.
 
     Those of its blobs decide, else one of the whole in its metadata. None when there are none that cover all of it, so
-    that nobody can tell. An ETag that is the bytes' MD5 then shows that they are the same; one that is not shows
-    nothing, since it may be another thing that looks like an MD5.
+    that nobody can tell. Where the appliance states none at all, an ETag that is the bytes' MD5 shows that they are the
+    same; one that is not shows nothing, since it may be another thing that looks like an MD5.
     """
     if head.size != size:
         return False
     held = KnownDigests.of_head(head).hold(read)
-    if held is not Held.UNKNOWN:
-        return held is Held.SAME
+    if held is not Held.UNKNOWN or (head.checksum_type is not None and head.checksums):
+        return None if held is Held.UNKNOWN else held is Held.SAME
     md5 = md5_of_etag(head.etag)
     return True if md5 is not None and digest_range(read, 0, size, ChecksumType.MD5) == md5 else None
 

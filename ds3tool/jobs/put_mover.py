@@ -18,6 +18,7 @@ from ds3tool.jobs.ends import OpenObject, Source
 from ds3tool.jobs.integrity import compare_sent, digest_range
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.state import JobState
+from ds3tool.jobs.steadiness import Steadiness, mark_of
 from ds3tool.jobs.waiting import ending_with
 from ds3tool.jobs.whole_digests import ObjectDigests, WholeDigests
 from ds3tool.protocol import metadata, names, responses
@@ -69,6 +70,7 @@ class PutMover:
         self._whole_type = None if checksum_type is None else whole_type
         self._whole = None if checksum_type is None or whole_type is None else WholeDigests(whole_type, checksum_type)
         self.whole_digests: dict[int, str] = {}
+        self._steadiness = Steadiness()
         self._heads = BlobHeads(transport, method="PUT", bucket=plan.bucket, job_id=job_id)
         self._digest_demanded = digest_demanded
         self._user_metadata = user_metadata
@@ -99,17 +101,22 @@ class PutMover:
         offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
         if self._checksum_type is None:
             return ObjectDigests({}, {})
-        stopped = self._transport.stop_token()
-
-        def read(at: int, count: int) -> bytes:
-            if stopped.is_set():
-                raise InterruptedRunError("stopped while it was digested")
-            return opened.read(at, count)
-
         with ending_with(self._transport, self._source, self._blobs.keys[number]):
+            read = self._reader(opened)
             if self._whole is not None:
                 return self._whole.of(self._owners[number], read, self._cuts(number))
             return ObjectDigests({offset: digest_range(read, offset, length, self._checksum_type)}, {})
+
+    def _reader(self, opened: OpenObject) -> Callable[[int, int], bytes]:
+        """Return what reads from an object, and raises InterruptedRunError soon after the run is stopped."""
+        stopped = self._transport.stop_token()
+
+        def read(offset: int, length: int) -> bytes:
+            if stopped.is_set():
+                raise InterruptedRunError("stopped while it was digested")
+            return opened.read(offset, length)
+
+        return read
 
     def _cuts(self, number: int) -> list[tuple[int, int]]:
         """Return offset and length of each blob of the object that a blob is of, in their order."""
@@ -126,6 +133,7 @@ class PutMover:
         self._sent.pop(number, None)
         offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
         opened = self._open(number)
+        marks = {mark_of(opened)}
         try:
             for last in (False, True):
                 digests = self._digests(number, opened)
@@ -140,26 +148,41 @@ class PutMover:
                     opened.check_unchanged()  # what is wrong with the bytes may be that they changed
                     if error.code != names.BAD_DIGEST or checksum is None:
                         raise
-                    self._check_still_digested(number, opened, checksum)
+                    if self._whole is not None:  # else it is digested again before it is sent again
+                        self._digest_again(number, opened, {offset: checksum})
                     if last:
                         compare_sent(self._blobs.keys[number], offset, expected=checksum, actual=None)
                     _log.warning("job %s: %s; sent again", self.job_id, error)
             opened.check_unchanged()
+            self._compare_echo(number, result, checksum)
+            if checksum is not None:
+                self._look_again(number, opened, checksum, {*marks, mark_of(opened)})
         finally:
             opened.close()
-        self._compare_echo(number, result, checksum)
         return checksum
 
-    def _check_still_digested(self, number: int, opened: OpenObject, checksum: str) -> None:
-        """Raise SourceError when a blob has not any more the bytes that the digest of its whole object was made of."""
-        if self._whole is None or self._checksum_type is None:
-            return  # it is digested again before it is sent again
-        key, offset, length = self._blobs.keys[number], self._blobs.offsets[number], self._blobs.lengths[number]
-        if digest_range(opened.read, offset, length, self._checksum_type) != checksum:
-            raise SourceError(
-                f"{key}: its source has changed since it was digested: the blob at {offset} has other bytes now",
-                hint="put it again when it is at rest",
-            )
+    def _look_again(self, number: int, opened: OpenObject, checksum: str, marks: set[int]) -> None:
+        """Once all of an object is sent: see that it was of one moment, when something was done to it meanwhile."""
+        owner = self._owners[number]
+        blobs = sum(not self._blobs.in_cache[one] for one in self._state.numbers_of(owner))
+        doubtful = self._steadiness.sent(owner, self._blobs.offsets[number], checksum, marks=marks, blobs=blobs)
+        if doubtful is not None:
+            self._digest_again(number, opened, doubtful)
+
+    def _digest_again(self, number: int, opened: OpenObject, digests: Mapping[int, str]) -> None:
+        """Raise SourceError when a blob of this blob's object, by offset, has not any more the digest that it had."""
+        key, kind = self._blobs.keys[number], self._checksum_type
+        if kind is None:
+            return
+        with ending_with(self._transport, self._source, key):
+            read = self._reader(opened)
+            for offset, length in self._cuts(number):
+                if offset in digests and digest_range(read, offset, length, kind) != digests[offset]:
+                    raise SourceError(
+                        f"{key}: its source has changed while it was sent: the blob at {offset} has other bytes now, "
+                        "though its size and its time are the same",
+                        hint="put it again when it is at rest",
+                    )
 
     def _put(self, number: int, body: OutgoingBody, checksum: str | None, stored_with: Mapping[str, str]) -> PutResult:
         """Send a blob. A refusal to take it is no failure when the appliance has it: the reply before was lost."""
@@ -195,28 +218,24 @@ class PutMover:
         return head.checksum_type == self._checksum_type and there == checksum
 
     def small_request(self, number: int) -> bytes | None:
-        """Return head and body of a small blob; None for one of a larger object that must be read whole first."""
+        """Return head and body of an object of one small blob; None for a blob of a larger one."""
         owner, offset, length = self._owners[number], self._blobs.offsets[number], self._blobs.lengths[number]
-        digests, is_whole = None, length == self._plan.sizes[owner]
-        if self._whole is not None and not is_whole:
-            digests = self._whole.known(owner)
-            if digests is None:
-                return None
+        if length != self._plan.sizes[owner]:
+            return None
         opened = self._open(number)
         try:
+            mark = mark_of(opened)
             data = opened.read(offset, length)
             stored_with = self._metadata(opened)
             opened.check_unchanged()
+            if mark_of(opened) != mark and opened.read(offset, length) != data:
+                return None  # it is being written to: the careful path says it
         finally:
             opened.close()
         kind = self._checksum_type
         checksum = None if kind is None else to_base64(digest_of(kind, data))
-        if self._whole is not None and is_whole:
+        if self._whole is not None:
             stored_with = {**stored_with, **self._whole.metadata_of(data)}
-        elif digests is not None:
-            if digests.blobs[offset] != checksum:
-                return None  # what has changed since, the careful path finds out
-            stored_with = {**stored_with, **digests.metadata}
         headers = self._common_headers if stored_with is self._user_metadata else metadata.to_headers(stored_with)
         self._sent[number] = checksum
         self._attempted[number] = 1
@@ -240,12 +259,14 @@ class PutMover:
         return self._checksum_type
 
     def object_moved(self, owner: int) -> None:
-        """Forget what was read of an object."""
+        """Forget what was read and sent of an object."""
+        self._steadiness.forget(owner)
         if self._whole is not None:
             self._whole.forget(owner)
 
     def object_failed(self, owner: int) -> None:
-        """Forget what was read of an object."""
+        """Forget what was read and sent of an object."""
+        self._steadiness.forget(owner)
         if self._whole is not None:
             self._whole.forget(owner)
 

@@ -57,12 +57,6 @@ class WholeDigests:
                 reading.digests = self._read(read, cuts)
             return reading.digests
 
-    def known(self, owner: int) -> ObjectDigests | None:
-        """Return the digests of an object that has been read, None of one that has not."""
-        with self._lock:
-            reading = self._readings.get(owner)
-        return None if reading is None else reading.digests
-
     def metadata_of(self, data: bytes) -> dict[str, str]:
         """Return what the metadata are to say of an object of one blob, which is in memory."""
         return to_metadata(self._kind, to_base64(digest_of(self._kind, data))) if self.is_needed(1) else {}

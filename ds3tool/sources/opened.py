@@ -65,6 +65,7 @@ class OpenFile:
 
     descriptor: int
     listed: Listed
+    changed_ns: int = 0
 
     def body(self, offset: int, length: int, *, counter: Callable[[int], None]) -> FileRangeBody:
         """Return the range as a body that goes out by sendfile."""
@@ -80,10 +81,15 @@ class OpenFile:
             state = os.fstat(self.descriptor)
         if not stat.S_ISREG(state.st_mode):
             raise SourceError(f"{self.listed.shown} is no regular file any more")
+        self.changed_ns = state.st_ctime_ns
         planned = self.listed.item.size
         if state.st_size != planned:
             raise self.listed.changed(f"{planned} bytes then, {state.st_size} now")
         self.listed.check_same(state)
+
+    def mark(self) -> int:
+        """Return when the file's state was last changed, as the last check found it: no writer can put it back."""
+        return self.changed_ns
 
     def metadata(self) -> Mapping[str, str]:
         """Return the file's attributes, where they are wanted, and its real name, where it needs one."""

@@ -1,0 +1,68 @@
+"""Whether a source was left alone while all of its blobs were sent, also where its time was put back afterwards.
+
+Size, time of modification and identity are held against the plan at every blob. Whoever writes to a file and puts its
+time back escapes that, and not the time of the last change of the file's state (ctime), which nobody can put back. But
+that one also changes when a file is renamed, linked or given other rights; so it is no reason to fail, only one to
+look at the bytes again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class MarkedObject(Protocol):
+    """A source object that can tell whether anything at all was done to it."""
+
+    def mark(self) -> int:
+        """Return a number as of the last `check_unchanged`; what is written to has another one after it."""
+        ...
+
+
+def mark_of(opened: object) -> int:
+    """Return an object's mark; 0, always, for one that has none."""
+    return opened.mark() if isinstance(opened, MarkedObject) else 0
+
+
+@dataclass(slots=True)
+class _Sending:
+    """An object under way: the digests of its blobs that were sent, by offset, and every mark it had meanwhile."""
+
+    digests: dict[int, str] = field(default_factory=dict)
+    marks: set[int] = field(default_factory=set)
+
+
+class Steadiness:
+    """The objects of one put job while their blobs are sent. Safe for several threads.
+
+    Memory: the digests of the blobs of objects that have several and are under way.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sendings: dict[int, _Sending] = {}
+
+    def sent(
+        self, owner: int, offset: int, digest: str, *, marks: Iterable[int], blobs: int
+    ) -> Mapping[int, str] | None:
+        """Take a blob of object `owner` that was sent, and the marks from before its digest until after its sending.
+
+        Returns the digests by offset that must be made again, when this was the last of the `blobs` that the object
+        has to send, and something was done to it meanwhile; else None.
+        """
+        with self._lock:
+            sending = self._sendings.setdefault(owner, _Sending())
+            sending.digests[offset] = digest
+            sending.marks.update(marks)
+            if len(sending.digests) < blobs:
+                return None
+            return dict(sending.digests) if len(sending.marks) > 1 else None
+
+    def forget(self, owner: int) -> None:
+        """An object is through, or will not be finished."""
+        with self._lock:
+            self._sendings.pop(owner, None)
