@@ -32,7 +32,7 @@ from ds3tool.jobs.lost_job import JobWatch
 from ds3tool.jobs.mover import Counter, Mover, There
 from ds3tool.jobs.recorder import MovedBlobs, Recorder
 from ds3tool.jobs.small_blobs import SmallBlobs
-from ds3tool.jobs.state import JobState
+from ds3tool.jobs.state import Doubt, JobState
 from ds3tool.protocol.model import JobStatus
 from ds3tool.transport.burst import Burst
 from ds3tool.transport.pool import Transport
@@ -131,6 +131,8 @@ class Engine:
         self._done_when_touched = 0
         # Bytes of blobs that turned out to be there, and so were not moved.
         self.bytes_found = 0
+        # Objects that this job cannot do, and another can: it does not list all of their blobs.
+        self.left_over: list[int] = []
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
@@ -225,7 +227,7 @@ class Engine:
                 ready.chunks, now=self._clock.monotonic(), retry_after_seconds=_seconds(ready.retry_after)
             )
             self.waiting_since = None if fresh else self.waiting_since or self._clock.monotonic()
-            if fresh:
+            if fresh or self.state.raise_doubts():
                 self._work.notify_all()
                 self._small_work.notify_all()
             starved = self._is_starved(offered=bool(ready.chunks))
@@ -263,6 +265,8 @@ class Engine:
         with self._lock:
             ended = self._watch.ended_anyway(details)
             self._ended_objects.extend(ended)
+            if self.state.raise_doubts():
+                self._work.notify_all()
             self.state.offer((), now=self._clock.monotonic(), retry_after_seconds=_UNEXPECTED_ASK_SECONDS)
         for owner in ended:
             self._mover.object_moved(owner)
@@ -405,7 +409,7 @@ class Engine:
         before = self._progress_beside(counter)
         try:
             found = self._found(number)
-            if found is None and self.state.is_doubtful(number):
+            if found is None and self.state.doubt_of(number):
                 self._not_there(number)
                 return
             checksum = self._mover.move(number, counter) if found is None else found.checksum
@@ -421,7 +425,7 @@ class Engine:
 
     def _found(self, number: int) -> There | None:
         """Return what is known of a doubtful blob that is there; None for one that is not, and for all others."""
-        if self._confirm is None or not self.state.is_doubtful(number):
+        if self._confirm is None or not self.state.doubt_of(number):
             return None
         found = self._confirm(number)
         if found is not None:
@@ -430,13 +434,18 @@ class Engine:
         return found
 
     def _not_there(self, number: int) -> None:
-        """What was thought to be there is not: it waits until it is offered."""
+        """What was thought to be there is not: it waits until it is offered, or its object is left to another job."""
         with self._lock:
-            waits = self.state.not_there(number)
-            given_up = not waits and self.state.given_up_wholly(self.state.object_of[number])
+            owner = self.state.object_of[number]
+            if self.state.doubt_of(number) is Doubt.UNLISTED:
+                if self.state.fail(number):
+                    self.left_over.append(owner)
+            else:
+                self.state.not_there(number)
+            given_up = self.state.given_up_wholly(owner)
             self._changed.notify_all()
         if given_up:
-            self._mover.object_failed(self.state.object_of[number])
+            self._mover.object_failed(owner)
 
     def _progress_beside(self, counter: Counter) -> int:
         """Return a number that grows whenever something arrives that `counter` does not count.

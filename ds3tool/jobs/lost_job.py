@@ -21,6 +21,7 @@ class JobWatch:
         self._job_id = job_id
         self._state = state
         self._receives = receives
+        self._asked_after_doubts = False
 
     def look_up(self) -> JobDetails | None:
         """Return the job as the appliance has it, None when it is cancelled or forgotten."""
@@ -41,7 +42,7 @@ class JobWatch:
         completed = details.job.status == JobStatus.COMPLETED
         if self._receives:
             ended = self._state.accept_received(details.chunks)
-            gone = self._state.waiting if completed else self._state.given_up(details.chunks)
+            gone = self._gone_of_completed() if completed else self._state.given_up(details.chunks)
         else:
             gone = self._state.waiting if completed and not (self._state.moving or self._state.ready) else 0
         if gone:
@@ -52,6 +53,13 @@ class JobWatch:
                 reason="truncated",
             )
         return ended
+
+    def _gone_of_completed(self) -> int:
+        """Return how many blobs of a put that is done were not moved; doubtful ones are asked after once more."""
+        if self._state.sure_waiting or self._asked_after_doubts:
+            return self._state.waiting
+        self._asked_after_doubts = not (self._state.ready or self._state.moving)
+        return 0
 
     def raise_if_gone(self, details: JobDetails | None, suspects: Sequence[tuple[int, NotFoundError]]) -> None:
         """Raise JobLostError when blobs that are not there are missing since the whole job is gone, or was truncated.

@@ -4,12 +4,13 @@ Each blob goes its way through these states; only the arrows drawn here exist.
 
     WAITING ──offer──> READY ──take──> MOVING ──finish──> DONE
        │                 │               ├──put_back──> READY (for the careful path)
-       │                 │               ├──not_there──> WAITING (a doubtful one)
+       │                 │               ├──not_there──> WAITING (one that was doubtful)
+       ├──raise_doubts──> READY (a doubtful one)
        └────fail─────────┴───────────────┴──fail──> FAILED
 
 A WAITING blob that the appliance turns out to have goes to DONE at once. So does, when a job is resumed, a blob that
-an earlier run has moved. A doubtful one begins as READY: an earlier run has sent it, or the appliance says that it has
-it, and only one of the two knows of it; whoever takes it asks first.
+an earlier run has moved. What only one of the two knows of, that run or the appliance, is doubtful: whoever takes it
+asks first whether it is there.
 """
 
 from __future__ import annotations
@@ -44,6 +45,18 @@ class BlobState(IntEnum):
     FAILED = 4
 
 
+class Doubt(IntEnum):
+    """Why it is not known of a blob of a resumed put whether it is through."""
+
+    NONE = 0
+    # The appliance says that it has it, and nobody recorded that: READY at once, to be held against the source.
+    UNRECORDED = 1
+    # It was recorded, and is not in the cache any more: on tape, unless a chunk offers it again.
+    NOT_IN_CACHE = 2
+    # Nobody knows of it: its chunk is on tape and was left out of the list, or its job was never to have it.
+    UNLISTED = 3
+
+
 class JobState:
     """All blobs of one job, and what to do next.
 
@@ -63,12 +76,14 @@ class JobState:
         skip_cached: bool,
         in_order: bool = False,
         held: HeldBlobs | None = None,
+        sizes: Sequence[int] = (),
     ) -> None:
         """Take the chunks of the job's creation; `skip_cached`: blobs in cache need nothing from us (a put).
 
         With `held`, what an earlier run has moved of a job, `chunks` are what the appliance lists of it now. Held blobs
         are DONE, also those that no chunk names any more. Of a put (`skip_cached`) a listed one is DONE when it is both
-        held and in the cache, and doubtful when it is only one of the two.
+        held and in the cache, and doubtful when it is only one of the two; so is, by the objects' `sizes`, what is
+        neither listed nor held of an object.
         """
         index = {key: number for number, key in enumerate(objects)}
         self.blobs = BlobColumns()
@@ -99,7 +114,7 @@ class JobState:
                 self._chunks[chunk.id] = range(start, len(self.blobs))
                 self._left_in_chunk[chunk.id] = len(self.blobs) - start
         if held is not None:
-            self._add_unlisted(held, objects)
+            self._add_unlisted(held, objects, sizes)
         self._link_blobs(len(objects))
         self._order = self._in_stream_order() if in_order else None
         self._next = 0
@@ -116,7 +131,8 @@ class JobState:
         self._ask_at = 0.0
         self._idle_asks = 0
         self._chunk_ended = False
-        self.doubtful = bytearray(len(self.blobs) if held is not None else 0)
+        self.doubts = bytearray(len(self.blobs) if held is not None else 0)
+        self._doubts_waiting = 0
         if held is not None:
             self._settle_held(held)
         elif skip_cached:
@@ -124,34 +140,57 @@ class JobState:
                 if self.blobs.in_cache[number]:
                     self._settle(number, BlobState.DONE)
 
-    def _add_unlisted(self, held: HeldBlobs, objects: Sequence[str]) -> None:
-        """Add the blobs that are held and that no chunk names any more, in a chunk that is never offered."""
+    def _add_unlisted(self, held: HeldBlobs, objects: Sequence[str], sizes: Sequence[int]) -> None:
+        """Add what no chunk names any more, in a chunk that is never offered: held blobs, and what is not known of."""
         listed = set(zip(self.object_of, self.blobs.offsets, strict=True))
         start = len(self.blobs)
-        for owner, offset, length in zip(held.owners, held.offsets, held.lengths, strict=True):
-            if (owner, offset) in listed:
-                continue
-            listed.add((owner, offset))
-            self.blobs.append(objects[owner], offset, length, in_cache=True, version_id=None)
+
+        def add(owner: int, offset: int, length: int, *, in_cache: bool) -> None:
+            self.blobs.append(objects[owner], offset, length, in_cache=in_cache, version_id=None)
             self.object_of.append(owner)
             self.blobs_left[owner] += 1
             self.listed[owner] = 1
             self._chunk_of.append(_NO_CHUNK)
+
+        for owner, offset, length in zip(held.owners, held.offsets, held.lengths, strict=True):
+            if (owner, offset) not in listed:
+                listed.add((owner, offset))
+                add(owner, offset, length, in_cache=True)
+        if sizes:
+            self._link_blobs(len(objects))
+            for owner, size in enumerate(sizes):
+                for offset, length in self._gaps(owner, size):
+                    add(owner, offset, length, in_cache=False)
         self._left_in_chunk[_NO_CHUNK] = len(self.blobs) - start
+
+    def _gaps(self, owner: int, size: int) -> list[tuple[int, int]]:
+        """Return offset and length of what no blob has of an object of `size` bytes."""
+        gaps, end = [], 0
+        for offset, length in self._ranges_of(owner):
+            if offset > end:
+                gaps.append((end, offset - end))
+            end = max(end, offset + length)
+        return [*gaps, (end, size - end)] if end < size else gaps
 
     def _settle_held(self, held: HeldBlobs) -> None:
         blobs = self.blobs
-        for number in range(len(blobs)):
+        for number, chunk in enumerate(self._chunk_of):
             known = held.find(self.object_of[number], blobs.offsets[number], blobs.lengths[number]) is not None
             if known and (blobs.in_cache[number] or not self._skip_cached):
                 self._settle(number, BlobState.DONE)
-            elif known or (blobs.in_cache[number] and self._skip_cached):
-                self.doubtful[number] = 1
-                self._states[number] = BlobState.READY
-                self._large.append(number)
-                self.waiting -= 1
-                self.ready += 1
+            elif blobs.in_cache[number] and self._skip_cached:
+                self.doubts[number] = Doubt.UNRECORDED
+                self._make_ready(number)
+            elif known or (chunk == _NO_CHUNK and self._skip_cached):
+                self.doubts[number] = Doubt.NOT_IN_CACHE if known else Doubt.UNLISTED
+                self._doubts_waiting += 1
         self._chunk_ended = False
+
+    def _make_ready(self, number: int) -> None:
+        self._states[number] = BlobState.READY
+        self._large.append(number)
+        self.waiting -= 1
+        self.ready += 1
 
     def _link_blobs(self, objects: int) -> None:
         """Chain the blobs of each object, so that one object's can be found without a walk over all."""
@@ -174,6 +213,7 @@ class JobState:
         for chunk in chunks:
             for number in self._numbers(chunk):
                 if self._states[number] == BlobState.WAITING:
+                    self._trust(number)
                     self._states[number] = BlobState.READY
                     self._queue(number)
                     fresh += 1
@@ -210,7 +250,11 @@ class JobState:
         """Return how many blobs that wait here a put job's own list does not name any more: it was truncated."""
         listed = {(blob.key, blob.offset) for chunk in chunks for blob in chunk.blobs}
         keys, offsets = self.blobs.keys, self.blobs.offsets
-        return sum((keys[number], offsets[number]) not in listed for number in self._waiting_numbers())
+        return sum(
+            (keys[number], offsets[number]) not in listed
+            for number in self._waiting_numbers()
+            if not self.doubt_of(number)
+        )
 
     def waiting_numbers(self) -> list[int]:
         """Return the blobs that no chunk has offered yet."""
@@ -320,26 +364,51 @@ class JobState:
         self._large.append(number)
         return True
 
-    def is_doubtful(self, number: int) -> bool:
-        """Whether it is not known of a blob if it is through already."""
-        return bool(self.doubtful) and bool(self.doubtful[number])
+    # -- what is doubtful --------------------------------------------------------------------------------------
+
+    def doubt_of(self, number: int) -> Doubt:
+        """Why it is not known of a blob whether it is through; NONE for almost all."""
+        return Doubt(self.doubts[number]) if self.doubts else Doubt.NONE
+
+    @property
+    def sure_waiting(self) -> int:
+        """How many of the blobs that wait are surely not there."""
+        return self.waiting - self._doubts_waiting
+
+    def raise_doubts(self) -> int:
+        """Let the blobs that wait be asked after, once nothing else can be done; return how many there are."""
+        if not self._doubts_waiting or self.sure_waiting or self.ready or self.moving:
+            return 0
+        numbers = [number for number in self._waiting_numbers() if self.doubts[number]]
+        for number in numbers:
+            self._make_ready(number)
+        self._doubts_waiting = 0
+        return len(numbers)
 
     def not_there(self, number: int) -> bool:
-        """A doubtful blob that is moving turns out not to be there: it waits until a chunk offers it.
+        """A doubtful blob that is moving is not known to be there: it waits for a chunk that offers it, or to be there.
 
         Returns False, and ends the blob, when its object cannot be done any more.
         """
         if self._states[number] != BlobState.MOVING:
             return False
-        self.doubtful[number] = 0
         if self.failed_objects[self.object_of[number]]:
             self._settle(number, BlobState.FAILED)
             return False
         self._states[number] = BlobState.WAITING
         self.moving -= 1
         self.waiting += 1
-        self._chunk_ended = True  # it may have been offered while it was doubted
+        if self.doubts[number] == Doubt.UNRECORDED:
+            self.doubts[number] = Doubt.NONE
+        else:
+            self._doubts_waiting += 1
         return True
+
+    def _trust(self, number: int) -> None:
+        """A blob that waits is offered, or has come to its end: nobody need ask after it any more."""
+        if self.doubts and self.doubts[number]:
+            self.doubts[number] = Doubt.NONE
+            self._doubts_waiting -= 1
 
     def finish(self, number: int) -> int | None:
         """A moving blob is through; return its object's number when that was the last of it, and none failed."""
@@ -350,6 +419,7 @@ class JobState:
     def _settle(self, number: int, state: BlobState) -> int | None:
         before = self._states[number]
         if before == BlobState.WAITING:
+            self._trust(number)
             self.waiting -= 1
         elif before == BlobState.READY:
             self.ready -= 1
@@ -405,12 +475,15 @@ class JobState:
     def covers(self, owner: int, size: int) -> bool:
         """Whether the job's blobs are the whole of an object of `size` bytes: no gap, no byte twice, none beyond."""
         end = 0
-        ranges = sorted((self.blobs.offsets[number], self.blobs.lengths[number]) for number in self.numbers_of(owner))
+        ranges = self._ranges_of(owner)
         for offset, length in ranges:
             if offset != end or (not length and size):
                 return False
             end += length
         return end == size and (bool(ranges) or not size)
+
+    def _ranges_of(self, owner: int) -> list[tuple[int, int]]:
+        return sorted((self.blobs.offsets[number], self.blobs.lengths[number]) for number in self.numbers_of(owner))
 
     @property
     def settled(self) -> bool:
