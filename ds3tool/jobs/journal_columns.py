@@ -181,11 +181,67 @@ def _as(numbers: array[int], typecode: str) -> array[int]:
     return numbers if numbers.typecode == typecode else array(typecode, numbers)
 
 
+# -- versions ------------------------------------------------------------------------------------------------------
+
+# Version ids are UUIDs, as far as anybody has seen: 16 bytes each. Others are kept as JSON.
+_HYPHENS = (8, 13, 18, 23)
+_UUID_TEXT = 36
+_PACKED = b"u"
+
+
+def pack_versions(versions: Sequence[str | None]) -> bytes | None:
+    """Return version ids as bytes, None when none is known."""
+    told = [version for version in versions if version is not None]
+    if not told:
+        return None
+    text = "".join(told)
+    digits = text.replace("-", "")
+    hyphens = "-" * len(told)
+    if (
+        len(told) == len(versions)
+        and len(text) == _UUID_TEXT * len(told)
+        and len(digits) == len(text) - len(_HYPHENS) * len(told)
+        and all(text[place::_UUID_TEXT] == hyphens for place in _HYPHENS)
+    ):
+        try:
+            packed = bytes.fromhex(digits)
+        except ValueError:
+            pass
+        else:
+            if packed.hex() == digits:
+                return _PACKED + packed
+    return json.dumps(versions, separators=(",", ":")).encode("ascii")
+
+
+def unpack_versions(data: bytes, count: int) -> list[str | None]:
+    """Return the `count` version ids that `pack_versions` was given."""
+    if data[:1] == _PACKED:
+        digits = data[1:].hex()
+        if len(digits) != 32 * count:
+            raise SpoiledColumnsError(f"{len(data)} bytes are not {count} versions")
+        return [_as_uuid(digits[start : start + 32]) for start in range(0, 32 * count, 32)]
+    found: list[str | None] = json.loads(data)
+    if len(found) != count:
+        raise SpoiledColumnsError(f"{len(found)} versions are told of {count} blobs")
+    return found
+
+
+def unpack_version(data: bytes, count: int, number: int) -> str | None:
+    """Return one of the `count` version ids that `pack_versions` was given."""
+    if data[:1] != _PACKED:
+        return unpack_versions(data, count)[number]
+    return _as_uuid(data[1 + 16 * number : 17 + 16 * number].hex())
+
+
+def _as_uuid(digits: str) -> str:
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
 # -- blobs that are through ----------------------------------------------------------------------------------------
 
-# Owners, offsets (None: all begin at 0), lengths, the type of all digests (None: see the last), and the digests: all of
-# one length and in one text where they are alike, else JSON of [types, digests].
-MovedColumns = tuple[bytes, bytes | None, bytes, bytes | None, bytes]
+# Owners, offsets (None: all begin at 0), lengths, versions (None: not known), the type of all digests (None: see the
+# last), and the digests: all of one length and in one text where they are alike, else JSON of [types, digests].
+MovedColumns = tuple[bytes, bytes | None, bytes, bytes | None, bytes | None, bytes]
 
 
 def moved_columns(batches: Sequence[MovedBlobs]) -> MovedColumns:
@@ -195,13 +251,20 @@ def moved_columns(batches: Sequence[MovedBlobs]) -> MovedColumns:
     lengths: array[int] = array("Q")
     kinds: list[ChecksumType | None] = []
     checksums: list[str | None] = []
+    versions: list[str | None] = []
     for blobs in batches:
         owners.extend(blobs.owners)
         offsets.extend(blobs.offsets)
         lengths.extend(blobs.lengths)
         kinds.extend(blobs.kinds)
         checksums.extend(blobs.checksums)
-    numbers = pack_numbers(owners), pack_numbers(offsets) if any(offsets) else None, pack_numbers(lengths)
+        versions.extend(blobs.versions or [None] * len(blobs))
+    numbers = (
+        pack_numbers(owners),
+        pack_numbers(offsets) if any(offsets) else None,
+        pack_numbers(lengths),
+        pack_versions(versions),
+    )
     kind = kinds[0]
     told = [checksum for checksum in checksums if checksum is not None]
     alike = kind is not None and kinds.count(kind) == len(kinds) and len(told) == len(checksums)
@@ -212,7 +275,7 @@ def moved_columns(batches: Sequence[MovedBlobs]) -> MovedColumns:
 
 def moved_blobs(columns: MovedColumns, count: int) -> MovedBlobs:
     """Return the `count` blobs whose columns these are."""
-    owners, offsets, lengths, kind, digests = columns
+    owners, offsets, lengths, versions, kind, digests = columns
     kinds: list[ChecksumType | None]
     checksums: list[str | None]
     try:
@@ -230,6 +293,7 @@ def moved_blobs(columns: MovedColumns, count: int) -> MovedBlobs:
             unpack_numbers(lengths, count).tolist(),
             kinds,
             checksums,
+            () if versions is None else unpack_versions(versions, count),
         )
     except (ValueError, TypeError) as error:
         raise SpoiledColumnsError("the blobs cannot be unpacked") from error

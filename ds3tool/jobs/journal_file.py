@@ -43,11 +43,10 @@ CREATE TABLE objects (
     UNIQUE (plan, first)
 );
 CREATE TABLE moved (
-    number INTEGER PRIMARY KEY, plan INTEGER NOT NULL, count INTEGER NOT NULL, first INTEGER NOT NULL,
-    last INTEGER NOT NULL, owners BLOB NOT NULL, offsets BLOB, lengths BLOB NOT NULL, kind BLOB,
-    digests BLOB NOT NULL, crc INTEGER NOT NULL
+    number INTEGER PRIMARY KEY, plan INTEGER NOT NULL, count INTEGER NOT NULL, owners BLOB NOT NULL, offsets BLOB,
+    lengths BLOB NOT NULL, versions BLOB, kind BLOB, digests BLOB NOT NULL, crc INTEGER NOT NULL
 );
-CREATE INDEX moved_of_plan ON moved (plan, first, last);
+CREATE INDEX moved_of_plan ON moved (plan);
 CREATE TABLE appeared (
     number INTEGER PRIMARY KEY, plan INTEGER NOT NULL, count INTEGER NOT NULL, owners BLOB NOT NULL,
     crc INTEGER NOT NULL

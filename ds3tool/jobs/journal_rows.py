@@ -8,10 +8,12 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ds3tool.jobs.journal_columns import (
+    MovedColumns,
     ObjectColumns,
     SpoiledColumnsError,
     add_objects,
     checked,
+    keys_of,
     moved_blobs,
     moved_columns,
     object_columns,
@@ -79,6 +81,16 @@ def read_objects(file: JournalFile, number: int, plan: PlannedJob, count: int) -
             raise SpoiledColumnsError(f"of the {count} objects of the plan {plan.name!r}, {len(plan)} are there")
 
 
+def read_block(file: JournalFile, number: int, first: int) -> tuple[list[str], array[int]]:
+    """Return keys and sizes of the block of plan `number` that begins with object `first`; empty when there is none."""
+    with file.unpacking():
+        for count, keys, sizes in file.rows(
+            "SELECT count, keys, sizes FROM objects WHERE plan = ? AND first = ?", (number, first)
+        ):
+            return keys_of(keys, count), unpack_numbers(sizes, count)
+    return [], array("I")
+
+
 def forget_objects(db: sqlite3.Connection, number: int) -> None:
     """Remove the objects of plan `number`."""
     db.execute("DELETE FROM objects WHERE plan = ?", (number,))
@@ -92,16 +104,9 @@ def write_moved(db: sqlite3.Connection, number: int, batches: Sequence[MovedBlob
     columns = moved_columns(batches)
     count = sum(len(blobs) for blobs in batches)
     db.execute(
-        "INSERT INTO moved (plan, count, first, last, owners, offsets, lengths, kind, digests, crc)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            number,
-            count,
-            min(min(blobs.owners) for blobs in batches),
-            max(max(blobs.owners) for blobs in batches),
-            *columns,
-            checked(columns),
-        ),
+        "INSERT INTO moved (plan, count, owners, offsets, lengths, versions, kind, digests, crc)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (number, count, *columns, checked(columns)),
     )
     db.execute(
         "UPDATE plans SET moved_blobs = moved_blobs + ?, moved_bytes = moved_bytes + ? WHERE number = ?",
@@ -109,19 +114,27 @@ def write_moved(db: sqlite3.Connection, number: int, batches: Sequence[MovedBlob
     )
 
 
+def moved_rows(file: JournalFile, number: int) -> Iterator[tuple[int, MovedColumns]]:
+    """Yield how many blobs are in each row of plan `number`, and their columns, in the order of writing."""
+    with file.unpacking():
+        for count, crc, owners, offsets, lengths, versions, kind, digests in file.rows(
+            "SELECT count, crc, owners, offsets, lengths, versions, kind, digests FROM moved WHERE plan = ?"
+            " ORDER BY number",
+            (number,),
+        ):
+            columns = (owners, offsets, lengths, versions, kind, digests)
+            if checked(columns) != crc:
+                raise SpoiledColumnsError("blobs that are through are not what was written")
+            yield count, columns
+
+
 def read_moved(file: JournalFile, number: int, objects: int) -> HeldBlobs:
     """Return the blobs of plan `number`, which has so many `objects`, that are through."""
     held = HeldBlobs()
     with file.unpacking():
-        for count, crc, owners, offsets, lengths, kind, digests in file.rows(
-            "SELECT count, crc, owners, offsets, lengths, kind, digests FROM moved WHERE plan = ? ORDER BY number",
-            (number,),
-        ):
-            columns = (owners, offsets, lengths, kind, digests)
-            if checked(columns) != crc:
-                raise SpoiledColumnsError("blobs that are through are not what was written")
+        for count, columns in moved_rows(file, number):
             blobs = moved_blobs(columns, count)
-            if max(blobs.owners) >= objects:
+            if max(blobs.owners, default=0) >= objects:
                 raise SpoiledColumnsError("blobs are told of objects that the plan does not have")
             held.add(blobs)
     return held

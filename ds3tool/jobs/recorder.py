@@ -16,7 +16,8 @@ class MovedBlobs:
     """Blobs of one job that are through, as columns of one length.
 
     `owners` are numbers of objects in the job's plan; `offsets` and `lengths` count bytes of those objects. Beside each
-    stand its digest in base64 and that digest's type; both are None where no digest could be had.
+    stand its digest in base64 and that digest's type; both are None where no digest could be had. `versions` are those
+    that a put makes of the blobs' objects, None where the appliance does not say it; empty when nobody has asked.
     """
 
     owners: Sequence[int]
@@ -24,6 +25,7 @@ class MovedBlobs:
     lengths: Sequence[int]
     kinds: Sequence[ChecksumType | None]
     checksums: Sequence[str | None]
+    versions: Sequence[str | None] = ()
 
     def __len__(self) -> int:
         return len(self.owners)
