@@ -320,6 +320,7 @@ class Engine:
             [blobs.lengths[number] for number in numbers],
             [self._mover.checksum_kind(number) for number in numbers],
             checksums,
+            [blobs.version_ids[number] for number in numbers] if self._mover.method == "PUT" else (),
         )
 
     # -- workers -----------------------------------------------------------------------------------------------
