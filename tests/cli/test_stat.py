@@ -76,3 +76,21 @@ def test_the_digest_of_the_whole_is_shown_where_the_blobs_tell_it(kind: Checksum
         text = archive.run("stat", f"ds3://{bucket}/small").expect().stdout
         assert line.split() in [one.split() for one in text.splitlines()]
         archive.client.close()
+
+
+def test_a_digest_that_was_asked_for_is_shown_as_hashing_tools_show_it(archive: Archive, tmp_path: Path) -> None:
+    """`put --checksum sha256` under an MD5 policy: stat tells both, and which of them stands in the metadata."""
+    bucket = archive.bucket()
+    data = os.urandom((5 << 19) + 1)
+    (tmp_path / "film").write_bytes(data)
+    archive.run("put", str(tmp_path / "film"), f"ds3://{bucket}/film", "--checksum", "sha256").expect()
+    shown = archive.run("stat", "-o", "json", f"ds3://{bucket}/film").expect().json
+    told = {"type": "SHA_256", "hex": hashlib.sha256(data).hexdigest(), "from": "metadata"}
+    assert [{name: one[name] for name in told} for one in shown["digests"]] == [told]
+    assert {one["type"] for one in shown["checksums"]} == {"MD5"}
+    text = archive.run("stat", f"ds3://{bucket}/film").expect().stdout
+    assert f"SHA_256 {hashlib.sha256(data).hexdigest()} (metadata)" in text
+    (tmp_path / "small").write_bytes(b"hello")
+    archive.run("put", str(tmp_path / "small"), f"ds3://{bucket}/small", "--checksum", "md5").expect()
+    (only,) = archive.run("stat", "-o", "json", f"ds3://{bucket}/small").expect().json["digests"]
+    assert (only["hex"], only["from"]) == (hashlib.md5(b"hello").hexdigest(), "blobs")

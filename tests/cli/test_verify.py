@@ -13,6 +13,7 @@ import pytest
 
 from ds3tool.client import Ds3Client
 from ds3tool.protocol.model import ObjectToPut, TapeState
+from ds3tool.transport.bodies import BytesBody
 from tests.cli.archive import Archive
 
 
@@ -81,6 +82,22 @@ def test_a_byte_that_differs_is_found_and_is_the_gravest(archive: Archive, bucke
         "p/folder/extra": f"is in {tree}, and not on the appliance",
     }
     assert told["verified"] == 1
+
+
+def test_a_digest_in_the_metadata_that_its_bytes_have_not_is_5(archive: Archive, tmp_path: Path) -> None:
+    """The SHA-256 that was kept is held against the file too, though each blob is the file's."""
+    path = tmp_path / "tree" / "film"
+    path.parent.mkdir()
+    path.write_bytes(os.urandom((3 << 19) + 5))
+    bucket, where = archive.bucket(), ("--against", str(path.parent), "-o", "json")
+    archive.run("put", str(path.parent), f"ds3://{bucket}/", "--checksum", "sha256", "--wait", "tape").expect()
+    archive.run("verify", "objects", f"ds3://{bucket}/", *where).expect()
+    other = archive.bucket()  # where a tool has copied the metadata, and other bytes
+    path.write_bytes(b"others")
+    stale = archive.client.head_object(bucket, "film").metadata
+    archive.client.put_object(other, "film", BytesBody(b"others"), metadata=stale)
+    told = archive.run("verify", "objects", f"ds3://{other}/", *where).expect(5).json
+    assert "was not when the digest in its metadata was made" in told["failed"][0]["error"]
 
 
 def test_a_missing_file_alone_is_3_and_filters_hold_on_both_sides(archive: Archive, bucket: str, tree: Path) -> None:
