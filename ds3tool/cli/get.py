@@ -36,6 +36,7 @@ from ds3tool.jobs.run import RunResult, RunSettings
 from ds3tool.protocol.model import JobType
 from ds3tool.sinks.links import Links
 from ds3tool.sinks.local import LocalSink
+from ds3tool.sources.attributes import Inodes
 
 app = typer.Typer(add_completion=False)
 
@@ -202,9 +203,12 @@ class FilesAsked:
     links: Links = Links.INSIDE
     verify: bool = False
 
-    def sink(self, *, make: bool = True) -> LocalSink:
-        """Return the sink, which is the caller's to close; `make` False is for plans."""
-        return LocalSink(self.folder, preserve=self.preserve, links=self.links, make=make)
+    def sink(self, *, make: bool = True, work_id: str | None = None) -> LocalSink:
+        """Return the sink, which is the caller's to close; `make` False is for plans.
+
+        `work_id` is the piece of work that receives, which finds again what it has left there.
+        """
+        return LocalSink(self.folder, preserve=self.preserve, links=self.links, make=make, token=work_id)
 
     def mapping(self) -> dict[str, Any]:
         """Return this for a plan or a journal; `of` reads it again, from wherever that is."""
@@ -235,23 +239,16 @@ def get_into(
     verb: str = "get",
 ) -> None:
     """Get what is wanted into files, or say what would be got; show what came of it. `verb` is the command's."""
-    with contextlib.closing(files.sink(make=not trial.dry_run)) as sink:
-        if trial.dry_run:
+    if trial.dry_run:
+        with contextlib.closing(files.sink(make=False)) as sink:
             run = GetRun(client, sink, bucket, wanted, name_of=name_of, settings=run_settings, whole_blobs=files.verify)
             asked = {**files.mapping(), "settings": settings_mapping(run_settings)}
             show_plan(run, trial, settings, head=PlanHead(JobType.GET, bucket, asked))
-            return
-        result, way_on = get_objects(
-            client,
-            sink,
-            files,
-            bucket,
-            wanted,
-            name_of=name_of,
-            run_settings=run_settings,
-            settings=settings,
-            verb=verb,
-        )
+        return
+    doing = Doing(verb, JobType.GET, bucket)
+    result, way_on = get_objects(
+        client, files, doing, wanted, name_of=name_of, run_settings=run_settings, settings=settings
+    )
     transfer.show_result(
         result, settings, done=transfer.GOT, failed="could not be restored", outcome=outcome, way_on=way_on
     )
@@ -259,40 +256,51 @@ def get_into(
 
 def get_objects(
     client: Ds3Client,
-    sink: LocalSink,
     files: FilesAsked,
-    bucket: str,
+    doing: Doing,
     wanted: Iterable[Asked],
     *,
     name_of: Callable[[str], str],
     run_settings: RunSettings,
     settings: Settings,
-    verb: str,
-    **asked: Any,  # noqa: ANN401  # whatever else the journal is to keep
+    label: str = "get",
 ) -> tuple[RunResult, str | None]:
-    """Get what is wanted into the sink that `files` means, with a journal; return the result and the way on."""
-    asked |= {**files.mapping(), "folder_inode": inode_of(files.folder), "settings": settings_mapping(run_settings)}
-    with journalled(client, Doing(verb, JobType.GET, bucket, asked), settings) as journal:
+    """Get what is wanted into files, with a journal; return the result and the command that goes on."""
+    doing = dataclasses.replace(doing, asked={**doing.asked, **asked_for(files, run_settings)})
+    with (
+        journalled(client, doing, settings) as journal,
+        contextlib.closing(files.sink(work_id=journal.head.id)) as sink,
+    ):
         run = GetRun(
             client,
             sink,
-            bucket,
+            doing.bucket,
             wanted,
             name_of=name_of,
             settings=run_settings,
             whole_blobs=files.verify,
             recorder=journal,
         )
-        result = transfer.carry_out(run, settings, label="sync" if verb == "sync" else "get")
+        result = transfer.carry_out(run, settings, label=label)
         return result, settle(journal, result, settings)
 
 
-def inode_of(folder: str) -> int | None:
-    """Return what tells a folder from another that has its path, such as what a disk is mounted over; None without."""
+def asked_for(files: FilesAsked, run_settings: RunSettings) -> dict[str, Any]:
+    """Return what a journal keeps of a get. The folder is made by that, so that it is known again; SinkError if not."""
+    files.sink().close()
+    return {
+        **files.mapping(),
+        "folder_inode": inode_of(files.folder),
+        "settings": settings_mapping(run_settings),
+    }
+
+
+def inode_of(folder: str) -> int:
+    """Return what tells a folder from another that has its path, such as what a disk is mounted over; 0 without."""
     try:
-        return os.stat(folder).st_ino
+        return Inodes().of(os.stat(folder))
     except OSError:
-        return None
+        return 0
 
 
 def _refuse_for_stdout(

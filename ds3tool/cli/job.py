@@ -140,7 +140,11 @@ SHOW_FIELDS: list[Field[JobDetails]] = [
 ]
 
 
-@command(app, "ls", examples=["ds3tool job ls", "ds3tool job ls --bucket archive --completed -o csv"])
+@command(
+    app,
+    "ls",
+    examples=["ds3tool job ls", "ds3tool job ls --bucket archive --completed -o csv", "ds3tool job ls --local"],
+)
 def list_jobs(
     *,
     bucket: Annotated[str | None, typer.Option("--bucket", metavar="BUCKET", help="Jobs of this bucket only.")] = None,
@@ -149,13 +153,25 @@ def list_jobs(
     canceled: Annotated[
         bool, typer.Option("--canceled", metavar="", help="Jobs that were cancelled, or ran out of time.")
     ] = False,
+    local: Annotated[
+        bool,
+        typer.Option("--local", metavar="", help="What this host has begun and not finished; asks no appliance."),
+    ] = False,
     settings: Settings,
 ) -> None:
     """List jobs; the appliance remembers finished ones for about 30 days.
 
-    Several of --active, --completed and --canceled may be given.
+    Several of --active, --completed and --canceled may be given. --local lists what `ds3tool resume` would go on with,
+    the jobs of one command in a line.
     """
     named = None if bucket is None else parse_bucket(bucket)
+    if local:
+        if active or completed or canceled:
+            raise UsageError("--local lists what this host remembers, and the others what the appliance does")
+        from ds3tool.cli.job_local import list_local
+
+        list_local(named, settings)
+        return
     output = settings.results()
     with connect(settings) as client:
         output.records(
@@ -242,6 +258,27 @@ def truncate(job: JobId, *, settings: Settings) -> None:
     with connect(settings) as client:
         client.truncate_job(job)
         _tell(client, job, "truncated", settings)
+
+
+@command(app, "forget", examples=["ds3tool job forget 3c0f8a52-8f3d-4b57-9c59-2b7e1d1f0a01"])
+def forget(
+    work: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB", help="A job, or a work, as `job ls --local` shows it; the first 8 characters do."
+        ),
+    ],
+    *,
+    settings: Settings,
+) -> None:
+    """Let this host forget what it has begun and not finished: its journal, and half-written files of a get.
+
+    The appliance is not asked: a job that is there stays until somebody ends it, or for a day. What has been moved
+    stays where it is.
+    """
+    from ds3tool.cli.job_local import forget as forget_work
+
+    forget_work(work, settings)
 
 
 def _tell(client: Ds3Client, job: str, done: str, settings: Settings) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ds3tool.errors import Ds3Error, InterruptedRunError, ProtocolError
+from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError, ProtocolError
 from ds3tool.jobs.run import UNREACHABLE, RunResult
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ds3tool.protocol.model import JobType
 
 _RESUME = "ds3tool resume"
+_ANY_RESUME = re.compile(rf"{_RESUME}( [0-9a-f][0-9a-f-]{{7,}})?")
 # A name and a password in front of a host, as proxies have them.
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 
@@ -61,42 +62,46 @@ def journalled(client: Ds3Client, doing: Doing, settings: Settings) -> Iterator[
             raise
 
 
-def settle(journal: Journal, result: RunResult, settings: Settings) -> str | None:
+def settle(journal: Journal, result: RunResult, settings: Settings, *, again: bool = False) -> str | None:
     """End a command's work: what is done is kept as done, and what is not waits for `resume`.
 
-    Returns the command that goes on with the rest, None when there is none. What has stopped the run names it too.
+    `again`: an earlier command has begun it, so that it is not dropped whatever happened. Returns the command that
+    goes on with the rest, None when there is none. What has stopped the run names it too.
     """
-    if result.stopped is not None:
-        return _leave_or_drop(journal, result.stopped, settings)
-    if journal.unfinished and not journal.head.asked["stream"]:
+    stopped = result.stopped
+    if isinstance(stopped, JobLostError) and not journal.unfinished:  # all was sent, and lost on its way to tape
+        stopped.hint = "what was on tape by then is kept; run the command again for the rest"
+    elif stopped is not None:
+        return _leave_or_drop(journal, stopped, settings, again=again)
+    elif journal.unfinished and not journal.head.asked["stream"]:
         return resume_command(journal.head.id, settings)
-    conclude(journal, result)
-    return None
-
-
-def conclude(journal: Journal, result: RunResult) -> None:
-    """Keep a work as done; that this cannot be written is only worth a note, since all else is done."""
     try:
         journal.conclude()
     except Ds3Error as error:
         result.notes.append(f"that all of it is done could not be recorded, so `resume` looks at it again: {error}")
+    return None
 
 
 def resume_command(work_id: str, settings: Settings) -> str:
     """Return what a person types to go on with a work, which is named only where several wait."""
     from ds3tool.jobs.works import works
 
-    state = settings.state_folder
-    told = os.environ.get("DS3TOOL_STATE_DIR")
-    elsewhere = "" if state is None or told == str(state) else f" --state-dir {shlex.quote(os.path.abspath(state))}"
     try:
         alone = all(work.id == work_id for work in works(settings.state_path))
     except Ds3Error:
         alone = False
-    return f"{_RESUME}{'' if alone else f' {work_id}'}{elsewhere}"
+    return f"{_RESUME}{'' if alone else f' {work_id}'}{_elsewhere(settings)}"
 
 
-def _leave_or_drop(journal: Journal, error: BaseException, settings: Settings) -> str | None:
+def _elsewhere(settings: Settings) -> str:
+    """Return the option that finds the state folder again, where it is another than by default."""
+    state = settings.state_folder
+    if state is None or os.environ.get("DS3TOOL_STATE_DIR") == str(state):
+        return ""
+    return f" --state-dir {shlex.quote(os.path.abspath(state))}"
+
+
+def _leave_or_drop(journal: Journal, error: BaseException, settings: Settings, *, again: bool = False) -> str | None:
     """Leave a journal for `resume`, whose command is returned and named by `error`; or drop one that has begun nothing.
 
     Nothing has begun while the plans are not all written; nor when the appliance refused the first job. A refusal is
@@ -107,21 +112,22 @@ def _leave_or_drop(journal: Journal, error: BaseException, settings: Settings) -
         if not isinstance(error, UNREACHABLE):  # the run has ended its job already
             journal.drop()
         return None
-    if journal.planning or not (unclear or journal.job_ids):
+    if journal.planning or not (unclear or again or journal.job_ids):
         journal.drop()
         return None
     command = resume_command(journal.head.id, settings)
     if isinstance(error, Ds3Error):
-        error.hint = _with_command(error.hint, command)
+        error.hint = _with_command(error.hint, command, _elsewhere(settings))
     return command
 
 
-def _with_command(hint: str | None, command: str) -> str:
+def _with_command(hint: str | None, command: str, elsewhere: str) -> str:
+    """Return the hint with the very command in it that goes on; one that names a job already only learns where."""
     if hint is None:
         return f"go on with: {command}"
-    if _RESUME in hint:
-        return hint.replace(_RESUME, command, 1)
-    return f"{hint}; then: {command}"
+    if _RESUME not in hint:
+        return f"{hint}; then: {command}"
+    return _ANY_RESUME.sub(lambda found: command if found[1] is None else found[0] + elsewhere, hint, count=1)
 
 
 def _head(doing: Doing, bucket_id: str, settings: Settings) -> WorkHead:

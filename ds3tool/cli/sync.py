@@ -210,27 +210,26 @@ def _get(client: Ds3Client, asked: _Asked, settings: Settings) -> _Done | None:
     links = LINKS[None if asked.symlinks is None else GetSymlinks(asked.symlinks.value)]
     files = FilesAsked(asked.folder, asked.preserve, links)
     name_of = Renaming(far.key)
-    with closing(files.sink(make=not asked.trial.dry_run)) as sink:
-        if asked.trial.dry_run:
+    if asked.trial.dry_run:
+        with closing(files.sink(make=False)) as sink:
             run = GetRun(client, sink, far.bucket, wanted, name_of=name_of, settings=asked.run_settings)
             show_plan(run, asked.trial, settings, head=PlanHead(JobType.GET, far.bucket), surplus=too_much)
-            return None
-        result, way_on = get_objects(
-            client,
-            sink,
-            files,
-            far.bucket,
-            wanted,
-            name_of=name_of,
-            run_settings=asked.run_settings,
-            settings=settings,
-            verb="sync",
-            delete=bool(too_much),
-        )
+        return None
+    result, way_on = get_objects(
+        client,
+        files,
+        Doing("sync", JobType.GET, far.bucket, {"delete": bool(too_much)}),
+        wanted,
+        name_of=name_of,
+        run_settings=asked.run_settings,
+        settings=settings,
+        label="sync",
+    )
 
-        def delete(agreed: Sequence[Surplus]) -> None:
-            left = surplus.without_returned(agreed, result, lambda one: escape(os.fsencode(one.name)) in names)
+    def delete(agreed: Sequence[Surplus]) -> None:
+        left = surplus.without_returned(agreed, result, lambda one: escape(os.fsencode(one.name)) in names)
+        with closing(files.sink()) as sink:
             surplus.delete_files(sink, left, result)
 
-        surplus.delete_surplus(result, too_much, delete)
+    surplus.delete_surplus(result, too_much, delete)
     return result, way_on
