@@ -503,6 +503,8 @@ class Journal:
         for owner in read_appeared(self._file, known.number, known.objects):
             remainder.appeared[owner] = 1
         remainder.arriving = read_arriving(self._file, known.number)
+        deleted = {unpack_text(key) for (key,) in self._file.rows("SELECT key FROM deletions")}
+        remainder.deleted = frozenset(deleted.intersection(remainder.plan.keys)) if deleted else frozenset()
         return remainder
 
     def _read_plan(self, name: str, known: _Plan) -> PlannedJob:

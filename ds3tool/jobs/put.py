@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
 from ds3tool.errors import ConflictError, Ds3Error, JobError, JobLostError, NotFoundError
 from ds3tool.jobs.ends import Failure, Source, SourceObject
 from ds3tool.jobs.engine import SMALL_BLOB_BYTES, Engine
+from ds3tool.jobs.fate import Fate, was_truncated
 from ds3tool.jobs.integrity import ChecksumChoice, bucket_policy
 from ds3tool.jobs.plan import PlannedJob, plan_put
 from ds3tool.jobs.presence import count_missing
 from ds3tool.jobs.put_mover import PutMover
 from ds3tool.jobs.put_planner import PutPlanner, SettledPlan, check_rule
-from ds3tool.jobs.recorder import Recorder
+from ds3tool.jobs.put_resume import Confirmation, left_of
+from ds3tool.jobs.recorder import MovedBlobs, Recorder
+from ds3tool.jobs.remainder import HeldBlobs, Remainder
 from ds3tool.jobs.replacing import Replacing
 from ds3tool.jobs.run import UNREACHABLE, AskForJob, Run, RunResult, RunSettings
-from ds3tool.jobs.state import JobState
+from ds3tool.jobs.state import Doubt, JobState
 from ds3tool.jobs.stream_mover import StreamMover, stream_blob_size
 from ds3tool.protocol.checksums import to_metadata
 from ds3tool.protocol.metadata import to_headers
@@ -127,13 +130,15 @@ class PutRun(Run):
     def _start(self, plan: PlannedJob, *, again: bool) -> None:
         """Settle what is to be put of a plan, and put it."""
         settled = self._planner.settle(plan, again=again)
+        if self._replacing.deleted:  # by an earlier run, which did put some of them
+            self._replacing.found(set(plan.keys).difference(settled.plan.keys))
         readable = self._readable(settled)
         self.planned(readable)
         free = self._make_room(readable, settled.replaced, self._policy)
         if free is not readable:
             self.recorder.planned(free)
         if len(free):
-            self._run_job(free, self._policy)
+            self._run_job(free)
         else:
             self.recorder.finished(free)
 
@@ -197,24 +202,65 @@ class PutRun(Run):
         super().fail(key, self._replacing.explain(key, error), job_id=job_id)
 
     def _tell_of_unreplaced(self) -> None:
-        """Whatever ended the run: an object that was deleted and not replaced is a failure by name."""
-        for key in sorted(self._replacing.deleted):
+        """Whatever ended the run: an object that was deleted and not replaced is a failure by name.
+
+        Where the run can be resumed it is not one yet.
+        """
+        stopped, deleted = self.result.stopped, sorted(self._replacing.deleted)
+        if deleted and self.recorder.lasting and stopped is not None and not isinstance(stopped, JobLostError):
+            what = f"{len(deleted):,} {'object was' if len(deleted) == 1 else 'objects were'}"
+            first = f"{deleted[0]}{', ...' if len(deleted) > 1 else ''}"
+            self.result.notes.append(f"{what} deleted to be replaced, and not put yet ({first}); {self.way_on}")
+            return
+        for key in deleted:
             error = self._replacing.explain(key, JobError(f"{key} was not put, or went with its job"))
             failure = Failure(key, error)
             self.result.failures.append(failure)
             self.recorder.failed(None, failure)
             self.object_ended(key, 0, error)
 
+    # -- what was left -----------------------------------------------------------------------------------------------
+
+    def _resume_one(self, remainder: Remainder, *, anew: bool) -> None:
+        self._replacing.recall(remainder.deleted)
+        super()._resume_one(remainder, anew=anew)
+
+    def _go_on(self, remainder: Remainder, details: JobDetails) -> None:
+        self._planner.take(remainder.plan)
+        self._move_all(remainder.plan, details, remainder.held)
+
+    def _left(self, remainder: Remainder, fate: Fate) -> PlannedJob | None:
+        plan = remainder.plan
+        numbers = left_of(
+            self.client,
+            self._source,
+            plan,
+            remainder.held,
+            versioning=self._policy.versioning,
+            trusted=fate is Fate.COMPLETED,
+        )
+        left = plan.keep(numbers)
+        self._replacing.found(set(plan.keys).difference(left.keys))
+        return left if numbers else None
+
+    @property
+    def _repeatable(self) -> bool:
+        return not self._source.sequential
+
     # -- one job ---------------------------------------------------------------------------------------------------
 
-    def _run_job(self, plan: PlannedJob, policy: DataPolicy) -> None:
+    def _run_job(self, plan: PlannedJob) -> None:
         try:
-            details = self.create(plan, lambda ask: self._create_job(plan, policy, ask))
+            details = self.create(plan, lambda ask: self._create_job(plan, self._policy, ask))
         except ConflictError as error:
             raise JobError(
                 f"the appliance refuses the job: {error.message}",
                 hint="something of that name came into the bucket meanwhile; run the command again",
             ) from error
+        self._move_all(plan, details, None)
+
+    def _move_all(self, plan: PlannedJob, details: JobDetails, held: HeldBlobs | None) -> None:
+        """Move what a job of `details` lacks, and see it end; `held` is what an earlier run has moved of it."""
         job_id = details.job.id
         in_order = self._source.sequential
         state = JobState(
@@ -223,17 +269,23 @@ class PutRun(Run):
             small_limit=SMALL_BLOB_BYTES if Burst.suits(self.transport) and not in_order else -1,
             skip_cached=True,
             in_order=in_order,
+            held=held,
+            sizes=plan.sizes if held is not None else (),
         )
-        mover = self._mover(plan, state, job_id, policy)
+        mover = self._mover(plan, state, job_id, self._policy)
         failed: dict[int, Ds3Error] = {}
         try:
             with self.given_up_unless_moved(job_id):
-                self._move_job(plan, state, mover, failed)
+                left = self._move_job(plan, state, mover, failed, held)
                 if failed and len(state.blobs):
-                    if all(isinstance(error, UNREACHABLE) for error in failed.values()):
-                        self._leave_open(job_id, failed)
+                    if self._may_be_mended(failed):
+                        self._leave_open(job_id, plan, mover, failed)
                         return
                     self.give_up(job_id)
+                elif any(state.doubt_of(number) is not Doubt.UNLISTED for o in left for number in state.numbers_of(o)):
+                    self.give_up(job_id)  # it has parts of them, and will never have the rest
+                elif left:
+                    self.note_job(job_id)
                 else:
                     self._see_that_it_goes_on(job_id, plan, state, mover)
         except UNREACHABLE:
@@ -241,14 +293,23 @@ class PutRun(Run):
         except BaseException as error:
             if isinstance(error, JobLostError):
                 self._replacing.doubt()  # what had arrived may be gone with the job
-            self._drop_failed(plan, mover, failed, policy)
+            self._drop_failed(plan, mover, failed)
             raise
         finally:
             mover.close()
-        self._drop_failed(plan, mover, failed, policy)
+        self._drop_failed(plan, mover, failed)
         self._replacing.settle()
         self._tell_digests(plan, mover)
-        self.recorder.finished(plan)
+        if left:
+            _log.warning("job %s was never to have %d of its objects; they are planned anew", job_id, len(left))
+            self._do_again(plan, plan.keep(sorted(left)))
+        else:
+            self.recorder.finished(plan)
+
+    def _may_be_mended(self, failed: Mapping[int, Ds3Error]) -> bool:
+        """Whether another try may yet put what failed; where a run can be resumed, one such object is enough."""
+        mendable = [isinstance(error, UNREACHABLE) for error in failed.values()]
+        return any(mendable) if self.recorder.lasting else all(mendable)
 
     def _tell_digests(self, plan: PlannedJob, mover: PutMover) -> None:
         """Say which digests of whole objects were made and are not stored with them: nobody else knows them."""
@@ -288,13 +349,15 @@ class PutRun(Run):
             return stream_blob_size(max(plan.sizes), policy.default_blob_size)
         return self.settings.blob_size
 
-    def _leave_open(self, job_id: str, failed: Mapping[int, Ds3Error]) -> None:
+    def _leave_open(self, job_id: str, plan: PlannedJob, mover: PutMover, failed: Mapping[int, Ds3Error]) -> None:
         """Another try may mend what failed: nothing of the job is given up, or dropped."""
-        count = len(failed)
+        mendable = [owner for owner, error in failed.items() if isinstance(error, UNREACHABLE)]
+        self._drop_failed(plan, mover, failed.keys() - mendable)
         self.note_job(job_id)
+        way_on = f"{self.way_on}; " if self.recorder.lasting else ""
         self.result.notes.append(
-            f"job {job_id} is left open on the appliance: {count:,} of its objects may yet be put; "
-            f"to give them up: ds3tool job truncate {job_id}"
+            f"job {job_id} is left open on the appliance: {len(mendable):,} of its objects may yet be put; "
+            f"{way_on}to give them up: ds3tool job truncate {job_id}"
         )
 
     def _see_that_it_goes_on(self, job_id: str, plan: PlannedJob, state: JobState, mover: PutMover) -> None:
@@ -318,15 +381,40 @@ class PutRun(Run):
                 hint="what was on tape by then is kept; run the command again for the rest",
             )
 
-    def _move_job(self, plan: PlannedJob, state: JobState, mover: PutMover, failed: dict[int, Ds3Error]) -> None:
-        """Move what the job lacks; the numbers of the objects that could not be done are added to `failed`."""
+    def _move_job(
+        self,
+        plan: PlannedJob,
+        state: JobState,
+        mover: PutMover,
+        failed: dict[int, Ds3Error],
+        held: HeldBlobs | None,
+    ) -> list[int]:
+        """Move what the job lacks; the numbers of the objects that could not be done are added to `failed`.
+
+        Returns those that this job cannot do, and another can.
+        """
         job_id = mover.job_id
         there_before = (state.objects_done, state.bytes_done)
+        disproved = 0
 
         def on_failure(owner: int, error: Ds3Error) -> None:
             failed[owner] = error
             self.fail(plan.keys[owner], error, job_id=job_id)
 
+        def on_objects(owners: Sequence[int]) -> None:
+            nonlocal disproved
+            wrong = set()
+            if confirmation is not None:
+                for owner, proof in confirmation.prove(owners):
+                    if isinstance(proof, MovedBlobs):
+                        self.recorder.moved(job_id, proof)
+                    else:
+                        wrong.add(owner)
+                        on_failure(owner, proof)
+            disproved += len(wrong)
+            self._objects_ended(plan, [owner for owner in owners if owner not in wrong])
+
+        confirmation = None if held is None else self._confirmation(plan, state, job_id, held)
         self._account_for_blobs(plan, state, on_failure)
         engine = Engine(
             self.client,
@@ -338,12 +426,34 @@ class PutRun(Run):
             settings=self.settings.engine,
             clock=self.clock,
             on_failure=on_failure,
-            on_objects=lambda owners: self._objects_ended(plan, owners),
+            on_objects=on_objects,
+            confirm=None if confirmation is None else confirmation.confirm,
         )
         try:
             self.move(engine)
         finally:
-            self.count(objects=state.objects_done - there_before[0], bytes_moved=state.bytes_done - there_before[1])
+            self.count(
+                objects=state.objects_done - there_before[0] - disproved,
+                bytes_moved=state.bytes_done - there_before[1] - engine.bytes_found,
+            )
+        return engine.left_over
+
+    def _confirmation(self, plan: PlannedJob, state: JobState, job_id: str, held: HeldBlobs) -> Confirmation:
+        """Return what asks after doubtful blobs; JobLostError when there are some since the job was truncated."""
+        if Doubt.UNLISTED in state.doubts:
+            fate = was_truncated(self.client, job_id, bucket=self._bucket, clock=self.clock)
+            if fate is not Fate.GOES_ON:
+                raise JobLostError(
+                    f"job {job_id} goes on without blobs that were not moved: it {fate.value}",
+                    job_id=job_id,
+                    reason=fate.name.lower(),
+                    hint=f"if its rest is wanted all the same: ds3tool resume {job_id}",
+                )
+        self._replacing.arrived(
+            plan.keys[owner] for owner in range(len(plan)) if state.listed[owner] and not state.blobs_left[owner]
+        )
+        kind = None if self.settings.checksum is ChecksumChoice.NONE else self._policy.checksum_type
+        return Confirmation(self.client, self._source, plan, state, held=held, kind=kind)
 
     def _objects_ended(self, plan: PlannedJob, owners: Iterable[int]) -> None:
         if self._replacing.deleted:
@@ -388,13 +498,13 @@ class PutRun(Run):
         finally:
             opened.close()
 
-    def _drop_failed(self, plan: PlannedJob, mover: PutMover, failed: Iterable[int], policy: DataPolicy) -> None:
+    def _drop_failed(self, plan: PlannedJob, mover: PutMover, failed: Iterable[int]) -> None:
         """Drop what came in whole of objects that failed here, since nobody vouches for it."""
         for owner in failed:
             if mover.may_be_whole(owner):
-                self._drop_object(plan.keys[owner], mover.version_of(owner), policy)
+                self._drop_object(plan.keys[owner], mover.version_of(owner))
 
-    def _drop_object(self, key: str, version_id: str | None, policy: DataPolicy) -> None:
+    def _drop_object(self, key: str, version_id: str | None) -> None:
         """Delete an object of this job.
 
         Only ever this job's own: where versions are kept, or may be, it must be the very version.
@@ -404,7 +514,7 @@ class PutRun(Run):
             known = version_id is not None and head.version_id is not None
             if known and head.version_id != version_id:
                 return  # an older version, which this job did not replace
-            if known or policy.versioning == Versioning.NONE:
+            if known or self._policy.versioning == Versioning.NONE:
                 self.client.delete_object(self._bucket, key, version_id=version_id if known else None)
                 return
         except NotFoundError:

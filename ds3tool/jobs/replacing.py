@@ -92,6 +92,14 @@ class Replacing:
                 self.deleted.discard(listed.key)  # the appliance has refused, so it is still there
             raise
 
+    def recall(self, keys: Iterable[str]) -> None:
+        """An earlier run has deleted the objects of these keys, or may have."""
+        self.deleted.update(keys)
+
+    def found(self, keys: Iterable[str]) -> None:
+        """Objects of these keys need not be put any more: what was to replace the old ones is there for good."""
+        self.deleted.difference_update(keys)
+
     def arrived(self, keys: Iterable[str]) -> None:
         """Objects of these keys are on the appliance, while their job lasts."""
         replaced = self.deleted.intersection(keys)

@@ -34,7 +34,7 @@ from ds3tool.errors import (
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.engine import Engine, EngineSettings
 from ds3tool.jobs.existing import IfExists
-from ds3tool.jobs.fate import IDLE_LIMIT, LAG_SECONDS, Fate, JobFate, fate_of
+from ds3tool.jobs.fate import IDLE_LIMIT, LAG_SECONDS, Fate, JobFate, fate_of, was_truncated
 from ds3tool.jobs.integrity import ChecksumChoice
 from ds3tool.jobs.plan import JobLimits, PlannedJob, new_token
 from ds3tool.jobs.progress import Phase, ProgressSnapshot
@@ -267,7 +267,7 @@ class Run(ABC):
         """Finish a job that the appliance still has; `details` is its own list, of this moment."""
         raise NotImplementedError
 
-    def _left(self, remainder: Remainder) -> PlannedJob | None:
+    def _left(self, remainder: Remainder, fate: Fate) -> PlannedJob | None:
         """Return what is still to be done of a plan whose job is over, None when that is nothing; the name is ours."""
         raise NotImplementedError
 
@@ -302,16 +302,27 @@ class Run(ABC):
             found = self._fate_of(remainder)
             if found.details is not None:
                 self.result.jobs.append(JobOutcome(found.details.job))
-        if found.fate is Fate.GOES_ON and found.details is not None:
-            self._go_on_while_it_lasts(remainder, found.details)
-            return
-        left = self._left(remainder)
+        fate = found.fate
+        if fate is Fate.GOES_ON and found.details is not None:
+            try:
+                self._go_on_while_it_lasts(remainder, found.details)
+            except JobLostError as error:
+                if not anew or error.job_id != remainder.job_id:
+                    raise
+                fate = Fate.TRUNCATED
+            else:
+                return
+        self._end_lost(remainder, fate, anew=anew)
+
+    def _end_lost(self, remainder: Remainder, fate: Fate, *, anew: bool) -> None:
+        """Do what is missing of a plan whose job is over, where it may be done; else raise JobLostError."""
+        left = self._left(remainder, fate)
         if left is None:
             self.recorder.finished(remainder.plan)
-        elif anew or self._may_plan_anew(remainder, found.fate):
+        elif anew or self._may_plan_anew(remainder, fate):
             self._do_again(remainder.plan, left)
         else:
-            raise self._lost_error(remainder, found.fate)
+            raise self._lost_error(remainder, fate)
 
     def _go_on_while_it_lasts(self, remainder: Remainder, details: JobDetails) -> None:
         self.current = remainder
@@ -367,14 +378,15 @@ class Run(ABC):
             remainder = self.current
             if remainder is None or remainder.job_id is None or remainder.job_id != error.job_id:
                 raise
-            fate = self._fate_of(remainder).fate
-            error.reason = fate.name.lower()
+            fate = self._fate_of_lost(remainder)
+            if fate is not Fate.GOES_ON:
+                error.reason = fate.name.lower()
             # Without this an appliance that lets every job expire at once would be asked in a circle.
             fruitful = self._moved > moved or self.clock.time() - began >= IDLE_LIMIT.total_seconds()
-            if fate is not Fate.EXPIRED or not fruitful:
+            if fate is not Fate.EXPIRED or not fruitful or not self._repeatable:
                 raise
             _log.warning("job %s has expired; what is missing is planned anew", error.job_id)
-            left = self._left(remainder)
+            left = self._left(remainder, fate)
         else:
             return
         if left is None:
@@ -383,6 +395,18 @@ class Run(ABC):
         self._planned_objects -= len(left)
         self._planned_bytes -= left.bytes
         self._do_again(remainder.plan, left)
+
+    def _fate_of_lost(self, remainder: Remainder) -> Fate:
+        """Return what became of a job that turned out to be lost; GOES_ON when nobody says that anything did."""
+        fate = self._fate_of(remainder).fate
+        if fate is Fate.GOES_ON and remainder.job_id is not None:
+            return was_truncated(self.client, remainder.job_id, bucket=remainder.plan.bucket, clock=self.clock)
+        return fate
+
+    @property
+    def _repeatable(self) -> bool:
+        """Whether what has gone could go once more: not so for a stream."""
+        return True
 
     @property
     def _moved(self) -> tuple[int, int]:
