@@ -36,6 +36,7 @@ from ds3tool.jobs.run import RunResult, RunSettings
 from ds3tool.protocol.model import JobType
 from ds3tool.sinks.links import Links
 from ds3tool.sinks.local import LocalSink
+from ds3tool.sinks.whole import RereadSink
 from ds3tool.sources.attributes import Inodes
 
 app = typer.Typer(add_completion=False)
@@ -196,7 +197,11 @@ def _begun(wanted: Iterable[Asked]) -> Iterator[Asked]:
 
 @dataclass(frozen=True, slots=True)
 class FilesAsked:
-    """Where files of a get land, and how they are made; `verify` is to fetch whole blobs where a part is wanted."""
+    """Where files of a get land, and how they are made.
+
+    `verify`: whole blobs are fetched where a part is wanted, and whole files are read again before they appear, where
+    a digest of the whole is kept with the object.
+    """
 
     folder: str
     preserve: bool = False
@@ -208,7 +213,8 @@ class FilesAsked:
 
         `work_id` is the piece of work that receives, which finds again what it has left there.
         """
-        return LocalSink(self.folder, preserve=self.preserve, links=self.links, make=make, token=work_id)
+        kind = RereadSink if self.verify else LocalSink
+        return kind(self.folder, preserve=self.preserve, links=self.links, make=make, token=work_id)
 
     def mapping(self) -> dict[str, Any]:
         """Return this for a plan or a journal; `of` reads it again, from wherever that is."""

@@ -70,7 +70,9 @@ class Part:
     verify: Annotated[
         bool,
         typer.Option(
-            "--verify", metavar="", help="Fetch whole blobs for a range, and check them; all else is checked anyway."
+            "--verify",
+            metavar="",
+            help="Check whole blobs of a range too; read files again where a digest of the whole is kept.",
         ),
     ] = False
     version_id: Annotated[

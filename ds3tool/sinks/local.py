@@ -214,10 +214,14 @@ class LocalSink:
                 part = self._parts.take(item)  # an empty object has no bytes that would have made its file
                 self._parts.release(part)
         except Ds3Error as failed:
-            self.abandon(item)
-            self._groups.add_failure(item, failed)
+            self.fail(item, failed)
         else:
             self._groups.add(Due(item, part))
+
+    def fail(self, item: TargetObject, error: Ds3Error) -> None:
+        """Drop what was stored of an object instead of finishing it, and let `settle` tell why."""
+        self.abandon(item)
+        self._groups.add_failure(item, error)
 
     def abandon(self, item: TargetObject) -> None:
         """Drop what was stored of an object; what a writer still holds goes when the sink is closed."""
