@@ -21,7 +21,7 @@ from ds3tool.clock import Clock, RealClock
 from ds3tool.errors import Ds3Error
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.journal_columns import pack_text, unpack_text
-from ds3tool.jobs.journal_file import SUFFIX, JournalFile, lock_path, no_journal, put_away, remove_journal
+from ds3tool.jobs.journal_file import SUFFIX, JournalFile, lock_path, no_journal, put_away, remove_journal, tidy_up
 from ds3tool.jobs.journal_rows import (
     fingerprint,
     forget_blobs,
@@ -239,7 +239,9 @@ class Journal:
                 or (self._concluded and self.head.type != JobType.PUT)
             ):
                 remove_journal(self.path)
-            elif self._concluded:
+                return
+            tidy_up(self.path)
+            if self._concluded:
                 put_away(self.path)
         except OSError as error:
             _log.warning("%s stays where it is: %s", self.path, error)
@@ -503,6 +505,8 @@ class Journal:
         for owner in read_appeared(self._file, known.number, known.objects):
             remainder.appeared[owner] = 1
         remainder.arriving = read_arriving(self._file, known.number)
+        failed = self._file.rows("SELECT key FROM failures WHERE job_id = ? AND key IS NOT NULL", (known.job_id,))
+        remainder.failed = frozenset(unpack_text(key) for (key,) in failed)
         deleted = {unpack_text(key) for (key,) in self._file.rows("SELECT key FROM deletions")}
         remainder.deleted = frozenset(deleted.intersection(remainder.plan.keys)) if deleted else frozenset()
         return remainder

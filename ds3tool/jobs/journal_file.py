@@ -195,13 +195,18 @@ def remove_journal(path: str) -> None:
             os.unlink(each)
 
 
-def put_away(path: str) -> None:
-    """Put the closed journal of work that is done where only its digests are looked up."""
+def tidy_up(path: str) -> None:
+    """Remove the empty file that SQLite leaves beside a journal, which is closed and held by nobody else."""
+    rollback = path + ROLLBACK_SUFFIX
     with suppress(FileNotFoundError):
-        if os.path.getsize(path + ROLLBACK_SUFFIX):
-            return  # it is not closed after all
-        os.unlink(path + ROLLBACK_SUFFIX)
-    os.rename(path, os.path.join(os.path.dirname(path), DONE, os.path.basename(path)))
+        if not os.path.getsize(rollback):
+            os.unlink(rollback)
+
+
+def put_away(path: str) -> None:
+    """Put the tidy journal of work that is done where only its digests are looked up."""
+    if not os.path.lexists(path + ROLLBACK_SUFFIX):  # else something is yet to be undone there
+        os.rename(path, os.path.join(os.path.dirname(path), DONE, os.path.basename(path)))
 
 
 class EmptyJournalError(JournalError):
