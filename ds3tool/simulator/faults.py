@@ -8,6 +8,7 @@ GET of one blob ends the same way whichever thread asks for it, and whatever oth
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import secrets
 import threading
@@ -19,6 +20,8 @@ from enum import StrEnum
 from typing import Self
 
 from ds3tool.errors import UsageError
+
+_log = logging.getLogger(__name__)
 
 # How often something came is counted in so many places, by a hash of what it is: memory stays small, and only what
 # falls into one place takes its turns in the order in which it came.
@@ -294,7 +297,7 @@ class Faults:
     def strike(self, fault: Fault, subject: str) -> Strike | None:
         """Decide whether a fault strikes `subject` this time; counted when it does."""
         strike = self.draw(fault, subject)
-        return strike if strike is not None and self.take(fault) else None
+        return strike if strike is not None and self.take(fault, subject) else None
 
     def draw(self, fault: Fault, subject: str) -> Strike | None:
         """Decide as `strike` does, and leave the counting to `take`, when it comes to it."""
@@ -312,8 +315,8 @@ class Faults:
         decision, where, way = (int.from_bytes(drawn[start : start + 6], "big") / 2**48 for start in (0, 8, 16))
         return Strike(where, way) if decision < rate else None
 
-    def take(self, fault: Fault) -> bool:
-        """Count a strike; False when the fault may not strike any more."""
+    def take(self, fault: Fault, subject: str) -> bool:
+        """Count a strike, and log it; False when the fault may not strike any more."""
         with self._lock:
             left = self._most.get(fault)
             if left == 0 or not self._rates.get(fault):
@@ -321,4 +324,5 @@ class Faults:
             if left is not None:
                 self._most[fault] = left - 1
             self._struck[fault] = self._struck.get(fault, 0) + 1
-            return True
+        _log.debug("%s strikes: %s", fault, subject)
+        return True

@@ -95,7 +95,7 @@ class Faulty:
                 if fault is Fault.JOB_EXPIRED and not job.cleanup:
                     continue
                 end = self._end_of(fault, job)
-                if end is not None and _progress(job) >= end and self._faults.take(fault):
+                if end is not None and _progress(job) >= end and self._faults.take(fault, f"job {job.id}"):
                     _end(call, job, fault)
                     return
 

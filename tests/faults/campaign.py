@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ds3tool.client import Ds3Client
-from ds3tool.clock import RealClock, Waitable
+from ds3tool.clock import Clock, RealClock, Waitable
 from ds3tool.errors import Ds3Error
 from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.get import GetRun
@@ -147,24 +147,22 @@ def settings_of(seed: int) -> RunSettings:
     return RunSettings(EngineSettings(1 + seed % 4, 1 + seed % 7), limits=JobLimits(1000 if seed % 3 else 17))
 
 
-def put(appliance: Appliance, endpoint: str, tree: Path, seed: int, **kwargs: object) -> Outcome:
-    """Put a tree through a proxy."""
+def put(appliance: Appliance, endpoint: str, tree: Path, seed: int, *, clock: Clock | None = None) -> Outcome:
+    """Put a tree through a proxy; by `clock` the run waits for the appliance, in real time without one."""
     client = client_of(appliance, endpoint)
     with closing(client):
-        source = kwargs.get("source") or LocalSource(str(tree), prefix="")
-        assert isinstance(source, LocalSource)
-        return timed(PutRun(client, source, BUCKET, settings=settings_of(seed), clock=RealClock()))
+        source = LocalSource(str(tree), prefix="")
+        return timed(PutRun(client, source, BUCKET, settings=settings_of(seed), clock=clock or RealClock()))
 
 
-def get(appliance: Appliance, endpoint: str, target: Path, seed: int) -> Outcome:
-    """Get the whole bucket through a proxy."""
+def get(appliance: Appliance, endpoint: str, target: Path, seed: int, *, clock: Clock | None = None) -> Outcome:
+    """Get the whole bucket through a proxy; by `clock` the run waits for the appliance, in real time without one."""
     client = client_of(appliance, endpoint)
     with closing(client), closing(LocalSink(str(target))) as sink:
         with closing(client_of(appliance)) as direct:
             listed = list(direct.list_objects(BUCKET))
-        return timed(
-            GetRun(client, sink, BUCKET, listed, name_of=lambda key: key, settings=settings_of(seed), clock=RealClock())
-        )
+        settings = settings_of(seed)
+        return timed(GetRun(client, sink, BUCKET, listed, name_of=str, settings=settings, clock=clock or RealClock()))
 
 
 def timed(run: PutRun | GetRun) -> Outcome:
@@ -196,12 +194,15 @@ def fetched(appliance: Appliance, target: Path) -> dict[bytes, str]:
 
 
 def open_jobs(appliance: Appliance, type_: JobType) -> list[str]:
-    """Return the jobs that wait for a client: something of them is still to be sent or fetched."""
+    """Return the jobs that wait for a client: something of them is still to be sent or fetched.
+
+    Not those that the appliance makes by itself around a request without a job.
+    """
     with appliance.machine.store.lock:
         return [
             job.id
             for job in appliance.machine.jobs.active.values()
-            if job.type is type_ and any(chunk.left for chunk in job.chunks.values())
+            if job.type is type_ and not job.naked and any(chunk.left for chunk in job.chunks.values())
         ]
 
 
