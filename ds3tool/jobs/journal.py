@@ -218,11 +218,12 @@ class Journal:
         if self._closed:
             return
         self._closed = True
+        is_told = self._failed_to_write
         try:
             if self._gathered.since is not None:
                 self.flush()
         except Ds3Error as error:
-            if not self._failed_to_write:
+            if not is_told:
                 raise
             _log.error("the last of work %s is not recorded: %s", self.head.id, error)
         finally:
