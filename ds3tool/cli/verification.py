@@ -38,6 +38,7 @@ class Verification:
     objects: int = 0
     bytes: int = 0
     verified: int = 0
+    as_sent: int = 0
     failures: int = 0
     failed: list[Finding] = field(default_factory=list)
     bar_codes: set[str] = field(default_factory=set)
@@ -48,6 +49,7 @@ class Verification:
         """Count an object; one that failed is kept with `keep`."""
         self.objects += 1
         self.bytes += finding.size
+        self.as_sent += finding.as_sent is True
         if finding.verified:
             self.verified += 1
             return
@@ -78,6 +80,7 @@ FINDING_FIELDS: list[Field[Finding]] = [
     Field("size", lambda finding: finding.size, tabled=False),
     Field("verified", lambda finding: finding.verified, tabled=False),
     Field("copies", lambda finding: finding.copies, tabled=False),
+    Field("as_sent", lambda finding: finding.as_sent, tabled=False),
     Field("error", lambda finding: finding.error),
     Field("key", lambda finding: finding.key, leads=True),
 ]
@@ -137,9 +140,10 @@ def end(result: Verification, output: Output, settings: Settings, fields: list[F
     if output.shape is OutputFormat.JSON:
         output.finish(result, fields, error, exit_code=result.exit_code)
         return
+    sent = f"; {result.as_sent:,} as this host's journals have them" if result.as_sent else ""
     messages.note(
         f"{counted(result.objects, 'object')} ({format_size(result.bytes)}): {result.verified:,} verified, "
-        f"{result.failures:,} failed",
+        f"{result.failures:,} failed{sent}",
         quiet=settings.quiet,
     )
     if error is not None:

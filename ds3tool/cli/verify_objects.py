@@ -12,6 +12,7 @@ import typer
 from ds3tool.cli import messages
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.lookup import base_of, chosen, everything_at
+from ds3tool.cli.output import Field
 from ds3tool.cli.selection import Selection, selected_objects
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.cli.verification import RESULT_FIELDS, Address, Raw, Verification, end, tell
@@ -24,6 +25,7 @@ from ds3tool.protocol.model import ObjectToGet
 if TYPE_CHECKING:
     from ds3tool.client import Ds3Client
 
+AS_SENT_FIELD: Field[Verification] = Field("as_sent", lambda result: result.as_sent)
 EXAMPLES = (
     "ds3tool verify objects ds3://archive/2024/",
     "ds3tool verify objects ds3://archive/2024/ --against /data/2024",
@@ -45,10 +47,12 @@ def objects(
     """Check objects without mounting a tape: complete, whole, with digests, on as many media as the policy promises.
 
     A copy on a tape that is lost or bad is none; one on an ejected tape counts. An object of which every copy is on a
-    shelf fails with exit code 8, unless it is in the cache. With --against, the files below PATH are digested and
-    compared with the digests that the appliance states: what differs fails with 5, what is missing on either side with
-    3. Whether the media can still be read, only ds3tool verify job tells.
+    shelf fails with exit code 8, unless it is in the cache. What this host has put, as far as its journals still know
+    it, is compared with what was sent. With --against, the files below PATH are digested and compared with the digests
+    that the appliance states. What differs fails with 5, what is missing on either side with 3. Whether the media can
+    still be read, only ds3tool verify job and verify sample tell.
     """
+    from ds3tool.jobs.ledger import BucketLedger
     from ds3tool.sources.counterpart import LocalFiles
 
     wanted = choice.filter()
@@ -60,7 +64,13 @@ def objects(
         if files is not None and not files.is_folder and not selection.whole:
             raise UsageError(f"{against} is one file, and {selection} is not one object", hint="give a folder")
         base = base_of(selection)
-        expectation = replace(expectation_of(client, selection.bucket), counterpart=files, base=len(base))
+        ledger = BucketLedger(settings.state_path, client.get_bucket(selection.bucket).id)
+        expectation = replace(
+            expectation_of(client, selection.bucket),
+            counterpart=files,
+            ledger=None if ledger.is_empty else ledger,
+            base=len(base),
+        )
         listed = chosen(selected_objects(client, selection), selection, wanted)
 
         def findings() -> Generator[Finding]:
@@ -69,7 +79,9 @@ def objects(
                 yield from _not_archived(client, against, base, selection, wanted)
 
         tell(findings(), result, output)
-    end(result, output, settings, RESULT_FIELDS)
+    for trouble in ledger.troubles:
+        messages.warn(f"not compared with what a journal has: {trouble.message}")
+    end(result, output, settings, [*RESULT_FIELDS, AS_SENT_FIELD])
 
 
 def _not_archived(client: Ds3Client, path: str, base: str, selection: Selection, wanted: Filter) -> Iterator[Finding]:

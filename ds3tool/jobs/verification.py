@@ -40,6 +40,7 @@ class Finding:
     """What was found out about one object; without `problems` it is as it should be.
 
     `copies` counts the complete ones on media, `bar_codes` are the tapes on a shelf without which it cannot be read.
+    `as_sent`: the journal knows what was sent, and the appliance states the same; None where they cannot be compared.
     """
 
     key: str
@@ -48,6 +49,7 @@ class Finding:
     copies: int = 0
     version_id: str | None = None
     bar_codes: tuple[str, ...] = ()
+    as_sent: bool | None = None
 
     @property
     def verified(self) -> bool:
@@ -173,11 +175,13 @@ class _Check:
             return Finding(listed.key, listed.size, (Problem("was removed while it was verified"),))
         finding = judge(listed, head, blobs, self._expectation)
         stated = Stated(KnownDigests.of_head(head, [placed.blob.offset for placed in blobs]), recorded)
-        return replace(finding, problems=(*finding.problems, *self._compared(head, stated)))
+        as_sent = None if recorded is None else recorded.agrees_with(stated.appliance)
+        problems = (*finding.problems, *self._compared(head, stated, as_sent=as_sent))
+        return replace(finding, problems=problems, as_sent=as_sent)
 
-    def _compared(self, head: ObjectHead, stated: Stated) -> Iterator[Problem]:
+    def _compared(self, head: ObjectHead, stated: Stated, *, as_sent: bool | None) -> Iterator[Problem]:
         """Yield how the object differs from what was sent, and from what is elsewhere."""
-        if stated.journal is not None and stated.journal.agrees_with(stated.appliance) is False:
+        if stated.journal is not None and as_sent is False:
             yield Problem(_unlike(stated.journal, stated.appliance), DIFFERENT)
         if self._expectation.counterpart is not None:
             name = head.key[self._expectation.base :]

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from ds3tool.client import Ds3Client
-from ds3tool.protocol.model import ObjectToPut, TapeState
+from ds3tool.protocol.checksums import digest_of
+from ds3tool.protocol.model import ChecksumType, ObjectToPut, TapeState
 from ds3tool.transport.bodies import BytesBody
 from tests.cli.archive import Archive
 
@@ -39,9 +40,43 @@ def bucket(archive: Archive, tree: Path) -> str:
 def test_what_is_archived_is_verified(archive: Archive, bucket: str) -> None:
     """Everything on tape, with digests: exit code 0, and the counts say of how much."""
     told = archive.run("verify", "objects", "-o", "json", f"ds3://{bucket}").expect().json
-    assert told == {"objects": 4, "bytes": 3 * (1 << 20) + 1, "verified": 4, "failed": [], "bar_codes": []}
+    assert told == {
+        "objects": 4,
+        "bytes": 3 * (1 << 20) + 1,
+        "verified": 4,
+        "failed": [],
+        "bar_codes": [],
+        "as_sent": 4,
+    }
     table = archive.run("verify", "objects", f"ds3://{bucket}/p").expect()
-    assert (table.stdout, table.stderr) == ("", "4 objects (3.0 MiB): 4 verified, 0 failed\n")
+    said = "4 objects (3.0 MiB): 4 verified, 0 failed; 4 as this host's journals have them\n"
+    assert (table.stdout, table.stderr) == ("", said)
+
+
+def test_what_the_appliance_has_is_held_against_what_this_host_has_sent(
+    archive: Archive, bucket: str, tmp_path: Path
+) -> None:
+    """Not one byte is read: a digest that is not what the journal recorded is 5, and no journal, no comparison."""
+    _replace_digest(archive, bucket, "p/small", digest_of(ChecksumType.MD5, b"y"))
+    told = archive.run("verify", "objects", "-o", "json", f"ds3://{bucket}/p/").expect(5).json
+    assert told["failed"] == [{"key": "p/small", "error": "differs from what was sent (journal)"}]
+    assert (told["verified"], told["as_sent"]) == (3, 3)
+    elsewhere = ("--state-dir", str(tmp_path / "other"))
+    told = archive.run("verify", "objects", "-o", "json", f"ds3://{bucket}/p/", *elsewhere).expect().json
+    assert (told["verified"], told["as_sent"]) == (4, 0)
+    assert not (tmp_path / "other").exists()
+
+
+def _replace_digest(archive: Archive, bucket: str, key: str, digest: bytes) -> None:
+    """Let the appliance have another digest of an object of one blob than it received."""
+    store = archive.appliance.machine.store
+    with store.writing():
+        changed = store.db.execute(
+            "UPDATE blobs SET checksum = ? WHERE object IN (SELECT o.n FROM objects o JOIN buckets k ON k.n = o.bucket "
+            "WHERE k.name = ? AND o.name = ?)",
+            (digest, bucket, key),
+        ).rowcount
+    assert changed == 1
 
 
 def test_what_is_declared_only_fails(archive: Archive, bucket: str) -> None:
