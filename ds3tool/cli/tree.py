@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "get": ("ds3tool.cli.get", _MOVE),
     "sync": ("ds3tool.cli.sync", _MOVE),
     "plan": ("ds3tool.cli.plan", _MOVE),
+    "resume": ("ds3tool.cli.resume", _MOVE),
     "mb": ("ds3tool.cli.mb", _CHANGE),
     "rb": ("ds3tool.cli.rb", _CHANGE),
     "rm": ("ds3tool.cli.rm", _CHANGE),
