@@ -1,12 +1,14 @@
 """A run's steps as a journal hears them, numbered, so that two journals can be told the same.
 
-As a program: tells a new journal below the folder of its first argument one step after the other, and prints a step's
-number when it is on the disk, until it is killed.
+As a program: for each folder that a line of its input names, a process of its own tells a new journal there one step
+after the other, until it is killed. It prints its process id, and each step's number when that is on the disk; when it
+is killed, its parent prints "over".
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -89,11 +91,18 @@ def told(remainder: Remainder) -> tuple[object, ...]:
 
 
 def main() -> None:
-    """Tell steps until killed."""
-    with Journal.create(sys.argv[1], HEAD) as journal:
-        for number, step in enumerate(steps(), 1):
-            step(journal)
-            print(number, flush=True)
+    """Tell journals steps, in processes that are killed."""
+    for line in sys.stdin:
+        process = os.fork()
+        if process:
+            os.waitpid(process, 0)
+            print("over", flush=True)
+            continue
+        print(os.getpid(), flush=True)
+        with Journal.create(line.strip(), HEAD) as journal:
+            for number, step in enumerate(steps(), 1):
+                step(journal)
+                print(number, flush=True)
 
 
 if __name__ == "__main__":
