@@ -250,13 +250,15 @@ class Ds3Client(JobCalls, TapeCalls):
         offset: int | None = None,
         metadata: Mapping[str, str] | None = None,
         checksum: tuple[ChecksumType, str] | None = None,
+        ask: Callable[[], PutResult | None] | None = None,
     ) -> PutResult:
         """Send a blob of a job, or without `job_id` a whole object; return what the appliance says of it.
 
-        `checksum` is kind and digest in base64 of exactly the bytes of `body`.
+        `checksum` is kind and digest in base64 of exactly the bytes of `body`. `ask` is called before it is sent again
+        when the reply to it was lost: it returns what the appliance has of it, or None when that is nothing.
         """
         request = requests.put_object(bucket, key, job_id=job_id, offset=offset, metadata=metadata, checksum=checksum)
-        return self._exchange.exchange(request, responses.object_put, body=body)
+        return self._exchange.exchange(request, responses.object_put, body=body, ask=ask)
 
     def get_object(
         self,
@@ -270,16 +272,26 @@ class Ds3Client(JobCalls, TapeCalls):
         version_id: str | None = None,
         again: Callable[[], Sequence[ByteRange]] | None = None,
         retry_busy: bool = True,
+        cached_only: bool = False,
     ) -> T:
         """Fetch a blob of a job, or a whole object; return what `receive` makes of the reply.
 
         Several `ranges` come as their plain concatenation, in the order asked. The checksum header is that of the
         whole blob, also beside ranges. Where the request is repeated, because it or its reply broke off, `again` says
-        which ranges to ask for then. `retry_busy` False hands 307 and 503 over at once.
+        which ranges to ask for then. `retry_busy` False hands 307 and 503 over at once. `cached_only`: what is not in the
+        cache is not loaded for this, but NotFoundError, where the release knows how.
         """
 
         def request(ranges: Sequence[ByteRange]) -> Request:
-            return requests.get_object(bucket, key, job_id=job_id, offset=offset, ranges=ranges, version_id=version_id)
+            return requests.get_object(
+                bucket,
+                key,
+                job_id=job_id,
+                offset=offset,
+                ranges=ranges,
+                version_id=version_id,
+                cached_only=cached_only,
+            )
 
         if again is None:
             return self._exchange.exchange(request(ranges), receive, retry_busy=retry_busy)

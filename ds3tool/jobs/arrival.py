@@ -66,6 +66,10 @@ class Arrival:
         self.done, self.hasher, self.expected, self.stated = 0, None, None, None
         self.carried = self.wanted or (self.blob,)
 
+    def take_up(self, done: int, hasher: Hasher, expected: ExpectedChecksum) -> None:
+        """Go on where an earlier run ended: the first `done` bytes are stored, and `hasher` has seen just these."""
+        self.done, self.hasher, self.expected = done, hasher, expected
+
     def whole_blob(self) -> None:
         """Forget what came, and ask for the whole blob from now on."""
         self.wanted = ()

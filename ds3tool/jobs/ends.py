@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ds3tool.errors import Ds3Error
 from ds3tool.protocol.messages import Response
@@ -205,6 +205,39 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Drop everything unfinished and give back what was held."""
+        ...
+
+
+@runtime_checkable
+class KeepingSink(Sink, Protocol):
+    """A sink that can leave what is unfinished for a later run of the same work, which finds it again."""
+
+    def keep_unfinished(self, *, keep: bool = True) -> None:
+        """Say whether `close` is to leave what is unfinished where it is."""
+        ...
+
+    def room_taken(self, item: TargetObject) -> int | None:
+        """Return how many bytes of room the unfinished object takes already, None when nothing of it is there."""
+        ...
+
+    def read_unfinished(self, item: TargetObject, offset: int, length: int) -> bytes:
+        """Return bytes of an unfinished object, whatever they are; SinkError when they cannot be had."""
+        ...
+
+    def may_hold(self, item: TargetObject, offset: int, length: int) -> bool:
+        """Whether anything was written into a range of an unfinished object; False only where nothing surely was."""
+        ...
+
+    def discard(self, item: TargetObject) -> None:
+        """Remove what is unfinished of an object, by whichever run; nobody is storing it."""
+        ...
+
+    def accept_same(self, item: TargetObject) -> None:
+        """Let what has the object's name once it is whole count as the object, if its bytes are the same."""
+        ...
+
+    def sweep(self, names: Iterable[str]) -> int:
+        """Remove all that is unfinished of this work beside objects of these names; return how many there were."""
         ...
 
 

@@ -6,39 +6,52 @@ import contextlib
 import errno
 import functools
 import logging
+import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
 from ds3tool.errors import (
     AccessDeniedError,
+    ApplianceError,
     BusyError,
+    ChecksumError,
     Ds3Error,
     JobError,
     NotFoundError,
+    ProtocolError,
     RetryLaterError,
     SinkError,
+    UsageError,
 )
-from ds3tool.jobs.ends import Failure, Sink, TargetObject
+from ds3tool.jobs.ends import Failure, KeepingSink, Sink, TargetObject
 from ds3tool.jobs.engine import SMALL_BLOB_BYTES, Engine
-from ds3tool.jobs.fate import LAG_SECONDS
+from ds3tool.jobs.fate import LAG_SECONDS, Fate
+from ds3tool.jobs.get_found import Begun, Found, kept_remainder, room_needed
 from ds3tool.jobs.get_mover import GetMover
+from ds3tool.jobs.get_resume import Looker
 from ds3tool.jobs.get_targets import Asked, Targets
-from ds3tool.jobs.pieces import covered
+from ds3tool.jobs.get_wants import Wants
 from ds3tool.jobs.plan import PlannedJob, plan_get
-from ds3tool.jobs.recorder import Recorder
+from ds3tool.jobs.recorder import MovedBlobs, Recorder
+from ds3tool.jobs.remainder import Remainder
 from ds3tool.jobs.run import AskForJob, Run, RunResult, RunSettings
 from ds3tool.jobs.state import JobState
 from ds3tool.protocol import names
-from ds3tool.protocol.model import JobDetails, JobStatus, ProcessingOrder
+from ds3tool.protocol.model import Chunk, JobDetails, JobStatus, ProcessingOrder
 from ds3tool.protocol.ranges import ByteRange
 from ds3tool.sizes import format_size
 from ds3tool.transport.burst import Burst
 
 _log = logging.getLogger(__name__)
 
-_REPLACED = "it was replaced since it was listed, or read by another client; get it again"
+# How often it is recorded how far blobs of at least so many bytes have come.
+_ARRIVING_SECONDS = 2.0
+_ARRIVING_BYTES = 8 * 1024 * 1024
+# So often a job is touched while what is on the disk of it is looked at; one that nobody touches for a day expires.
+_TOUCH_SECONDS = 60 * 60.0
 
 
 class GetRun(Run):
@@ -79,23 +92,56 @@ class GetRun(Run):
         )
         self._appeared = 0
         self._full = False
+        self._resumed = False
+        # What is known of a plan that takes over what another has not done, and what this run has stored of it.
+        self._left_over: tuple[PlannedJob, Remainder, Mapping[int, Begun]] | None = None
+        # One name of each folder in which an earlier run may have left something.
+        self._beside: dict[str, str] = {}
+        self._told_arriving = -math.inf
+
+    def resume(self, remainders: Iterable[Remainder], *, anew: bool = False) -> RunResult:
+        """Finish what earlier runs of the same work have left; of what is right at the target nothing is fetched.
+
+        For a sink that keeps what is unfinished. Once all is through, nothing unfinished of this work is left there.
+        """
+        if not isinstance(self._sink, KeepingSink):
+            raise UsageError("what was written to a stream cannot be gone on with", hint="get it anew")
+        self._resumed = True
+        return super().resume(remainders, anew=anew)
 
     def _run_jobs(self) -> None:
         for plan in self.recorder.plans(self.until_stopped(self._plans())):
             self.do(plan)
 
     def _through(self, jobs: Callable[[], None]) -> RunResult:
+        keeps = isinstance(self._sink, KeepingSink) and self.recorder.lasting
+        if keeps and isinstance(self._sink, KeepingSink):
+            self._sink.keep_unfinished()
         with self.stopping():
             jobs()
+        if isinstance(self._sink, KeepingSink) and self.result.stopped is None:
+            self._sink.keep_unfinished(keep=False)
+            self._sink.sweep(self._beside.values())
         self.result.skipped = self._targets.skipped
         self.result.notes.extend(self._targets.notes)
         self.result.notes.extend(self._sink.notes)
         return self.finished()
 
-    def _start(self, plan: PlannedJob, *, again: bool) -> None:  # noqa: ARG002  # it was listed when it was planned
-        self._check_room(plan)
+    def _start(self, plan: PlannedJob, *, again: bool) -> None:
+        found: Found | None = None
+        if (again or self._resumed) and isinstance(self._sink, KeepingSink):
+            known = Remainder(plan, None, datetime.fromtimestamp(self.clock.time(), UTC))
+            trusted: Mapping[int, Begun] = {}
+            if self._left_over is not None and self._left_over[0] is plan:
+                _, known, trusted = self._left_over
+            found = self._look(self._sink, known, None, trusted=trusted)
+            plan, found = self._settle_before_there_is_a_job(plan, found)
+            if not len(plan):
+                self.recorder.finished(plan)
+                return
+        self._check_room(plan, found)
         self.planned(plan)
-        self._run_job(plan)
+        self._run_job(plan, found)
 
     def plans(self) -> Iterator[PlannedJob]:
         """Yield the jobs that a run would make; nothing is asked of a tape, and nothing is written.
@@ -121,9 +167,16 @@ class GetRun(Run):
             if len(plan):
                 yield plan
 
-    def _check_room(self, plan: PlannedJob) -> None:
-        needed, free = self._targets.room_needed(plan), self._sink.free_bytes()
-        if free is not None and needed > free:
+    def _check_room(self, plan: PlannedJob, found: Found | None = None, *, appeared: Sequence[int] = ()) -> None:
+        """Raise SinkError when the target has less room than is needed beside what is there already."""
+        free = self._sink.free_bytes()
+        if free is None:
+            return
+        if found is None or not isinstance(self._sink, KeepingSink):
+            needed = self._targets.room_needed(plan)
+        else:
+            needed = room_needed(self._sink, plan, found, appeared, enough=free)
+        if needed > free:
             raise SinkError(
                 f"the target has room for {format_size(free)}, and {format_size(needed)} are to come",
                 hint="nothing was moved and no tape was loaded; make room, or get a part of it",
@@ -139,25 +192,147 @@ class GetRun(Run):
                 hint="make room and run the command again; what is there already is skipped",
             ) from failure.error
 
+    # -- what was left -----------------------------------------------------------------------------------------
+
+    def _look(
+        self,
+        sink: KeepingSink,
+        remainder: Remainder,
+        listed: JobState | None,
+        *,
+        trusted: Mapping[int, Begun],
+    ) -> Found:
+        """Look at what is at the target of a plan, and on its way there."""
+        for name in remainder.plan.target_names:
+            self._beside.setdefault(name.removesuffix("/").rpartition("/")[0], name)
+        touched = self.clock.monotonic()
+
+        def tick() -> None:
+            nonlocal touched
+            self.check_stopped()
+            self.recorder.tick()
+            if remainder.job_id is not None and self.clock.monotonic() - touched >= _TOUCH_SECONDS:
+                touched = self.clock.monotonic()
+                with contextlib.suppress(Ds3Error):
+                    self.client.touch_job(remainder.job_id)
+
+        found = Looker(
+            self.client,
+            sink,
+            self._targets,
+            remainder,
+            listed=listed,
+            trusted=trusted,
+            threads=self.settings.engine.transfers,
+            transport=self.transport,
+            tick=tick,
+        ).look()
+        for number in found.unsure:
+            sink.accept_same(remainder.plan.target_object(number))
+        _log.info(
+            "%s: %d objects had appeared, %d were begun, %d bytes of them are kept",
+            remainder.plan.name,
+            len(found.there),
+            len(found.begun),
+            found.bytes_kept,
+        )
+        return found
+
+    def _settle_before_there_is_a_job(self, plan: PlannedJob, found: Found) -> tuple[PlannedJob, Found]:
+        """End what needs no job: what is there, what cannot be done, what is whole. Return the rest."""
+        for number, error in found.failed:
+            self.take_failure(Failure(plan.keys[number], error), job_id=None)
+        settled = found.settled
+        for number, begun in found.begun.items():
+            if number not in settled and begun.is_whole(plan.sizes[number]):
+                self._sink.finish(plan.target_object(number))
+                settled.add(number)
+        for item, failed in self._sink.settle(wait=True):
+            if failed is not None:
+                self.take_failure(Failure(item.key, failed), job_id=None)
+        rest = [number for number in range(len(plan)) if number not in settled]
+        return (plan, found) if len(rest) == len(plan) else (plan.keep(rest), found.keep(rest))
+
+    def _go_on(self, remainder: Remainder, details: JobDetails) -> None:
+        assert isinstance(self._sink, KeepingSink)  # as `resume` has seen
+        plan, job_id = remainder.plan, details.job.id
+        with self.given_up_unless_moved(job_id):
+            listed = JobState(details.chunks, plan.keys, small_limit=-1, skip_cached=False)
+            found = self._look(self._sink, remainder, listed, trusted={})
+            if found.there:
+                self._have_appeared(job_id, found.there)
+            for number, error in found.failed:
+                self.fail(plan.keys[number], error, job_id=job_id)
+            self._check_room(plan, found, appeared=remainder.appeared)
+            self._ask_again(plan, job_id, found)
+            left = self._move_job(plan, details, found, appeared=remainder.appeared)
+        if left is not None:
+            self._planned_objects -= len(left)
+            self._planned_bytes -= left.bytes
+            self._do_again(plan, left)
+
+    def _left(self, remainder: Remainder, fate: Fate) -> PlannedJob | None:  # noqa: ARG002  # what has not appeared is left
+        """Return the objects that have not appeared; what is on the disk of them is looked at when they are begun."""
+        plan = remainder.plan
+        rest = [number for number in range(len(plan)) if not remainder.appeared[number]]
+        if not rest:
+            return None
+        left = plan.keep(rest)
+        self._left_over = (left, kept_remainder(remainder, left, rest), {})
+        return left
+
+    def _ask_again(self, plan: PlannedJob, job_id: str, found: Found) -> None:
+        """Ask for blobs that the job does not list any more, and that are not here: they may still be in the cache.
+
+        Each is tried once and not waited for; what comes is kept.
+        """
+        asked = found.to_ask_again(plan)
+        if not asked:
+            return
+        state = JobState([Chunk("", 0, asked)], plan.keys, small_limit=-1, skip_cached=False)
+        mover = GetMover(
+            self.client,
+            self.transport,
+            sink=self._sink,
+            plan=plan,
+            state=state,
+            job_id=job_id,
+            found=found,
+            cached_only=True,
+        )
+        for number in range(len(state.blobs)):
+            self.check_stopped()
+            self.recorder.tick()
+            owner, offset, length = state.object_of[number], state.blobs.offsets[number], state.blobs.lengths[number]
+            try:
+                checksum = mover.move(number, lambda count: None)  # noqa: ARG005
+            except (ApplianceError, ChecksumError, ProtocolError) as error:
+                _log.info("job %s: %s at %d has to be planned anew: %s", job_id, plan.keys[owner], offset, error)
+                continue
+            found.begun[owner].has(ByteRange(offset, offset + length))
+            kind = mover.checksum_kind(number)
+            self.recorder.moved(job_id, MovedBlobs([owner], [offset], [length], [kind], [checksum]))
+            self.result.bytes += length
+
     # -- one job -----------------------------------------------------------------------------------------------
 
-    def _run_job(self, plan: PlannedJob) -> None:
+    def _run_job(self, plan: PlannedJob, found: Found | None = None) -> None:
         try:
-            details = self.create(plan, lambda ask: self._create_job(plan, ask))
+            details = self.create(plan, lambda ask: self._create_job(plan, ask, found))
         except NotFoundError as error:
             raise JobError(
                 f"the appliance refuses the job: {error.message}",
                 hint="an object was removed since it was listed; run the command again",
             ) from error
         with self.given_up_unless_moved(details.job.id):
-            self._move_job(plan, details)
+            self._move_job(plan, details, found)
 
-    def _create_job(self, plan: PlannedJob, ask: AskForJob) -> JobDetails:
+    def _create_job(self, plan: PlannedJob, ask: AskForJob, found: Found | None) -> JobDetails:
         """Ask for the job; for a stream in order, so that the appliance holds all of it before the first byte goes."""
         create = functools.partial(
             self.client.create_get_job,
             self._bucket,
-            plan.to_get,
+            plan.to_get if found is None else found.to_get(plan),
             name=plan.name,
             priority=self.settings.priority,
             aggregating=False,
@@ -178,13 +353,17 @@ class GetRun(Run):
             pass
         return create(processing_order=ProcessingOrder.IN_ORDER)
 
-    def _move_job(self, plan: PlannedJob, details: JobDetails) -> None:
+    def _move_job(
+        self, plan: PlannedJob, details: JobDetails, found: Found | None = None, *, appeared: Sequence[int] = ()
+    ) -> PlannedJob | None:
+        """Fetch what the job lists and is not there yet, and end it; return what it does not hold of its plan."""
         job_id = details.job.id
         in_order = self._sink.sequential
         # The loop for small requests asks for whole blobs of the latest version.
         plain = not (in_order or plan.ranges or plan.version_ids) and Burst.suits(self.transport)
+        wanted = Wants(plan, found, appeared)
         state = JobState(
-            details.chunks,
+            [wanted.of(chunk) for chunk in details.chunks],
             plan.keys,
             small_limit=SMALL_BLOB_BYTES if plain else -1,
             skip_cached=False,
@@ -204,8 +383,17 @@ class GetRun(Run):
             state=state,
             job_id=job_id,
             whole_blobs=self._whole_blobs,
+            found=found,
+            unfinished=wanted.unfinished,
         )
-        self._account_for_blobs(plan, state, on_failure)
+        self._planned_objects -= len(wanted.settled)
+        self._planned_bytes -= wanted.bytes_there
+        self._account_for_blobs(wanted, state, on_failure)
+
+        def tick() -> None:
+            self._take_settled(job_id, wait=False)
+            self._tell_arriving(job_id, mover)
+
         engine = Engine(
             self.client,
             self.transport,
@@ -216,7 +404,7 @@ class GetRun(Run):
             settings=self.settings.engine,
             clock=self.clock,
             on_failure=on_failure,
-            on_tick=lambda: self._take_settled(job_id, wait=False),
+            on_tick=tick,
         )
         self._appeared = 0
         try:
@@ -227,11 +415,28 @@ class GetRun(Run):
             finally:
                 self.count(objects=self._appeared, bytes_moved=_bytes_moved(plan, state))
                 self.result.unverified += sum(mover.unverified)
-        if failed:
+        if failed or wanted.left_out:
             self.give_up(job_id)
         else:
             self._end(job_id)
-        self.recorder.finished(plan)
+        rest = sorted(wanted.unfinished - failed)
+        if not rest or found is None:
+            self.recorder.finished(plan)
+            return None
+        left = plan.keep(rest)
+        known = Remainder(left, None, datetime.fromtimestamp(self.clock.time(), UTC))
+        self._left_over = (left, known, found.with_moved(state).keep(rest).begun)
+        return left
+
+    def _tell_arriving(self, job_id: str, mover: GetMover) -> None:
+        """Record from time to time how far large blobs have come, so that a later run need not fetch that again."""
+        now = self.clock.monotonic()
+        if now - self._told_arriving < _ARRIVING_SECONDS:
+            return
+        self._told_arriving = now
+        arriving = mover.arriving(least=_ARRIVING_BYTES)
+        if arriving:
+            self.recorder.arriving(job_id, arriving)
 
     def _end(self, job_id: str) -> None:
         """See the job end, all of it being here; one that the appliance keeps open, as if not read, is cancelled."""
@@ -243,21 +448,25 @@ class GetRun(Run):
             self.clock.wait(never, seconds)
         self.give_up(job_id)
 
-    def _account_for_blobs(
-        self, plan: PlannedJob, state: JobState, on_failure: Callable[[int, Ds3Error], None]
-    ) -> None:
-        """Make sure that the job's blobs are the objects, whole and without a gap; older releases omit empty ones."""
+    def _account_for_blobs(self, wanted: Wants, state: JobState, on_failure: Callable[[int, Ds3Error], None]) -> None:
+        """Make sure that the job's blobs, with what is kept, are the objects, whole and without a gap.
+
+        Older releases omit empty objects.
+        """
+        plan = wanted.plan
         for owner in range(len(plan)):
-            wrong = _wrong_blobs(plan, state, owner)
+            if owner in wanted.settled or owner in wanted.excluded:
+                continue
+            wrong = wanted.wrong(state, owner)
             if wrong is not None:
                 state.fail_object(owner)
                 on_failure(owner, wrong)
-            elif not state.listed[owner]:
-                self._finish_unlisted(plan.target_object(owner))
+            elif not state.listed[owner] and owner not in wanted.unfinished:
+                self._finish_unlisted(plan.target_object(owner), described=owner in wanted.described)
 
-    def _finish_unlisted(self, item: TargetObject) -> None:
+    def _finish_unlisted(self, item: TargetObject, *, described: bool) -> None:
         """Let an object appear of which nothing is to be fetched, with what is stored beside it."""
-        if self._sink.wants_metadata:
+        if self._sink.wants_metadata and not described:
             with contextlib.suppress(NotFoundError, AccessDeniedError):
                 head = self.client.head_object(self._bucket, item.key, version_id=item.version_id)
                 if head.metadata:
@@ -269,13 +478,20 @@ class GetRun(Run):
         settled = self._sink.settle(wait=wait)
         there = [item.number for item, error in settled if error is None]
         if there:
-            self.recorder.appeared(job_id, there)
+            self._have_appeared(job_id, there)
         for item, error in settled:
             if error is None:
                 self._appeared += 1
                 self.object_ended(item.key, item.size, None)
             else:
                 self.fail(item.key, error, job_id=job_id)
+
+    def _have_appeared(self, job_id: str, numbers: Sequence[int]) -> None:
+        """Record that objects have their names, and are safe."""
+        self.recorder.appeared(job_id, numbers)
+        if self.current is not None and self.current.job_id == job_id:
+            for number in numbers:
+                self.current.appeared[number] = 1
 
     def give_up(self, job_id: str) -> None:
         """Cancel the job, so that it does not hold cache for a day; nothing on tape is touched."""
@@ -291,24 +507,6 @@ class GetRun(Run):
         self.note_job(job_id)
 
 
-def _wrong_blobs(plan: PlannedJob, state: JobState, owner: int) -> Ds3Error | None:
-    """Return why a job's blobs are not what was asked for of one object, None when they are."""
-    key, ranges, version = plan.keys[owner], plan.ranges.get(owner, ()), plan.version_ids.get(owner)
-    blobs = [(state.blobs.offsets[number], state.blobs.lengths[number]) for number in state.numbers_of(owner)]
-    if version is not None:
-        others = {state.blobs.version_ids[number] for number in state.numbers_of(owner)} - {None, version}
-        if others:
-            return JobError(f"{key}: the job offers version {min(map(str, others))}, and {version} was asked for")
-    if ranges:
-        if covered(ranges, (ByteRange(offset, offset + length) for offset, length in blobs)):
-            return None
-        return JobError(f"{key}: the job's blobs do not hold the bytes that were asked for", hint=_REPLACED)
-    if state.covers(owner, plan.sizes[owner]):
-        return None
-    offered = sum(length for _, length in blobs)
-    return JobError(f"{key}: the job's blobs are not its {plan.sizes[owner]} bytes, but {offered}", hint=_REPLACED)
-
-
 def _bytes_moved(plan: PlannedJob, state: JobState) -> int:
     """Return the bytes that came: of objects in ranges, the ranges of those that came whole."""
     if not plan.ranges:
@@ -316,7 +514,7 @@ def _bytes_moved(plan: PlannedJob, state: JobState) -> int:
     return sum(
         plan.sizes[owner]
         for owner in range(len(plan))
-        if not state.blobs_left[owner] and not state.failed_objects[owner]
+        if state.listed[owner] and not state.blobs_left[owner] and not state.failed_objects[owner]
     )
 
 

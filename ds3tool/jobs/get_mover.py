@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import (
@@ -14,17 +14,21 @@ from ds3tool.errors import (
     Ds3Error,
     NotFoundError,
     ProtocolError,
+    TransportError,
 )
 from ds3tool.jobs.arrival import Arrival
-from ds3tool.jobs.ends import ExpectedChecksum, Sink, TargetObject
+from ds3tool.jobs.ends import ExpectedChecksum, KeepingSink, Sink, TargetObject
+from ds3tool.jobs.get_found import Begun, Found
 from ds3tool.jobs.integrity import check_length, compare, expected_checksum
+from ds3tool.jobs.known_digests import READ_BYTES
 from ds3tool.jobs.pieces import Cutter, pieces_of, ranges_to_ask
 from ds3tool.jobs.plan import PlannedJob
+from ds3tool.jobs.recorder import Arriving
 from ds3tool.jobs.state import JobState
 from ds3tool.jobs.waiting import ending_with
 from ds3tool.protocol import metadata as metadata_codec
 from ds3tool.protocol import names
-from ds3tool.protocol.checksums import HEADER_NAMES, digest_of, to_base64
+from ds3tool.protocol.checksums import HEADER_NAMES, digest_of, new_hasher, to_base64
 from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.protocol.ranges import ByteRange
@@ -43,6 +47,11 @@ class GetMover:
 
     `whole_blobs`: also where only ranges are wanted, so that their digests can be checked. `unverified` flags, by
     number, the blobs of which no digest was checked. Called from several threads.
+
+    `found` is what is on the disk already, for a run that goes on: objects of which blobs are kept are never joined
+    with bytes of another digest than the appliance stated when those were looked at, a blob that was cut off is gone on
+    with where it ended, and `unfinished` objects get no name, since this job has not all of them. `cached_only`: what
+    the appliance would have to wait for, or load, is a failure at once.
     """
 
     method = "GET"
@@ -57,6 +66,9 @@ class GetMover:
         state: JobState,
         job_id: str,
         whole_blobs: bool = False,
+        found: Found | None = None,
+        unfinished: Collection[int] = (),
+        cached_only: bool = False,
     ) -> None:
         self._client = client
         self._transport = transport
@@ -73,6 +85,13 @@ class GetMover:
         self._known: dict[int, tuple[ChecksumType | None, Mapping[int, str]]] = {}
         self._described = bytearray(len(plan))
         self._describing = threading.Lock()
+        self._begun: Mapping[int, Begun] = {} if found is None else found.begun
+        for owner in () if found is None else found.described:
+            self._described[owner] = 1
+        self._unfinished = unfinished
+        self._cached_only = cached_only
+        self._arriving: dict[int, Arrival] = {}
+        self._arriving_lock = threading.Lock()
 
     def move(self, number: int, counter: Callable[[int], None]) -> str | None:
         """Fetch one blob, or what is wanted of it, and verify it where it came whole."""
@@ -86,6 +105,9 @@ class GetMover:
         if item.ranges:
             return self._move_pieces(number, item, blob, counter)
         arrival = Arrival(item.key, blob)
+        done = self._take_up(number, item, arrival)
+        if done is not None:
+            return done
 
         def take(response: Response) -> str | None:
             if not length:  # a digest beside nothing must be that of nothing
@@ -94,7 +116,51 @@ class GetMover:
                 return arrival.verified()
             return self._sink.receive(item, arrival, response, counter=counter)
 
-        return self._fetch(number, item, arrival, take)
+        with self._arriving_lock:
+            self._arriving[number] = arrival
+        try:
+            return self._fetch(number, item, arrival, take)
+        finally:
+            with self._arriving_lock:
+                del self._arriving[number]
+
+    def _take_up(self, number: int, item: TargetObject, arrival: Arrival) -> str | None:
+        """Go on with a blob that an earlier run has begun; return its digest when there is nothing left to fetch.
+
+        What is on the disk is hashed anew: whether it is right, the digest of the whole blob tells in the end.
+        """
+        begun = self._begun.get(self._owners[number])
+        done = 0 if begun is None else begun.cut.pop(arrival.blob.start, 0)
+        if begun is None or not done or begun.known.kind is None:
+            return None
+        expected = ExpectedChecksum(begun.known.kind, begun.known.blobs[arrival.blob.start])
+        hasher, end = new_hasher(expected.type), arrival.blob.start + done
+        stopped = self._transport.stop_token()
+        for start in range(arrival.blob.start, end, READ_BYTES):
+            if stopped.is_set():
+                raise TransportError(f"{item.key}: stopped while it was looked at how far it had come")
+            assert isinstance(self._sink, KeepingSink)  # none other has anything to take up
+            hasher.update(self._sink.read_unfinished(item, start, min(READ_BYTES, end - start)))
+        arrival.take_up(done, hasher, expected)
+        if done < arrival.length:
+            return None
+        try:
+            digest = arrival.verified()
+        except ChecksumError:
+            arrival.start_over()
+            return None
+        self._kinds[number] = expected.type
+        return digest
+
+    def arriving(self, *, least: int) -> list[Arriving]:
+        """Return how far blobs of at least so many bytes have come that are under way, where a later run can go on."""
+        with self._arriving_lock:
+            under_way = list(self._arriving.items())
+        return [
+            Arriving(self._owners[number], one.blob.start, one.length, one.done)
+            for number, one in under_way
+            if one.length >= least and one.done and one.hasher is not None
+        ]
 
     def _move_pieces(
         self, number: int, item: TargetObject, blob: ByteRange, counter: Callable[[int], None]
@@ -138,6 +204,8 @@ class GetMover:
                     ranges=arrival.to_ask(),
                     version_id=item.version_id,
                     again=arrival.to_ask,
+                    retry_busy=not self._cached_only,
+                    cached_only=self._cached_only,
                 )
             except (ChecksumError, ProtocolError) as error:
                 if isinstance(error, ChecksumError) and self._sink.sequential and item.ranges:
@@ -179,7 +247,11 @@ class GetMover:
         right_version = version is None or not told or told == version
         if stated is not None and is_whole and right_version:
             return stated
-        kind, digests = self._known.get(owner) or self._ask_digests(owner, version)
+        begun = self._begun.get(owner)
+        if begun is not None and begun.kept:
+            kind, digests = begun.known.kind, begun.known.blobs
+        else:
+            kind, digests = self._known.get(owner) or self._ask_digests(owner, version)
         if kind in HEADER_NAMES and offset in digests:
             if stated is None:
                 return ExpectedChecksum(kind, digests[offset])
@@ -246,6 +318,9 @@ class GetMover:
 
     # -- objects -----------------------------------------------------------------------------------------------
 
+    def small_lost(self, number: int) -> None:
+        """A blob may be fetched twice."""
+
     def checksum_kind(self, number: int) -> ChecksumType | None:
         """Return the type of the digest that a blob was held against; asked once for each."""
         return self._kinds.pop(number, None)
@@ -253,6 +328,8 @@ class GetMover:
     def object_moved(self, owner: int) -> None:
         """Let the whole object appear."""
         self._known.pop(owner, None)
+        if owner in self._unfinished:
+            return
         self._sink.finish(self._plan.target_object(owner))
 
     def object_failed(self, owner: int) -> None:

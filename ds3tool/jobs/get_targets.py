@@ -149,7 +149,7 @@ class Targets:
             return None
         if self._rule is IfExists.FAIL:
             raise SinkError(f"{item.name} is there already", hint="without --if-exists fail, the same is skipped")
-        same = not item.ranges and size == item.size and self._has_same_digests(item)
+        same = not item.ranges and size == item.size and self.is_same(item)
         if same:
             return None
         if self._rule is IfExists.OVERWRITE:
@@ -170,7 +170,8 @@ class Targets:
         self.notes.append(f"{item.name} is taken at the target: {item.key} is restored as {name}")
         return replace(item, name=name)
 
-    def _has_same_digests(self, item: TargetObject) -> bool | None:
+    def is_same(self, item: TargetObject) -> bool | None:
+        """Whether what has an object's name has its bytes too; None when nobody can tell. Asks the appliance once."""
         head = self._client.head_object(self._bucket, item.key, version_id=item.version_id)
         if self._sink.is_link(item.name) != FileAttributes.from_metadata(head.metadata).link:
             return False

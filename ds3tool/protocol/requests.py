@@ -185,12 +185,18 @@ def get_object(
     offset: int | None = None,
     ranges: Sequence[ByteRange] = (),
     version_id: str | None = None,
+    cached_only: bool = False,
 ) -> Request:
-    """Fetch a blob of a job, or a whole object by itself; `ranges` count from the object's start."""
+    """Fetch a blob of a job, or a whole object by itself; `ranges` count from the object's start.
+
+    `cached_only` (5.3 and later): refuse what would have to be loaded.
+    """
     if offset is not None:
         count(offset, "a blob's offset")
     headers = ((names.RANGE, ranges_codec.range_header(ranges)),) if ranges else ()
-    query = query_of({"job": job_id, "offset": offset, "version_id": version_of(version_id)})
+    query = query_of(
+        {"job": job_id, "offset": offset, "version_id": version_of(version_id), "cached_only": cached_only}
+    )
     return Request("GET", object_path(bucket, key), query, headers)
 
 

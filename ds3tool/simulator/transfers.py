@@ -322,7 +322,15 @@ class Transfers:
             return self._open_loaded(bucket, version, offset, user_id=user_id, cached_only=cached_only)
 
     def get_in_job(
-        self, bucket: Bucket, name: str, version_id: str | None, *, job_id: str, offset: int, user_id: str
+        self,
+        bucket: Bucket,
+        name: str,
+        version_id: str | None,
+        *,
+        job_id: str,
+        offset: int,
+        user_id: str,
+        cached_only: bool = False,
     ) -> Download:
         """Open one blob of a get job; it counts as read when all of the reply was sent. Source: protocol, 9.4."""
         with self._store.lock:
@@ -334,7 +342,7 @@ class Transfers:
                 if ended.status is JobStatus.CANCELED:
                     raise gone(job_id)
                 version = self._objects.complete(bucket.n, name, version_id)
-                return self._open_loaded(bucket, version, offset, user_id=user_id, cached_only=False)
+                return self._open_loaded(bucket, version, offset, user_id=user_id, cached_only=cached_only)
             if job.type is not JobType.GET:
                 raise bad_request(f"The job {job_id} is a {job.type} job.")
             blob, chunk, version = found

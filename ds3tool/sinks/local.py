@@ -255,9 +255,13 @@ class LocalSink:
         """Remove what is there of an object that is not finished, by whichever run; nobody is storing it."""
         self._parts.discard(item)
 
-    def keep_unfinished(self) -> None:
-        """From now on, let `close` leave unfinished files where they are, for a later run."""
-        self._keep = True
+    def accept_same(self, item: TargetObject) -> None:
+        """Let what has the object's name when it is whole count as the object, if its bytes are the same."""
+        self._publisher.accept_same(item.name)
+
+    def keep_unfinished(self, *, keep: bool = True) -> None:
+        """Say whether `close` leaves unfinished files where they are, for a later run."""
+        self._keep = keep
 
     def sweep(self, names: Iterable[str]) -> int:
         """Remove all unfinished files of this work that stand beside objects of these names; return how many.

@@ -21,6 +21,7 @@ from ds3tool.sinks.names import split
 from ds3tool.sinks.notes import Notes
 from ds3tool.sinks.parts import Part
 
+_COMPARED_BYTES = 1024 * 1024
 _IS_THERE = "two keys can mean one file name here, or somebody wrote it meanwhile; it was left as it is"
 
 
@@ -37,6 +38,12 @@ class Publisher:
         self._notes = notes
         # What has appeared in this run; another object of it must not replace that.
         self._own = Inodes()
+        # Names whose bearers may be the very objects that are to have them, from a run that was killed.
+        self._same: set[str] = set()
+
+    def accept_same(self, name: str) -> None:
+        """Let a file of this name count as the one that is to have it, when its bytes are the same."""
+        self._same.add(name)
 
     def publish(self, group: list[Due]) -> Outcome:
         """Make the group's bytes safe, give the files their names, make the names safe; tell of each what came of it.
@@ -110,6 +117,8 @@ class Publisher:
             if not part.is_at(parent):
                 raise SinkError(f"{item.name} cannot be written: somebody has replaced its temporary file")
             if part.attributes is None or not part.attributes.link:
+                if item.name in self._same and _has_bytes_of(last, parent, part.descriptor, item.size):
+                    return
                 self._give_name(item, part.temporary, last, parent)
             elif self._links is Links.SKIP:
                 self._notes.add("symbolic links left out", item.name)
@@ -197,6 +206,26 @@ def _moved(folder: str) -> SinkError:
         f"the folder {folder} has been moved away or replaced while files were written into it",
         hint="nothing more appears in it; get it again when nobody changes the target folder",
     )
+
+
+def _has_bytes_of(name: str, folder: int, descriptor: int, size: int) -> bool:
+    """Whether the file of that name in an open folder holds the bytes of an open one, of `size` bytes."""
+    try:
+        other = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+    except OSError:
+        return False
+    try:
+        state = os.fstat(other)
+        return (
+            stat.S_ISREG(state.st_mode)
+            and state.st_size == size
+            and all(
+                os.pread(other, _COMPARED_BYTES, at) == os.pread(descriptor, _COMPARED_BYTES, at)
+                for at in range(0, size, _COMPARED_BYTES)
+            )
+        )
+    finally:
+        os.close(other)
 
 
 @contextlib.contextmanager

@@ -53,7 +53,13 @@ def get_object(call: Call) -> Reply:
     user_id, cached_only = str(call.user["Id"]), call.has("cached_only")
     if job_id is not None:
         download = machine.transfers.get_in_job(
-            bucket, call.name, version_id, job_id=job_id, offset=offset or 0, user_id=user_id
+            bucket,
+            call.name,
+            version_id,
+            job_id=job_id,
+            offset=offset or 0,
+            user_id=user_id,
+            cached_only=cached_only,
         )
     elif offset is not None:
         download = machine.transfers.get_blob(
