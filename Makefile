@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-more lint types dist clean
+.PHONY: help demo test test-more soak lint types dist clean
 
 help:
 	@echo "make demo        archive, persist, eject, restore and verify on the embedded appliance"
 	@echo "make test        tests, types, lint, import arrows, README"
 	@echo "make test-more   what needs minutes, or tens of gigabytes of disk"
+	@echo "make soak        kills the tool 200 times and the appliance 50 times, resumes, and compares every byte"
 	@echo "make dist        sdist and wheel"
 	@echo "make clean       remove what the others made"
 
@@ -31,6 +32,9 @@ test: $(VENV)/test.stamp lint types
 
 test-more: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -q -m more
+
+soak: $(VENV)/test.stamp
+	$(BIN)/python -m tests.soak
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check

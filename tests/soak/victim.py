@@ -1,0 +1,106 @@
+"""The tool, armed: `python -m tests.soak.victim POINT COUNT -- ARGUMENTS` dies by SIGKILL when it passes POINT.
+
+A point is a place between two steps that a crash must not confuse; COUNT says at which passing of it the process dies.
+The product has no such places of its own: the steps are wrapped here, in the process that is to die.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ds3tool.jobs.journal import Journal
+
+from ds3tool.cli.main import main
+from ds3tool.sinks.publishing import Publisher
+from ds3tool.transport.burst import Burst
+from ds3tool.transport.connection import Connection
+
+_BLOBS = b"&offset=", b"?offset="
+
+
+class Fuse:
+    """Kills the process at the `count`-th call, from any thread."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._lock = threading.Lock()
+
+    def __call__(self) -> None:
+        with self._lock:
+            self._left -= 1
+            if self._left:
+                return
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _before(owner: type, name: str, fuse: Fuse, *, only: Callable[..., bool] = lambda *_, **__: True) -> None:
+    step = getattr(owner, name)
+
+    @functools.wraps(step)
+    def armed(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # whatever the step takes
+        if only(*arguments, **options):
+            fuse()
+        return step(*arguments, **options)
+
+    setattr(owner, name, armed)
+
+
+def _after(owner: type, name: str, fuse: Fuse) -> None:
+    step = getattr(owner, name)
+
+    @functools.wraps(step)
+    def armed(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        result = step(*arguments, **options)
+        fuse()
+        return result
+
+    setattr(owner, name, armed)
+
+
+def _body_sent(fuse: Fuse) -> None:
+    """After the last byte of a blob, or of the question for one, and before its reply is read."""
+    send = Connection.send_request
+
+    @functools.wraps(send)
+    def armed(self: Connection, head: bytes, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        early = send(self, head, *arguments, **options)
+        line = head.split(b"\r\n", 1)[0]
+        if early is None and any(mark in line for mark in _BLOBS):
+            fuse()
+        return early
+
+    setattr(Connection, "send_request", armed)  # noqa: B010  # as the other steps are wrapped
+    _before(Burst, "_receive", fuse, only=lambda _, lane, __: not lane.left)
+
+
+POINTS: dict[str, Callable[[Fuse], None]] = {
+    "plan-written": lambda fuse: _after(Journal, "planned", fuse),
+    "created-unrecorded": lambda fuse: _before(Journal, "created", fuse),
+    "created-recorded": lambda fuse: _after(Journal, "created", fuse),
+    "body-sent": _body_sent,
+    "moved-unrecorded": lambda fuse: _before(Journal, "moved", fuse),
+    "moved-recorded": lambda fuse: _after(Journal, "moved", fuse),
+    "before-rename": lambda fuse: _before(Publisher, "_give_name", fuse),
+    "after-rename": lambda fuse: _after(Publisher, "_give_name", fuse),
+    "appeared-unrecorded": lambda fuse: _before(Journal, "appeared", fuse),
+    "finished-unrecorded": lambda fuse: _before(Journal, "finished", fuse),
+}
+# Those that only a get, or only a put, passes.
+OF_GET = frozenset({"before-rename", "after-rename", "appeared-unrecorded"})
+
+
+def run(point: str, count: int, arguments: list[str]) -> int:
+    """Arm `point`, unless it is `none`, and run the command line."""
+    if point != "none":
+        POINTS[point](Fuse(count))
+    return main(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1], int(sys.argv[2]), sys.argv[4:]))
