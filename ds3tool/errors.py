@@ -7,7 +7,7 @@ Ds3Error
 │  └─ TlsError, ProxyRefusedError
 ├─ ProtocolError     an answer came that breaks the protocol
 ├─ ApplianceError    the appliance refused: status, code, message, request id
-│  └─ AccessDeniedError, NotFoundError, ConflictError, BusyError, RetryLaterError
+│  └─ AccessDeniedError, NotFoundError, ConflictError, BusyError, RetryLaterError, ServerFaultError
 ├─ ChecksumError     bytes came and are wrong: object, offset, expected, actual
 ├─ JobError          some objects failed: job id, each failure
 │  └─ JobLostError   cancelled, truncated or expired under us
@@ -178,6 +178,12 @@ class BusyError(ApplianceError):
 
 class RetryLaterError(ApplianceError):
     """307: the appliance cannot serve this now; the same request may be sent again to the same place."""
+
+    exit_code = 7
+
+
+class ServerFaultError(ApplianceError):
+    """408, 429, 500, 502, 504: the appliance, or what stands before it, fails now, and no time for retries is left."""
 
     exit_code = 7
 

@@ -18,16 +18,8 @@ from datetime import timedelta
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
-from ds3tool.errors import (
-    BusyError,
-    ChecksumError,
-    Ds3Error,
-    InterruptedRunError,
-    JobError,
-    NotFoundError,
-    RetryLaterError,
-    TransportError,
-)
+from ds3tool.errors import ChecksumError, Ds3Error, InterruptedRunError, JobError, NotFoundError
+from ds3tool.jobs.decisions import UNREACHABLE, Decision, after_blob
 from ds3tool.jobs.lost_job import JobWatch
 from ds3tool.jobs.mover import Counter, Mover, There
 from ds3tool.jobs.recorder import MovedBlobs, Recorder
@@ -52,8 +44,6 @@ _TOUCH_SECONDS = 60 * 60.0
 # A chunk keeps its room in the cache until the last of its blobs has come, and those of a failed object never come.
 # When the appliance has offered nothing but such chunks for so long, the rest of the job will find no room either.
 _STARVED_SECONDS = 15 * 60.0
-# What a blob's exchange raises when its retries are spent, or when it is stopped.
-SPENT = (TransportError, BusyError, RetryLaterError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +139,7 @@ class Engine:
             self._raise_what_ends_it()  # a worker may have met it in its very last step
         except KeyboardInterrupt:
             raise _interrupted() from None
-        except SPENT as error:
+        except UNREACHABLE as error:
             if self._stop_asked():  # it waited for another try
                 raise _interrupted() from error
             raise
@@ -414,11 +404,8 @@ class Engine:
                 self._not_there(number)
                 return
             checksum = self._mover.move(number, counter) if found is None else found.checksum
-        except SPENT as error:
-            # Retries are spent. When nothing else has moved either, the others need not spend theirs one by one.
-            self._blob_failed(number, error, fatal=self._progress_beside(counter) == before)
         except Ds3Error as error:
-            self._blob_failed(number, error)
+            self._blob_failed(number, error, alone=self._progress_beside(counter) == before)
         else:
             self._blob_moved(number, checksum)
         finally:
@@ -507,20 +494,21 @@ class Engine:
         elif given_up:
             self._mover.object_failed(self.state.object_of[number])
 
-    def _blob_failed(self, number: int, error: Ds3Error, *, fatal: bool = False) -> None:
-        if (self._over or self._stop_asked()) and isinstance(error, SPENT):
-            return  # it was stopped, which is no failure of its object
+    def _blob_failed(self, number: int, error: Ds3Error, *, alone: bool = False) -> None:
+        decision = after_blob(error, alone=alone, stopped=self._over or self._stop_asked())
+        if decision is Decision.LEAVE:
+            return
         damaged = self._damaged.pop(number, None)
-        if damaged is not None and not isinstance(error, ChecksumError):
-            error = damaged  # what the second try met is a consequence, or less grave
-        if isinstance(error, NotFoundError):
+        if decision is Decision.ASK_FIRST and isinstance(error, NotFoundError) and damaged is None:
             with self._lock:
                 self._suspects.append((number, error))
                 self._changed.notify_all()
             return
-        if fatal:
+        if decision is Decision.GIVE_UP_JOB:
             with self._lock:
                 self._lost = self._lost or error
+        if damaged is not None and not isinstance(error, ChecksumError):
+            error = damaged  # what the second try met is a consequence, or less grave
         self._object_failed(number, error)
 
     def _object_failed(self, number: int, error: Ds3Error) -> None:

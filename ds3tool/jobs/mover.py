@@ -33,6 +33,10 @@ class Mover(Protocol):
         """Take the successful reply to it; return the digest. Raises a Ds3Error when the bytes are wrong."""
         ...
 
+    def small_lost(self, number: int) -> None:
+        """Nobody knows what became of a small blob's request: `move`, which is next, asks before it sends anything."""
+        ...
+
     def checksum_kind(self, number: int) -> ChecksumType | None:
         """Return the type of the digest that `move` or `small_answer` has returned for a blob."""
         ...

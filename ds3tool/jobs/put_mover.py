@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from ds3tool.client import Ds3Client
 from ds3tool.errors import (
     ApplianceError,
-    ConflictError,
+    ChecksumError,
     Ds3Error,
     InterruptedRunError,
-    NotFoundError,
+    ProtocolError,
     SourceError,
 )
+from ds3tool.jobs.decisions import UNREACHABLE, Decision, after_try
 from ds3tool.jobs.ends import OpenObject, Source
 from ds3tool.jobs.integrity import compare_sent, digest_range
 from ds3tool.jobs.plan import PlannedJob
@@ -78,6 +79,8 @@ class PutMover:
         self._sent: dict[int, str | None] = {}
         # Blobs that may be on the appliance: they were sent, or at least their sending was begun.
         self._attempted = bytearray(len(state.blobs))
+        # Of these it is not known whether they arrived: no answer came to their quick try.
+        self._unsure: set[int] = set()
 
     def may_be_whole(self, owner: int) -> bool:
         """Whether the appliance may have all of an object, be it that it made an empty one with the job."""
@@ -135,26 +138,25 @@ class PutMover:
         opened = self._open(number)
         marks = {mark_of(opened)}
         try:
-            for last in (False, True):
+            damaged = False
+            while True:
                 digests = self._digests(number, opened)
                 checksum = digests.blobs.get(offset)
                 opened.check_unchanged()
                 self._attempted[number] = 1
                 try:
                     body = opened.body(offset, length, counter=counter)
-                    result = self._put(number, body, checksum, {**self._metadata(opened), **digests.metadata})
+                    self._put(number, body, checksum, {**self._metadata(opened), **digests.metadata})
                     break
-                except ApplianceError as error:
+                except (ApplianceError, ChecksumError, ProtocolError) as error:
                     opened.check_unchanged()  # what is wrong with the bytes may be that they changed
-                    if error.code != names.BAD_DIGEST or checksum is None:
+                    if after_try(error, sends=True, damaged=damaged, sent=False) is not Decision.AGAIN_AT_ONCE:
                         raise
-                    if self._whole is not None:  # else it is digested again before it is sent again
+                    if self._whole is not None and checksum is not None:  # else it is digested again all the same
                         self._digest_again(number, opened, {offset: checksum})
-                    if last:
-                        compare_sent(self._blobs.keys[number], offset, expected=checksum, actual=None)
+                    damaged = True
                     _log.warning("job %s: %s; sent again", self.job_id, error)
             opened.check_unchanged()
-            self._compare_echo(number, result, checksum)
             if checksum is not None:
                 self._look_again(number, opened, checksum, {*marks, mark_of(opened)})
         finally:
@@ -185,11 +187,22 @@ class PutMover:
                     )
 
     def _put(self, number: int, body: OutgoingBody, checksum: str | None, stored_with: Mapping[str, str]) -> PutResult:
-        """Send a blob. A refusal to take it is no failure when the appliance has it: the reply before was lost."""
-        key, offset = self._blobs.keys[number], self._blobs.offsets[number]
-        kind = self._checksum_type
+        """Send a blob, unless the appliance has it: where a reply was lost, that is asked before it is sent again.
+
+        ChecksumError when it arrived with another digest, by the appliance's refusal or by its reply.
+        """
+        key, offset, kind = self._blobs.keys[number], self._blobs.offsets[number], self._checksum_type
+
+        def ask() -> PutResult | None:
+            return self._there(number, checksum)
+
+        if number in self._unsure:
+            self._unsure.discard(number)
+            there = ask()
+            if there is not None:
+                return there
         try:
-            return self._client.put_object(
+            result = self._client.put_object(
                 self._plan.bucket,
                 key,
                 body,
@@ -197,17 +210,49 @@ class PutMover:
                 offset=offset,
                 metadata=stored_with,
                 checksum=None if kind is None or checksum is None else (kind, checksum),
+                ask=ask,
             )
-        except (NotFoundError, ConflictError):
-            if not self._has(number, checksum):
+        except (ApplianceError, ProtocolError) as error:
+            if isinstance(error, ApplianceError) and error.code == names.BAD_DIGEST and checksum is not None:
+                compare_sent(key, offset, expected=checksum, actual=None)
+            asked = ask() if after_try(error, sends=True, damaged=False) is Decision.ASK_FIRST else None
+            if asked is None:
                 raise
+            result = asked
+        self._compare_echo(number, result, checksum)
+        return result
+
+    def _there(self, number: int, checksum: str | None) -> PutResult | None:
+        """Return what the appliance has of a blob that may have been sent; None when that is nothing, or not known.
+
+        While it is in the cache its chunk says so, of this very job; later, and when all of its object has come, HEAD
+        does, with its digest. Raises what is UNREACHABLE: then nobody could be asked.
+        """
+        if not (self._is_in_cache(number) or self._has(number, checksum)):
+            return None
+        key, offset = self._blobs.keys[number], self._blobs.offsets[number]
         _log.info("job %s: %s at %d was there already", self.job_id, key, offset)
-        return PutResult(checksum_type=kind, checksum=checksum)
+        return PutResult(checksum_type=self._checksum_type, checksum=checksum)
+
+    def _is_in_cache(self, number: int) -> bool:
+        chunk_id = self._state.chunk_id_of(number)
+        if chunk_id is None:
+            return False
+        try:
+            chunk = self._client.get_chunk(chunk_id)
+        except UNREACHABLE:
+            raise
+        except Ds3Error:
+            return False
+        place = self._blobs.keys[number], self._blobs.offsets[number]
+        return any(blob.in_cache for blob in chunk.blobs if (blob.key, blob.offset) == place)
 
     def _has(self, number: int, checksum: str | None) -> bool:
         """Whether the appliance has this very blob: in the object that this job makes, and with our digest if any."""
         try:
             head = self._client.head_object(self._plan.bucket, self._blobs.keys[number])
+        except UNREACHABLE:
+            raise
         except Ds3Error:
             return False
         if head.version_id != self._blobs.version_ids[number]:
@@ -248,6 +293,10 @@ class PutMover:
         result = responses.object_put(Response(head.status, head.headers, (bytes(body),), head.reason))
         self._compare_echo(number, result, checksum)
         return checksum
+
+    def small_lost(self, number: int) -> None:
+        """Ask before a small blob is sent again."""
+        self._unsure.add(number)
 
     def _compare_echo(self, number: int, result: PutResult, checksum: str | None) -> None:
         if checksum is not None and result.checksum is not None and result.checksum_type == self._checksum_type:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ds3tool.errors import Ds3Error
+from ds3tool.jobs.decisions import Decision, after_small_try
 from ds3tool.transport.replies import ReplyHead
 
 _log = logging.getLogger(__name__)
@@ -21,6 +22,10 @@ class SmallMover(Protocol):
 
     def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str | None:
         """Take the successful reply to it; return the digest."""
+        ...
+
+    def small_lost(self, number: int) -> None:
+        """Nobody knows what became of the request."""
         ...
 
 
@@ -82,8 +87,10 @@ class SmallBlobs:
             self._moved(token, checksum)
 
     def failed(self, token: int, error: Ds3Error | None, head: ReplyHead | None) -> None:
-        """Let the careful path try it again."""
+        """Let the careful path try it again, and say so when nobody knows what became of it."""
         _log.debug("blob %d is tried again: %s", token, error or (head.status if head else None))
+        if after_small_try(error, head.status if head is not None else None) is Decision.ASK_FIRST:
+            self._mover.small_lost(token)
         self._careful(token, error)
 
     def give_back(self) -> None:

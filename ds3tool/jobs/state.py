@@ -465,6 +465,10 @@ class JobState:
         """Whether an object has failed and no blob of it is on its way any more."""
         return bool(self.failed_objects[owner]) and not self.blobs_left[owner]
 
+    def chunk_id_of(self, number: int) -> str | None:
+        """Return the chunk that listed a blob when the job was taken up; None for one that was held and not listed."""
+        return self._chunk_of[number] if self._chunk_of[number] != _NO_CHUNK else None
+
     def numbers_of(self, owner: int) -> Iterator[int]:
         """Yield the numbers of an object's blobs."""
         number = self._first_of[owner]

@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 
 from ds3tool.errors import (
     ApplianceError,
-    ConflictError,
+    ChecksumError,
     Ds3Error,
-    NotFoundError,
+    ProtocolError,
     SourceError,
 )
+from ds3tool.jobs.decisions import UNREACHABLE, Decision, after_try
 from ds3tool.jobs.ends import OpenObject
 from ds3tool.jobs.integrity import compare_sent
 from ds3tool.jobs.known_digests import READ_BYTES
 from ds3tool.jobs.put_mover import PutMover
 from ds3tool.jobs.waiting import ending_with
-from ds3tool.protocol import names
 from ds3tool.protocol.checksums import Hasher, new_hasher, to_base64, to_metadata
 from ds3tool.protocol.model import PutResult
 from ds3tool.transport.bodies import FileRangeBody, OutgoingBody, Wire
@@ -113,19 +113,12 @@ class StreamMover(PutMover):
         stored_with = {**self._metadata(self._stream(number)), **self._whole_metadata(number)}
         self._attempted[number] = 1
         try:
-            result = self._put(number, body, checksum, stored_with)
-        except ApplianceError as error:
-            if error.code != names.BAD_DIGEST or checksum is None:
+            self._put(number, body, checksum, stored_with)
+        except (ApplianceError, ChecksumError, ProtocolError) as error:
+            if after_try(error, sends=True, damaged=False, sent=False) is not Decision.AGAIN_AT_ONCE:
                 raise
             _log.warning("job %s: %s; sent again", self.job_id, error)
-            try:
-                result = self._put(number, body, checksum, stored_with)
-            except ApplianceError as again:
-                if again.code == names.BAD_DIGEST:
-                    key, offset = self._blobs.keys[number], self._blobs.offsets[number]
-                    compare_sent(key, offset, expected=checksum, actual=None)
-                raise
-        self._compare_echo(number, result, checksum)
+            self._put(number, body, checksum, stored_with)
         self._confirm(number)
         return checksum
 
@@ -141,15 +134,21 @@ class StreamMover(PutMover):
         key, offset = self._blobs.keys[number], self._blobs.offsets[number]
         stored_with = self._metadata(self._stream(number))
         self._attempted[number] = 1
+
+        def ask() -> PutResult | None:
+            """Return an answer without a digest when all of the blob is there: that is held against ours later."""
+            return PutResult() if body.complete and self._arrived(number, body.checksum, last=last) else None
+
         try:
             result = self._client.put_object(
-                self._plan.bucket, key, body, job_id=self.job_id, offset=offset, metadata=stored_with
+                self._plan.bucket, key, body, job_id=self.job_id, offset=offset, metadata=stored_with, ask=ask
             )
-        except (NotFoundError, ConflictError, SourceError):
-            # A reply was lost, and the next try has met the blob, or cannot be made.
-            if not body.complete or body.checksum is None or not self._arrived(number, body.checksum, last=last):
+        except (ApplianceError, ProtocolError) as error:
+            decision = after_try(error, sends=True, damaged=False, sent=body.complete, repeatable=False)
+            asked = ask() if decision is Decision.ASK_FIRST else None
+            if asked is None:
                 raise
-            result = PutResult()
+            result = asked
         checksum = body.checksum
         if checksum is None:
             return None
@@ -161,13 +160,17 @@ class StreamMover(PutMover):
             self._confirm(number)
         return checksum
 
-    def _arrived(self, number: int, checksum: str, *, last: bool) -> bool:
-        """Whether a blob that was sent whole is on the appliance; before the last one, without its digest."""
-        if last:
+    def _arrived(self, number: int, checksum: str | None, *, last: bool) -> bool:
+        """Whether a blob that was sent whole is on the appliance; of one that is in the cache, without its digest."""
+        if self._is_in_cache(number):
+            return True
+        if last or checksum is None:
             return self._has(number, checksum)
         key, offset = self._blobs.keys[number], self._blobs.offsets[number]
         try:
             chunks = self._client.get_job(self.job_id).chunks
+        except UNREACHABLE:
+            raise
         except Ds3Error:
             return False
         return any(

@@ -17,6 +17,7 @@ from ds3tool.errors import (
     NotFoundError,
     ProtocolError,
     RetryLaterError,
+    ServerFaultError,
 )
 from ds3tool.protocol import names
 from ds3tool.protocol.messages import Request, Response
@@ -43,8 +44,11 @@ _CLASSES: dict[int, type[ApplianceError]] = {
     307: RetryLaterError,
     403: AccessDeniedError,
     404: NotFoundError,
+    408: ServerFaultError,
     409: ConflictError,
     410: NotFoundError,
+    429: ServerFaultError,
+    **dict.fromkeys((500, 502, 504), ServerFaultError),
     503: BusyError,
 }
 _MANAGEMENT_CODE = "ManagementPort"

@@ -121,6 +121,9 @@ class RecordingMover:
     def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str | None:
         raise AssertionError("there is no loop for small requests here")
 
+    def small_lost(self, number: int) -> None:
+        raise AssertionError("there is no loop for small requests here")
+
     def checksum_kind(self, number: int) -> ChecksumType | None:
         return ChecksumType.MD5
 

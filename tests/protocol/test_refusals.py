@@ -15,6 +15,7 @@ from ds3tool.errors import (
     MediaOfflineError,
     NotFoundError,
     RetryLaterError,
+    ServerFaultError,
 )
 from ds3tool.protocol import requests, responses, tape_requests
 from ds3tool.protocol.messages import Headers, Request, Response
@@ -60,8 +61,12 @@ def _refusal(code: str, message: str) -> bytes:
         (410, NotFoundError, "Gone"),
         (411, ApplianceError, "LengthRequired"),
         (416, ApplianceError, None),
-        (500, ApplianceError, "InternalServerError"),
-        (502, ApplianceError, "BadGateway"),
+        (408, ServerFaultError, None),
+        (429, ServerFaultError, "TooManyRequests"),
+        (500, ServerFaultError, "InternalServerError"),
+        (501, ApplianceError, "NotImplemented"),
+        (502, ServerFaultError, "BadGateway"),
+        (504, ServerFaultError, "GatewayTimeout"),
         (503, BusyError, "ServiceUnavailable"),
         (599, ApplianceError, "Status599"),
     ],

@@ -20,6 +20,7 @@ from ds3tool.errors import (
     ProtocolError,
     ProxyRefusedError,
     RetryLaterError,
+    ServerFaultError,
     SinkError,
     SourceError,
     TlsError,
@@ -33,6 +34,7 @@ KINDS: dict[int, type[ApplianceError]] = {
     404: NotFoundError,
     409: ConflictError,
     410: NotFoundError,
+    **dict.fromkeys((408, 429, 500, 502, 504), ServerFaultError),
     503: BusyError,
 }
 
@@ -61,6 +63,7 @@ TABLE: list[tuple[Ds3Error, Decision, Decision]] = [
     *((refused(status, 0.0), AgainAtOnce(), AskFirst(0.0)) for status in (500, 502, 504)),
     (TlsError("who are you", may_have_arrived=False), GiveUp(), GiveUp()),
     (ProxyRefusedError("not you", may_have_arrived=False), GiveUp(), GiveUp()),
+    (refused(400), GiveUp(), GiveUp()),
     (ProtocolError("what is that"), GiveUp(), GiveUp()),
     (ChecksumError("wrong", key="k", offset=0, expected="a", actual="b"), GiveUp(), GiveUp()),
     (MediaOfflineError("away", bar_codes=("A",)), GiveUp(), GiveUp()),
@@ -146,6 +149,7 @@ def test_no_error_of_the_tree_is_without_a_rule() -> None:
         "JobError",
         "JobLostError",
         "LockedError",
+        "JournalError",
         "InterruptedRunError",
     }
     for kind in others:
