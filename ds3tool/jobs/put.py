@@ -281,6 +281,7 @@ class PutRun(Run):
                     if self._may_be_mended(failed):
                         self._leave_open(job_id, plan, mover, failed)
                         return
+                    self.recorder.flush()  # why it is given up, lest it be taken for another's doing
                     self.give_up(job_id)
                 elif any(state.doubt_of(number) is not Doubt.UNLISTED for o in left for number in state.numbers_of(o)):
                     self.give_up(job_id)  # it has parts of them, and will never have the rest

@@ -164,9 +164,9 @@ def _cuts(head: ObjectHead, offset: int, length: int) -> list[tuple[int, int]]:
     """
     offsets = sorted(head.checksums)
     ends = [*offsets[1:], head.size]
-    cuts = [(at, end - at) for at, end in zip(offsets, ends, strict=True) if offset <= at < offset + length]
     if not length:
         return [(offset, 0)] if offset in head.checksums else []
+    cuts = [(at, end - at) for at, end in zip(offsets, ends, strict=False) if offset <= at < offset + length]
     covered = cuts and cuts[0][0] == offset and sum(cuts[-1]) == offset + length
     return cuts if covered else []
 

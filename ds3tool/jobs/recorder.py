@@ -104,6 +104,10 @@ class Recorder(Protocol):
         """Some time has passed: called a few times a second while a job is worked on."""
         ...
 
+    def flush(self) -> None:
+        """See that what was told is safe by the time that this returns: something is about to follow from it."""
+        ...
+
 
 class NoRecorder:
     """Keeps nothing: for runs that nobody asks about afterwards."""
@@ -142,6 +146,9 @@ class NoRecorder:
         """Nothing is kept."""
 
     def tick(self) -> None:
+        """Nothing is kept."""
+
+    def flush(self) -> None:
         """Nothing is kept."""
 
 
@@ -214,3 +221,6 @@ class MemoryRecorder:
 
     def tick(self) -> None:
         """Time plays no role."""
+
+    def flush(self) -> None:
+        """It is as safe as it will ever be."""

@@ -62,7 +62,8 @@ class Remainder:
     `job_id` is None when it is not known whether the appliance has heard of it; then its name tells. `held` are the
     blobs that are through; `appeared` flags, by number, the objects of a get that are safe at the target, and
     `arriving` says how far others of its blobs have come. `deleted` are keys of the plan whose former objects were, or
-    may have been, deleted for a put to replace them. `last_active` is when something was last recorded of it.
+    may have been, deleted for a put to replace them, `failed` those of objects that failed in its job. `last_active` is
+    when something was last recorded of it.
     """
 
     plan: PlannedJob
@@ -72,6 +73,7 @@ class Remainder:
     appeared: bytearray = field(default_factory=bytearray)
     arriving: tuple[Arriving, ...] = ()
     deleted: frozenset[str] = frozenset()
+    failed: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Flag nothing where nothing is said."""

@@ -263,13 +263,13 @@ class Run(ABC):
     def _start(self, plan: PlannedJob, *, again: bool) -> None:
         """Do a plan of which there is no job yet; `again`: its objects belonged to another plan of this run before."""
 
+    @abstractmethod
     def _go_on(self, remainder: Remainder, details: JobDetails) -> None:
         """Finish a job that the appliance still has; `details` is its own list, of this moment."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _left(self, remainder: Remainder, fate: Fate) -> PlannedJob | None:
         """Return what is still to be done of a plan whose job is over, None when that is nothing; the name is ours."""
-        raise NotImplementedError
 
     # -- what was left -----------------------------------------------------------------------------------------
 
@@ -319,7 +319,8 @@ class Run(ABC):
         left = self._left(remainder, fate)
         if left is None:
             self.recorder.finished(remainder.plan)
-        elif anew or self._may_plan_anew(remainder, fate):
+        elif anew or self._may_plan_anew(remainder, fate) or remainder.failed.issuperset(left.keys):
+            # Where all that is missing had failed, it was the earlier run that gave the job up, and did not tell.
             self._do_again(remainder.plan, left)
         else:
             raise self._lost_error(remainder, fate)
