@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from ds3tool.client import Ds3Client
 from ds3tool.jobs.journal import Journal
 from ds3tool.jobs.works import works
-
-from ds3tool.client import Ds3Client
 from ds3tool.protocol.model import JobType
 from ds3tool.simulator import Appliance, ApplianceSettings
 from ds3tool.simulator.messages import Reply, Request

@@ -14,9 +14,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ds3tool.jobs.journal import Journal
-
 from ds3tool.cli.main import main
+from ds3tool.jobs.journal import Journal
 from ds3tool.sinks.publishing import Publisher
 from ds3tool.transport.burst import Burst
 from ds3tool.transport.connection import Connection
