@@ -33,6 +33,8 @@ from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.get_targets import Asked, check_rule
 from ds3tool.jobs.planfile import PlanHead, settings_mapping
 from ds3tool.jobs.run import RunResult, RunSettings
+from ds3tool.jobs.sent_digests import SentDigests
+from ds3tool.jobs.verification import Ledger
 from ds3tool.protocol.model import JobType
 from ds3tool.sinks.links import Links
 from ds3tool.sinks.local import LocalSink
@@ -285,10 +287,22 @@ def get_objects(
             name_of=name_of,
             settings=run_settings,
             whole_blobs=files.verify,
+            sent=sent_digests(client, doing.bucket, settings, always=files.verify),
             recorder=journal,
         )
         result = transfer.carry_out(run, settings, label=label)
         return result, settle(journal, result, settings)
+
+
+def sent_digests(client: Ds3Client, bucket: str, settings: Settings, *, always: bool) -> SentDigests:
+    """Return what this host's journals know of the objects in a bucket; `always`: also beside the appliance's word."""
+
+    def open_ledger() -> Ledger:
+        from ds3tool.jobs.ledger import BucketLedger
+
+        return BucketLedger(settings.state_path, client.get_bucket(bucket).id)
+
+    return SentDigests(open_ledger, always=always)
 
 
 def asked_for(files: FilesAsked, run_settings: RunSettings) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import typer
 from ds3tool.cli import messages, transfer
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.failures import SomeFailedError
+from ds3tool.cli.get import sent_digests
 from ds3tool.cli.job_options import JobOptions, Outcome
 from ds3tool.cli.lookup import chosen, everything_at
 from ds3tool.cli.output import Field, OutputFormat, as_mapping, counted
@@ -191,7 +192,8 @@ def sample(
         listed = chosen(selected_objects(client, selection), selection, wanted)
         asked = drawn.wanted(client, selection.bucket, draw.of(listed))
         with closing(DiscardSink()) as sink:
-            run = GetRun(client, sink, selection.bucket, asked, name_of=str, settings=run_settings)
+            sent = sent_digests(client, selection.bucket, settings, always=True)
+            run = GetRun(client, sink, selection.bucket, asked, name_of=str, settings=run_settings, sent=sent)
             result = SampleResult(drawn, transfer.carry_out(run, settings, label="verify"))
     outcome.conclude(result.run)
     _show(result, settings)

@@ -38,6 +38,7 @@ from ds3tool.jobs.plan import PlannedJob, plan_get
 from ds3tool.jobs.recorder import MovedBlobs, Recorder
 from ds3tool.jobs.remainder import Remainder
 from ds3tool.jobs.run import AskForJob, Run, RunResult, RunSettings
+from ds3tool.jobs.sent_digests import SentDigests
 from ds3tool.jobs.state import JobState
 from ds3tool.protocol import names
 from ds3tool.protocol.model import Chunk, JobDetails, JobStatus, ProcessingOrder
@@ -74,10 +75,12 @@ class GetRun(Run):
         name_of: Callable[[str], str],
         settings: RunSettings,
         whole_blobs: bool = False,
+        sent: SentDigests | None = None,
         recorder: Recorder | None = None,
         clock: Clock | None = None,
     ) -> None:
         super().__init__(client, settings=settings, recorder=recorder, clock=clock)
+        self._sent = sent
         self._sink = sink
         self._bucket = bucket
         self._objects = objects
@@ -297,6 +300,7 @@ class GetRun(Run):
             plan=plan,
             state=state,
             job_id=job_id,
+            sent=self._sent,
             found=found,
             cached_only=True,
         )
@@ -324,6 +328,8 @@ class GetRun(Run):
                 f"the appliance refuses the job: {error.message}",
                 hint="an object was removed since it was listed; run the command again",
             ) from error
+        if found is not None:
+            found.asked_of_a_new_job()
         with self.given_up_unless_moved(details.job.id):
             self._move_job(plan, details, found)
 
@@ -383,6 +389,7 @@ class GetRun(Run):
             state=state,
             job_id=job_id,
             whole_blobs=self._whole_blobs,
+            sent=self._sent,
             found=found,
             unfinished=wanted.unfinished,
         )

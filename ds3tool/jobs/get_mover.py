@@ -24,6 +24,7 @@ from ds3tool.jobs.known_digests import READ_BYTES
 from ds3tool.jobs.pieces import Cutter, pieces_of, ranges_to_ask
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.recorder import Arriving
+from ds3tool.jobs.sent_digests import SentDigests
 from ds3tool.jobs.state import JobState
 from ds3tool.jobs.waiting import ending_with
 from ds3tool.protocol import metadata as metadata_codec
@@ -51,7 +52,8 @@ class GetMover:
     `found` is what is on the disk already, for a run that goes on: objects of which blobs are kept are never joined
     with bytes of another digest than the appliance stated when those were looked at, a blob that was cut off is gone on
     with where it ended, and `unfinished` objects get no name, since this job has not all of them. `cached_only`: what
-    the appliance would have to wait for, or load, is a failure at once.
+    the appliance would have to wait for, or load, is a failure at once. `sent` is what this host knows of the objects
+    because it has put them, None where nobody is to ask for that.
     """
 
     method = "GET"
@@ -69,7 +71,9 @@ class GetMover:
         found: Found | None = None,
         unfinished: Collection[int] = (),
         cached_only: bool = False,
+        sent: SentDigests | None = None,
     ) -> None:
+        self._sent = sent
         self._client = client
         self._transport = transport
         self._sink = sink
@@ -235,6 +239,10 @@ class GetMover:
         tells objects apart; blobs of one object only HEAD does. Raises ChecksumError or ProtocolError for another's.
         """
         expected = self._expected(number, headers)
+        if self._sent is not None:
+            start, version = self._blobs.offsets[number], self._blobs.version_ids[number]
+            blob = ByteRange(start, start + self._blobs.lengths[number])
+            expected = self._sent.expected(self._blobs.keys[number], version, blob, expected)
         if expected is not None:
             self._kinds[number] = expected.type
         return expected
@@ -325,14 +333,20 @@ class GetMover:
         """Return the type of the digest that a blob was held against; asked once for each."""
         return self._kinds.pop(number, None)
 
+    def _forget(self, owner: int) -> None:
+        """Forget what is known of the digests of an object."""
+        self._known.pop(owner, None)
+        if self._sent is not None:
+            self._sent.forget(self._plan.keys[owner])
+
     def object_moved(self, owner: int) -> None:
         """Let the whole object appear."""
-        self._known.pop(owner, None)
+        self._forget(owner)
         if owner in self._unfinished:
             return
         self._sink.finish(self._plan.target_object(owner))
 
     def object_failed(self, owner: int) -> None:
         """Drop what came of it."""
-        self._known.pop(owner, None)
+        self._forget(owner)
         self._sink.abandon(self._plan.target_object(owner))

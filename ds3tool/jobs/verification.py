@@ -88,8 +88,8 @@ class Ledger(Protocol):
     def digests_of(self, key: str, version_id: str | None) -> KnownDigests | None:
         """Return what was recorded of the object that is in the bucket now; None when nothing was, or of another one.
 
-        `version_id` is that of the object now, None where nobody told: then the newest of the key is meant. Asked
-        once for each object, in the order of the listing, from the thread that takes the findings.
+        `version_id` is that of the object now, None where nobody told: then the newest of the key is meant. Asked by
+        one thread at a time: of a verification by the one that takes the findings, in the order of the listing.
         """
         ...
 
