@@ -213,6 +213,11 @@ class Run(ABC):
     def _carry_out(self, jobs: Callable[[], None]) -> RunResult:
         try:
             return self._through(jobs)
+        except UNREACHABLE:
+            if not self._stop_asked or self._stop_noticed.is_set():
+                raise
+            self.result.stopped = InterruptedRunError("interrupted", hint=self.way_on)  # it waited for another try
+            return self.finished()
         finally:
             self._stop_noticed.set()
 
