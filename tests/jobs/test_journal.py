@@ -201,6 +201,19 @@ def test_a_job_is_recorded_with_the_plan_it_was_created_of(tmp_path: Path) -> No
         assert list(held(remainder)) == [(1, 0)]
 
 
+def test_a_job_of_other_objects_has_none_of_what_was_there(tmp_path: Path) -> None:
+    """Numbers of objects that have appeared are not taken for those of the objects that took their places."""
+    with Journal.create(tmp_path, head(JobType.GET)) as journal:
+        plan = get_plan(4)
+        journal.planned(plan)
+        journal.created(plan, job("first", JobType.GET))
+        journal.moved("first", moved(2))
+        journal.appeared("first", [0, 1])
+        journal.created(plan.keep([1, 2, 3]), job("second", JobType.GET))
+        (remainder,) = journal.remainders()
+    assert (len(remainder.plan), len(remainder.held), bytes(remainder.appeared)) == (3, 0, b"\0\0\0")
+
+
 def test_a_plan_told_again_unchanged_keeps_what_is_through(tmp_path: Path) -> None:
     """Telling a plan once more, as a resumed run may, loses neither its job nor its blobs."""
     with Journal.create(tmp_path, head()) as journal:
