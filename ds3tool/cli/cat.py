@@ -15,6 +15,7 @@ import typer
 
 from ds3tool.cli import messages, transfer
 from ds3tool.cli.choice import Choice
+from ds3tool.cli.get import sent_digests
 from ds3tool.cli.job_options import JobOptions
 from ds3tool.cli.journalled import Doing, journalled, settle
 from ds3tool.cli.lookup import base_of
@@ -111,6 +112,7 @@ def show_objects(
                     name_of=str,
                     settings=run_settings,
                     whole_blobs=part.verify,
+                    sent=sent_digests(client, bucket, settings, always=part.verify),
                     recorder=journal,
                 )
                 result = transfer.carry_out(run, _display(settings), label="cat", gently=False)
