@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError, ProtocolError
-from ds3tool.jobs.run import UNREACHABLE, RunResult
+from ds3tool.jobs.decisions import MENDABLE, UNREACHABLE
+from ds3tool.jobs.run import RunResult
 
 if TYPE_CHECKING:
     from ds3tool.cli.settings import Settings
@@ -109,12 +110,16 @@ def _leave_or_drop(journal: Journal, error: BaseException, settings: Settings, *
     """
     unclear = not isinstance(error, Ds3Error) or isinstance(error, (InterruptedRunError, ProtocolError, *UNREACHABLE))
     if journal.head.asked["stream"]:
-        if not isinstance(error, UNREACHABLE):  # the run has ended its job already
+        if not isinstance(error, MENDABLE):  # the run has ended its job already
             journal.drop()
         return None
     if journal.planning or not (unclear or again or journal.job_ids):
         journal.drop()
         return None
+    if isinstance(error, JobLostError) and error.job_id is not None and error.reason != "expired":
+        command = f"{_RESUME} {error.job_id}{_elsewhere(settings)}"  # only a person begins anew what a person has ended
+        error.hint = f"if its rest is wanted all the same: {command}"
+        return command
     command = resume_command(journal.head.id, settings)
     if isinstance(error, Ds3Error):
         error.hint = _with_command(error.hint, command, _elsewhere(settings))

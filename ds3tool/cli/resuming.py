@@ -6,13 +6,14 @@ import contextlib
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ds3tool.cli import transfer
-from ds3tool.cli.get import FilesAsked, inode_of
+from ds3tool.cli.get import FilesAsked, inode_of, sent_digests
 from ds3tool.cli.journalled import settle
 from ds3tool.cli.local_works import command_line, told
 from ds3tool.cli.put_sources import FilesPut
+from ds3tool.cli.resume import Elsewhere, Manner
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.client import Ds3Client
 from ds3tool.errors import (
@@ -23,7 +24,6 @@ from ds3tool.errors import (
     PathNotFoundError,
     UsageError,
 )
-from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.journal import Journal
 from ds3tool.jobs.planfile import settings_of
@@ -33,32 +33,6 @@ from ds3tool.jobs.run import JobOutcome, Run, RunResult, RunSettings
 from ds3tool.jobs.work_head import WorkHead
 from ds3tool.jobs.works import WorkSummary
 from ds3tool.protocol.model import JobStatus, JobType
-from ds3tool.transport.ratelimit import RateLimit
-
-
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Where the files are, or go, of a work whose own place is not known, or not meant: what `resume` was given."""
-
-    source: str | None = None
-    target: str | None = None
-    strip_prefix: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How works are gone on with: what `resume` was given.
-
-    `wait` None is as the work was begun. `anew`: what somebody has cancelled or truncated is planned anew, since its
-    work was named.
-    """
-
-    engine: EngineSettings
-    limit: RateLimit | None = None
-    wait: transfer.WaitFor | None = None
-    stop_on_error: bool = False
-    place: Elsewhere = Elsewhere()
-    anew: bool = False
 
 
 class CannotGoOnError(JobError):
@@ -239,6 +213,7 @@ def _get(
             name_of=str,
             settings=run_settings,
             whole_blobs=files.verify,
+            sent=sent_digests(client, head.bucket, settings, always=files.verify),
             recorder=journal,
         )
         return _carry_out(run, journal.remainders(), manner, settings, label=label)

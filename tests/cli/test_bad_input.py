@@ -324,7 +324,7 @@ def test_duplicate_keys_from_two_sources_put_the_first_and_name_the_second(archi
 def test_a_source_that_changes_under_a_put_fails_by_name(
     archive: Archive, meddler: Meddler, tree: Path, change: Callable[[Path], object], said: str, on_error: str
 ) -> None:
-    """Changed when its job is made: the rest goes on, or with --on-error stop ends; the job is not left open."""
+    """Changed when its job is made: the rest goes on, or with --on-error stop waits for `resume`."""
     bucket = archive.bucket()
     changed: list[None] = []
 
@@ -342,7 +342,9 @@ def test_a_source_that_changes_under_a_put_fails_by_name(
     assert "9" in told.stderr
     if on_error == "continue":
         assert told.json["objects"] == 9
-        assert set(archive.keys(bucket)) == {str(number) for number in range(9)}
+    else:
+        archive.run("resume").expect(3)
+    assert set(archive.keys(bucket)) == {str(number) for number in range(9)}
     archive.until(lambda: not list(archive.client.list_active_jobs(bucket=bucket)))
 
 
@@ -406,31 +408,43 @@ def test_a_symlink_loop_and_a_fifo_are_named_and_nobody_waits_for_them(archive: 
 # -- a target that fails, a job that goes ------------------------------------------------------------------------------
 
 
-def test_a_full_disk_ends_a_get_and_its_job(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is named with the reason, no part of it is left, and the job is cancelled."""
+def _full_below(folder: Path, write: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a call of the operating system that finds no room for what is below a folder."""
+
+    def call(descriptor: int, *others: object) -> object:
+        if os.readlink(f"/proc/self/fd/{descriptor}").startswith(f"{folder}/"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, *others)
+
+    return call
+
+
+def test_a_full_disk_ends_a_get_which_goes_on_when_there_is_room(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is named with the reason and no part of it has its name; `resume` brings all of it."""
     bucket = archive.bucket("a/1", "a/2", "a/3")
 
-    def full(*_: object) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "pwrite", full)
-    monkeypatch.setattr(os, "write", full)
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    said = archive.run("get", f"ds3://{bucket}/a/", str(tmp_path / "there"), "-o", "json")
-    monkeypatch.undo()
-    said.expect(3)
+    with monkeypatch.context() as full:
+        for name in ("pwrite", "write", "posix_fallocate"):
+            full.setattr(os, name, _full_below(tmp_path / "there", getattr(os, name)))
+        said = archive.run("get", f"ds3://{bucket}/a/", str(tmp_path / "there"), "-o", "json").expect(3)
     assert "No space left on device" in said.json["failed"][0]["error"], str(said)
     assert "the target is full: a/" in said.json["error"]["message"], str(said)
     assert said.json["error"]["hint"].startswith("make room"), str(said)
-    assert [path for path in (tmp_path / "there").rglob("*") if path.is_file()] == []
-    assert not list(archive.client.list_active_jobs(bucket=bucket))
+    assert "ds3tool resume" in said.json["error"]["hint"]
+    assert not [path for path in (tmp_path / "there").rglob("*") if not path.name.startswith(".ds3tool")]
+    archive.run("resume").expect(0)
+    there = {path.name: path.read_bytes() for path in (tmp_path / "there").iterdir()}
+    assert there == {name: f"a/{name}".encode() for name in ("1", "2", "3")}
+    archive.until(lambda: not list(archive.client.list_active_jobs(bucket=bucket)))
 
 
 @pytest.mark.parametrize("verb", ["put", "get"])
 def test_a_job_that_somebody_else_cancels_is_12(
     archive: Archive, meddler: Meddler, tree: Path, tmp_path: Path, verb: str
 ) -> None:
-    """The job is named, the document tells it as cancelled, and the way out is to run the command again."""
+    """The job is named, the document tells it as cancelled; only `resume` with its name does the rest, anew."""
     bucket = archive.bucket()
     archive.run("put", str(tree), f"ds3://{bucket}/there/").expect(0)
     kind = JobType(verb.upper())
@@ -450,10 +464,19 @@ def test_a_job_that_somebody_else_cancels_is_12(
         verb
     ]
     said = run(verb, *typed, "-j", "1", "-o", "json", environ=through(archive, meddler))
-    error = told(said, 12, code="JobLost", said="was cancelled", hint="run the command again")
+    error = told(said, 12, code="JobLost", said="was cancelled", hint="if its rest is wanted all the same")
     assert cancelled
     assert cancelled[0] in error["message"]
     assert [job["status"] for job in said.json["jobs"]] == ["CANCELED"]
+    meddler.to_appliance = lambda data: data
+    assert f"ds3tool resume {cancelled[0]}" in archive.run("resume").expect(12).stderr
+    archive.run("resume", cancelled[0]).expect(0)
+    if verb == "put":
+        assert len(archive.keys(bucket)) == 2 * len(list(tree.iterdir()))
+    else:
+        assert {path.name: path.read_bytes() for path in tree.iterdir()} == {
+            path.name: path.read_bytes() for path in (tmp_path / "back").iterdir()
+        }
 
 
 def test_a_get_with_failed_objects_leaves_no_job_open(archive: Archive, tmp_path: Path) -> None:
