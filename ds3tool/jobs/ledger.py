@@ -25,7 +25,7 @@ from ds3tool.jobs.journal_rows import BLOCK, moved_rows, read_block
 from ds3tool.jobs.known_digests import KnownDigests
 from ds3tool.jobs.state_folder import DONE, JOBS, StatePath
 from ds3tool.jobs.work_head import read_head
-from ds3tool.protocol.model import ChecksumType, JobType
+from ds3tool.protocol.model import ChecksumType, JobStatus, JobType
 
 _log = logging.getLogger(__name__)
 
@@ -80,10 +80,12 @@ class BucketLedger:
                 return None
             if sent is None:
                 continue
-            if version_id is None or sent.version_id == version_id:
+            if version_id is not None and sent.version_id == version_id:
                 return sent.digests
-            if is_newest and sent.version_id is None:
-                perhaps = sent.digests
+            if version_id is None or (is_newest and sent.version_id is None):
+                perhaps = None if plan.was_cancelled else sent.digests
+            if version_id is None:
+                break
             is_newest = False
         return perhaps
 
@@ -121,11 +123,13 @@ class _Recent(Generic[K, V]):
 class _PutPlan:
     """A plan of a put that has a job: where it is, and its keys' hashes, sorted, each with its object's number below.
 
-    `begun` orders plans: when their work began, in seconds since 1970, and their number in it.
+    `begun` orders plans: when their work began, in seconds since 1970, and their number in it. Of a job that
+    `was_cancelled` what was on no tape yet has gone, and what it was to replace may be there again.
     """
 
     path: str
     begun: tuple[float, int]
+    was_cancelled: bool
     objects: int
     places: array[int]
 
@@ -168,8 +172,16 @@ def _put_plans(path: str, bucket_id: str) -> list[_PutPlan]:
         if head.type != JobType.PUT or head.bucket_id != bucket_id:
             return []
         return [
-            _PutPlan(path, (head.begun.timestamp(), number), objects, _places(file, number, objects))
-            for number, objects in file.rows("SELECT number, objects FROM plans WHERE job_id IS NOT NULL")
+            _PutPlan(
+                path,
+                (head.begun.timestamp(), number),
+                status == JobStatus.CANCELED.value,
+                objects,
+                _places(file, number, objects),
+            )
+            for number, status, objects in file.rows(
+                "SELECT number, status, objects FROM plans WHERE job_id IS NOT NULL"
+            )
         ]
 
 

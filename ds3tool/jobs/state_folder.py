@@ -100,17 +100,21 @@ def jobs_folder(state_folder: StatePath) -> str:
     folder = os.path.join(state, JOBS)
     try:
         os.makedirs(state, mode=0o700, exist_ok=True)
-        for each in (folder, os.path.join(folder, DONE)):
-            _make_private(each)
+        if _make_private(folder):  # the first of all journals must not be lost with its folder
+            sync_folder(state)
+            sync_folder(os.path.dirname(os.path.abspath(state)))
+        _make_private(os.path.join(folder, DONE))
     except OSError as error:
         raise folder_error(state, error) from error
     refuse_network(folder)
     return folder
 
 
-def _make_private(folder: str) -> None:
+def _make_private(folder: str) -> bool:
+    """Make a folder for this user alone; return whether it was not there."""
     try:
         os.mkdir(folder, 0o700)
+        return True
     except FileExistsError:
         found = os.stat(folder)
         if not stat.S_ISDIR(found.st_mode):
@@ -118,6 +122,7 @@ def _make_private(folder: str) -> None:
         # The names of files and buckets are nobody else's business.
         if found.st_mode & 0o077 and found.st_uid == os.geteuid():
             os.chmod(folder, 0o700)
+        return False
 
 
 def folder_error(folder: str, error: OSError) -> Ds3Error:

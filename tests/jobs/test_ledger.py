@@ -44,6 +44,7 @@ class Archive:
         bucket_id: str = "bucket-1",
         type_: JobType = JobType.PUT,
         done: bool = True,
+        status: JobStatus = JobStatus.COMPLETED,
     ) -> str:
         """Record a put of objects, sizes by key, of which these blobs are through; return the journal's path."""
         self.count += 1
@@ -62,6 +63,7 @@ class Archive:
                 versions = [version] if version is not None else []
                 journal.moved(f"job-{self.count}", MovedBlobs([owner], [offset], [length], kinds, [digest], versions))
                 journal.flush()
+            journal.noted(Job(f"job-{self.count}", "archive", type_, status))
             if done:
                 journal.finished(plan)
                 journal.conclude()
@@ -149,6 +151,18 @@ def test_an_object_that_was_perhaps_replaced_is_not_vouched_for(archive: Archive
     archive.put({"a": 10}, [(0, 0, 10, "old")])
     archive.put({"a": 10}, [], done=False)
     assert archive.ledger().digests_of("a", None) is None
+
+
+def test_what_a_cancelled_job_has_sent_counts_for_its_own_versions_alone(archive: Archive) -> None:
+    """A cancelled job may have taken back what it sent: only a version that it made is what was sent then."""
+    archive.put({"a": 10, "b": 10}, [(0, 0, 10, "a"), (1, 0, 10, "b")])
+    archive.put({"a": 10}, [(0, 0, 10, "lost")], version=VERSIONS[1], status=JobStatus.CANCELED)
+    archive.put({"b": 10}, [(0, 0, 10, "lost")], status=JobStatus.CANCELED)
+    ledger = archive.ledger()
+    assert ledger.digests_of("a", VERSIONS[1]) == KnownDigests(10, CRC, {0: "lost"})
+    assert ledger.digests_of("a", None) is None
+    assert ledger.digests_of("b", None) is None
+    assert ledger.digests_of("b", VERSIONS[2]) is None
 
 
 def test_versions_are_told_apart(archive: Archive) -> None:
