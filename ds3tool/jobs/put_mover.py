@@ -107,7 +107,8 @@ class PutMover:
         with ending_with(self._transport, self._source, self._blobs.keys[number]):
             read = self._reader(opened)
             if self._whole is not None:
-                return self._whole.of(self._owners[number], read, self._cuts(number))
+                owner = self._owners[number]
+                return self._whole.of(owner, read, self._cuts(number), self._plan.sizes[owner])
             return ObjectDigests({offset: digest_range(read, offset, length, self._checksum_type)}, {})
 
     def _reader(self, opened: OpenObject) -> Callable[[int, int], bytes]:

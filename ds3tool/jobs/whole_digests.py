@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ds3tool.jobs.known_digests import READ_BYTES
@@ -45,16 +45,19 @@ class WholeDigests:
         """Whether an object of so many blobs needs one: not one whose only blob has the same digest."""
         return blobs > 1 or self._kind != self._blobs
 
-    def of(self, owner: int, read: Callable[[int, int], bytes], cuts: Sequence[tuple[int, int]]) -> ObjectDigests:
-        """Return the digests of the object of that number; `cuts` are offset and length of all its blobs, in order.
+    def of(
+        self, owner: int, read: Callable[[int, int], bytes], cuts: Sequence[tuple[int, int]], size: int
+    ) -> ObjectDigests:
+        """Return the digests of the object of that number and size; `cuts` are offset and length of blobs, in order.
 
-        Raises what `read` raises; then the next one who asks reads anew.
+        All of the object is read, also where the job does not name all of its blobs. Raises what `read` raises; then
+        the next one who asks reads anew.
         """
         with self._lock:
             reading = self._readings.setdefault(owner, _Reading())
         with reading.lock:
             if reading.digests is None:
-                reading.digests = self._read(read, cuts)
+                reading.digests = self._read(read, cuts, size)
             return reading.digests
 
     def metadata_of(self, data: bytes) -> dict[str, str]:
@@ -66,16 +69,29 @@ class WholeDigests:
         with self._lock:
             self._readings.pop(owner, None)
 
-    def _read(self, read: Callable[[int, int], bytes], cuts: Sequence[tuple[int, int]]) -> ObjectDigests:
-        whole = new_hasher(self._kind) if self.is_needed(len(cuts)) else None
+    def _read(self, read: Callable[[int, int], bytes], cuts: Sequence[tuple[int, int]], size: int) -> ObjectDigests:
+        whole = None if cuts == [(0, size)] and not self.is_needed(1) else new_hasher(self._kind)
         digests = {}
-        for offset, length in cuts:
-            blob = new_hasher(self._blobs)
+        for offset, length, is_blob in _without_gaps(cuts, size):
+            blob = new_hasher(self._blobs) if is_blob else None
             for start in range(offset, offset + length, READ_BYTES):
                 block = read(start, min(READ_BYTES, offset + length - start))
-                blob.update(block)
-                if whole is not None:
-                    whole.update(block)
-            digests[offset] = to_base64(blob.digest())
+                for hasher in (blob, whole):
+                    if hasher is not None:
+                        hasher.update(block)
+            if blob is not None:
+                digests[offset] = to_base64(blob.digest())
         metadata = {} if whole is None else to_metadata(self._kind, to_base64(whole.digest()))
         return ObjectDigests(digests, metadata)
+
+
+def _without_gaps(cuts: Sequence[tuple[int, int]], size: int) -> Iterator[tuple[int, int, bool]]:
+    """Yield offset and length of parts that make up `size` bytes, in order, and whether each is one of `cuts`."""
+    end = 0
+    for offset, length in cuts:
+        if offset > end:
+            yield end, offset - end, False
+        yield offset, length, True
+        end = offset + length
+    if end < size:
+        yield end, size - end, False

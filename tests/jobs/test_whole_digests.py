@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
 import threading
 from collections import Counter
@@ -12,12 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ds3tool.errors import SourceError
 from ds3tool.jobs import stream_mover
 from ds3tool.jobs.ends import OpenObject, SourceObject
 from ds3tool.jobs.integrity import ChecksumChoice
 from ds3tool.jobs.recorder import MemoryRecorder
+from ds3tool.jobs.whole_digests import WholeDigests
 from ds3tool.protocol.checksums import METADATA_NAMES, digest_of, to_base64
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.sources.local import LocalSource
@@ -212,3 +216,21 @@ def test_a_stream_that_is_not_held_has_its_digest_told(room: Room, monkeypatch: 
     asked(room, ChecksumChoice.MD5)
     result = room.put(StreamSource(io.BytesIO(data), key="other", size=MIB))
     assert (stored(room, "other"), result.notes) == ({}, [])
+
+
+@given(
+    st.binary(max_size=200),
+    st.lists(st.tuples(st.integers(0, 200), st.booleans()), max_size=6, unique_by=lambda cut: cut[0]),
+)
+def test_the_whole_is_read_also_where_a_job_names_some_of_its_blobs(data: bytes, cuts: list[tuple[int, bool]]) -> None:
+    """What another run has sent already is part of the whole all the same, and is no blob of this one."""
+    bounds = sorted({0, len(data), *(min(at, len(data)) for at, _ in cuts)})
+    named = dict(cuts)
+    blobs = [(start, end - start) for start, end in itertools.pairwise(bounds) if named.get(start, True)]
+    found = WholeDigests(ChecksumType.SHA_256, ChecksumType.CRC_32).of(
+        0, lambda offset, length: data[offset : offset + length], blobs, len(data)
+    )
+    assert found.metadata == {"ds3tool-sha256": hashlib.sha256(data).hexdigest()}
+    assert found.blobs == {
+        start: to_base64(digest_of(ChecksumType.CRC_32, data[start : start + length])) for start, length in blobs
+    }
