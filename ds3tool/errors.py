@@ -7,7 +7,8 @@ Ds3Error
 │  └─ TlsError, ProxyRefusedError
 ├─ ProtocolError     an answer came that breaks the protocol
 ├─ ApplianceError    the appliance refused: status, code, message, request id
-│  └─ AccessDeniedError, NotFoundError, ConflictError, BusyError, RetryLaterError, ServerFaultError
+│  ├─ AccessDeniedError, NotFoundError, ConflictError, BusyError, RetryLaterError, ServerFaultError
+│  └─ ForbiddenError (an AccessDeniedError), DamagedError
 ├─ ChecksumError     bytes came and are wrong: object, offset, expected, actual
 ├─ JobError          some objects failed: job id, each failure
 │  └─ JobLostError   cancelled, truncated or expired under us
@@ -158,6 +159,16 @@ class AccessDeniedError(ApplianceError):
     """403: unknown key, bad signature, clock skew or a missing permission."""
 
     exit_code = 6
+
+
+class ForbiddenError(AccessDeniedError):
+    """403 that is not about keys or clocks: as far as can be told, this user may not do this."""
+
+
+class DamagedError(ApplianceError):
+    """The appliance has found what it holds damaged, and does not serve it."""
+
+    exit_code = 5
 
 
 class NotFoundError(ApplianceError):

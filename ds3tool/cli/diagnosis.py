@@ -15,7 +15,15 @@ from enum import StrEnum
 
 from ds3tool.cli.settings import Settings
 from ds3tool.client import Ds3Client
-from ds3tool.errors import AccessDeniedError, ApplianceError, Ds3Error, ProtocolError, TlsError, TransportError
+from ds3tool.errors import (
+    AccessDeniedError,
+    ApplianceError,
+    Ds3Error,
+    ForbiddenError,
+    ProtocolError,
+    TlsError,
+    TransportError,
+)
 from ds3tool.protocol import names
 from ds3tool.sizes import format_duration, format_size
 from ds3tool.transport.dial import Dialer
@@ -271,7 +279,7 @@ def _signed_steps(connection: ConnectionSettings) -> Iterator[Step]:
 def _asked(name: str, ask: Callable[[], Step]) -> Step:
     try:
         return ask()
-    except AccessDeniedError as error:
+    except ForbiddenError as error:
         return Step(name, StepStatus.WARNING, "this user may not ask", error.hint)
     except ApplianceError as error:
         return Step(name, StepStatus.FAILED, error.message, error.hint or "ask the appliance's administrator", error)

@@ -16,7 +16,7 @@ from ds3tool.cli.output import Field, Output, OutputFormat, counted
 from ds3tool.cli.part import check_version
 from ds3tool.cli.selection import Selection, parse_selection, selected_objects
 from ds3tool.cli.settings import Settings, connect
-from ds3tool.errors import AccessDeniedError, ConflictError, Ds3Error, InterruptedRunError, NotFoundError, UsageError
+from ds3tool.errors import ConflictError, Ds3Error, ForbiddenError, InterruptedRunError, NotFoundError, UsageError
 from ds3tool.protocol.model import Versioning
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _refuse_without_versions(client: Ds3Client, bucket: str) -> None:
     details = client.get_bucket(bucket)
     try:
         policy = client.get_data_policy(details.data_policy_id)
-    except (AccessDeniedError, NotFoundError):
+    except (ForbiddenError, NotFoundError):
         return
     if policy.versioning in {Versioning.NONE, Versioning.KEEP_LATEST}:
         raise UsageError(

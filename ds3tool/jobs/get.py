@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
 from ds3tool.errors import (
-    AccessDeniedError,
     ApplianceError,
     BusyError,
     ChecksumError,
     Ds3Error,
+    ForbiddenError,
     JobError,
     NotFoundError,
     ProtocolError,
@@ -135,10 +135,11 @@ class GetRun(Run):
         if (again or self._resumed) and isinstance(self._sink, KeepingSink):
             known = Remainder(plan, None, datetime.fromtimestamp(self.clock.time(), UTC))
             trusted: Mapping[int, Begun] = {}
-            if self._left_over is not None and self._left_over[0] is plan:
+            takes_over = self._left_over is not None and self._left_over[0] is plan
+            if self._left_over is not None and takes_over:
                 _, known, trusted = self._left_over
             found = self._look(self._sink, known, None, trusted=trusted)
-            plan, found = self._settle_before_there_is_a_job(plan, found)
+            plan, found = self._settle_before_there_is_a_job(plan, found, takes_over=takes_over)
             if not len(plan):
                 self.recorder.finished(plan)
                 return
@@ -241,8 +242,13 @@ class GetRun(Run):
         )
         return found
 
-    def _settle_before_there_is_a_job(self, plan: PlannedJob, found: Found) -> tuple[PlannedJob, Found]:
-        """End what needs no job: what is there, what cannot be done, what is whole. Return the rest."""
+    def _settle_before_there_is_a_job(
+        self, plan: PlannedJob, found: Found, *, takes_over: bool
+    ) -> tuple[PlannedJob, Found]:
+        """End what needs no job: what is there, what cannot be done, what is whole. Return the rest.
+
+        Where only empty objects are left of a plan that had a job, that one has shown that they are there.
+        """
         for number, error in found.failed:
             self.take_failure(Failure(plan.keys[number], error), job_id=None)
         settled = found.settled
@@ -250,10 +256,14 @@ class GetRun(Run):
             if number not in settled and begun.is_whole(plan.sizes[number]):
                 self._sink.finish(plan.target_object(number))
                 settled.add(number)
+        rest = [number for number in range(len(plan)) if number not in settled]
+        if takes_over and not any(plan.sizes[number] for number in rest):
+            for number in rest:
+                self._finish_unlisted(plan.target_object(number), described=False)
+            rest = []
         for item, failed in self._sink.settle(wait=True):
             if failed is not None:
                 self.take_failure(Failure(item.key, failed), job_id=None)
-        rest = [number for number in range(len(plan)) if number not in settled]
         return (plan, found) if len(rest) == len(plan) else (plan.keep(rest), found.keep(rest))
 
     def _go_on(self, remainder: Remainder, details: JobDetails) -> None:
@@ -474,7 +484,7 @@ class GetRun(Run):
     def _finish_unlisted(self, item: TargetObject, *, described: bool) -> None:
         """Let an object appear of which nothing is to be fetched, with what is stored beside it."""
         if self._sink.wants_metadata and not described:
-            with contextlib.suppress(NotFoundError, AccessDeniedError):
+            with contextlib.suppress(NotFoundError, ForbiddenError):
                 head = self.client.head_object(self._bucket, item.key, version_id=item.version_id)
                 if head.metadata:
                     self._sink.describe(item, head.metadata)

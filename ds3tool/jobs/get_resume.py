@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import (
-    AccessDeniedError,
+    ForbiddenError,
     InterruptedRunError,
     NotFoundError,
     SinkError,
@@ -84,7 +84,7 @@ class Looker:
                 if self._is_there(item, found):
                     found.there.append(number)
                     continue
-            except (AccessDeniedError, NotFoundError, SinkError, SourceError) as error:
+            except (ForbiddenError, NotFoundError, SinkError, SourceError) as error:
                 found.failed.append((number, error))
                 continue
             if self._may_be_begun(number, item):
@@ -161,7 +161,7 @@ class Looker:
             return unknown
         try:
             head = self._client.head_object(self._plan.bucket, item.key, version_id=self._version(number))
-        except (AccessDeniedError, NotFoundError):
+        except (ForbiddenError, NotFoundError):
             return unknown
         if head.size != item.size:
             return unknown

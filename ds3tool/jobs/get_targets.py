@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ds3tool.client import Ds3Client
-from ds3tool.errors import AccessDeniedError, Ds3Error, JobError, NotFoundError, SinkError, UsageError
+from ds3tool.errors import Ds3Error, ForbiddenError, JobError, NotFoundError, SinkError, UsageError
 from ds3tool.jobs.ends import Failure, Sink, TargetObject
 from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.integrity import has_digests
@@ -139,7 +139,7 @@ class Targets:
             return name
         try:
             head = self._client.head_object(self._bucket, wanted.key, version_id=wanted.version_id)
-        except (AccessDeniedError, NotFoundError):
+        except (ForbiddenError, NotFoundError):
             return name
         return escaped.raw_name(name, wanted.key, head.metadata) or name
 

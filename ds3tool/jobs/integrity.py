@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 
 from ds3tool.client import Ds3Client
-from ds3tool.errors import AccessDeniedError, ChecksumError, NotFoundError, ProtocolError, UsageError
+from ds3tool.errors import ChecksumError, ForbiddenError, NotFoundError, ProtocolError, UsageError
 from ds3tool.jobs.ends import ExpectedChecksum
 from ds3tool.jobs.known_digests import READ_BYTES, Held, KnownDigests
 from ds3tool.protocol import checksums, names
@@ -72,7 +72,7 @@ def bucket_policy(client: Ds3Client, bucket: str) -> DataPolicy:
     details = client.get_bucket(bucket)
     try:
         return client.get_data_policy(details.data_policy_id)
-    except (AccessDeniedError, NotFoundError):
+    except (ForbiddenError, NotFoundError):
         return DataPolicy(details.data_policy_id, "unknown", versioning=Versioning.KEEP_LATEST)
 
 

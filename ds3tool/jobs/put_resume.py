@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 
 from ds3tool.client import Ds3Client
-from ds3tool.errors import AccessDeniedError, ChecksumError, Ds3Error, NotFoundError
+from ds3tool.errors import ChecksumError, Ds3Error, ForbiddenError, NotFoundError
 from ds3tool.jobs.ends import OpenObject, Source
 from ds3tool.jobs.integrity import compare_sent, digest_range, has_digests, md5_of_etag
 from ds3tool.jobs.known_digests import KnownDigests
@@ -107,7 +107,7 @@ class Confirmation:
         """Return what HEAD tells of the object that this job makes, None when that is not complete."""
         try:
             head = self._client.head_object(self._plan.bucket, self._plan.keys[owner])
-        except (NotFoundError, AccessDeniedError):
+        except (NotFoundError, ForbiddenError):
             return None
         version = self._version(owner)
         if head.size != self._plan.sizes[owner] or (version and head.version_id and head.version_id != version):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ds3tool.client import Ds3Client
-from ds3tool.errors import AccessDeniedError, ApplianceError, NotFoundError
+from ds3tool.errors import ApplianceError, ForbiddenError, NotFoundError
 from ds3tool.jobs.copies import copies_of
 from ds3tool.jobs.known_digests import KnownDigests
 from ds3tool.protocol import names
@@ -121,7 +121,7 @@ def expectation_of(client: Ds3Client, bucket: str, *, digests: bool = True) -> E
     try:
         rules = list(client.list_persistence_rules(details.data_policy_id))
         copies = sum(1 for rule in rules if rule.type == "PERMANENT")
-    except (AccessDeniedError, NotFoundError):
+    except (ForbiddenError, NotFoundError):
         copies = None
     try:
         suspect = frozenset((placed.blob.key, placed.blob.offset) for placed in client.list_suspect_blobs(bucket))

@@ -12,7 +12,9 @@ from ds3tool.errors import (
     ApplianceError,
     BusyError,
     ConflictError,
+    DamagedError,
     Ds3Error,
+    ForbiddenError,
     MediaOfflineError,
     NotFoundError,
     ProtocolError,
@@ -73,6 +75,10 @@ def error(request: Request, response: Response, *, now: float | None = None) -> 
             hint="put them into the library, then: ds3tool tape online BAR_CODE, and run the command again",
         )
     kind = _CLASSES.get(status, ApplianceError)
+    if kind is AccessDeniedError and not _is_about_who_asks(code, message):
+        kind = ForbiddenError
+    elif status == 400 and code == names.BAD_DIGEST and request.method == "GET":
+        kind = DamagedError
     if response.headers.get(names.MANAGEMENT_PATH) is not None:
         # Its 404 is about the port; taken for "not there" it would make callers create what exists.
         kind, code = ApplianceError, _MANAGEMENT_CODE
@@ -137,12 +143,21 @@ def _bar_codes(request: Request, status: int, message: str) -> tuple[str, ...]:
     return tuple(sorted({code.strip() for found in _BAR_CODES.findall(message) for code in found.split(",")}))
 
 
+def _is_about_the_clock(code: str, message: str) -> bool:
+    return names.CLIENT_CLOCK.lower() in message.lower() or code == names.REQUEST_TIME_TOO_SKEWED
+
+
+def _is_about_who_asks(code: str, message: str) -> bool:
+    """Whether a 403 refuses a clock, a key or a signature, and so says nothing of what this user may do."""
+    return _is_about_the_clock(code, message) or code in {names.SIGNATURE_DOES_NOT_MATCH, names.INVALID_ACCESS_KEY_ID}
+
+
 def _hint(response: Response, code: str, message: str, now: float | None) -> str | None:
     status = response.status
     if code == _MANAGEMENT_CODE:
         return "this is the appliance's management port; give the address of its data port as the endpoint"
     if status == 403:
-        if names.CLIENT_CLOCK.lower() in message.lower() or code == names.REQUEST_TIME_TOO_SKEWED:
+        if _is_about_the_clock(code, message):
             return _clock_hint(response, now)
         if code in {names.SIGNATURE_DOES_NOT_MATCH, names.INVALID_ACCESS_KEY_ID}:
             return "check the access key and the secret key"
@@ -158,6 +173,8 @@ def _way_out(request: Request, status: int, code: str) -> str | None:
     """Return what to do about a refusal that is about a thing by its name: to see those that are there."""
     if code == names.BUCKET_NOT_EMPTY:
         return "versions that are not the latest count too: ds3tool ls --versions -r; all of it goes with rb --force"
+    if status == 400 and code == names.BAD_DIGEST and request.method == "GET":
+        return "no good copy of it is left on the appliance: it has to be put again from its source"
     if status == 503 and ("operation", names.START_BULK_PUT) in request.query:
         return "smaller jobs may find room where a whole one does not: --max-job-size"
     if status not in {404, 410}:

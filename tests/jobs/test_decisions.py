@@ -11,7 +11,9 @@ from ds3tool.errors import (
     BusyError,
     ChecksumError,
     ConflictError,
+    DamagedError,
     Ds3Error,
+    ForbiddenError,
     InterruptedRunError,
     JobLostError,
     MediaOfflineError,
@@ -40,7 +42,7 @@ DAMAGE = ChecksumError("wrong", key="k", offset=0, expected="a", actual="b")
 BROKEN = ProtocolError("what is that")
 MISSING = [refused(NotFoundError, 404), refused(NotFoundError, 410)]
 CONFLICT = refused(ConflictError, 409)
-DENIED = refused(AccessDeniedError, 403)
+DENIED = [refused(AccessDeniedError, 403), refused(ForbiddenError, 403)]
 FAULTS = [refused(ServerFaultError, status) for status in (408, 429, 500, 502, 504)]
 TROUBLE: list[Ds3Error] = [
     LOST,
@@ -53,6 +55,7 @@ TROUBLE: list[Ds3Error] = [
 ]
 OTHERS: list[Ds3Error] = [
     refused(ApplianceError, 400),
+    refused(DamagedError, 400),
     refused(ApplianceError, 416),
     refused(ApplianceError, 501),
     MediaOfflineError("away", bar_codes=("A",)),
@@ -62,7 +65,7 @@ OTHERS: list[Ds3Error] = [
     InterruptedRunError("stopped"),
     JobLostError("gone"),
 ]
-EVERY = [*TROUBLE, *OTHERS, *MISSING, CONFLICT, DENIED, DAMAGE, BROKEN]
+EVERY = [*TROUBLE, *OTHERS, *MISSING, CONFLICT, *DENIED, DAMAGE, BROKEN]
 
 
 def named(error: Ds3Error) -> str:
@@ -94,7 +97,7 @@ TRIES: list[tuple[Ds3Error, Decision, Decision, Decision]] = [
     (DAMAGE, AGAIN, AGAIN, AGAIN),
     (BROKEN, ASK, AGAIN, AGAIN),
     *((error, ASK, BLOB, BLOB) for error in [*MISSING, CONFLICT]),
-    *((error, BLOB, BLOB, BLOB) for error in [*TROUBLE, *OTHERS, DENIED]),
+    *((error, BLOB, BLOB, BLOB) for error in [*TROUBLE, *OTHERS, *DENIED]),
 ]
 
 
@@ -137,7 +140,7 @@ def test_each_error_of_the_tree_stands_in_the_tables() -> None:
 # What happened: what follows while others move, alone, and when the run is stopped (then it is the same alone).
 BLOBS: list[tuple[Ds3Error, Decision, Decision, Decision]] = [
     *((error, BLOB, JOB, LEAVE) for error in TROUBLE),
-    (DENIED, BLOB, JOB, BLOB),
+    *((error, BLOB, JOB, BLOB) for error in DENIED),
     *((error, ASK, ASK, ASK) for error in MISSING),
     *((error, BLOB, BLOB, BLOB) for error in [*OTHERS, CONFLICT, DAMAGE, BROKEN]),
 ]
@@ -164,4 +167,4 @@ def test_a_stop_is_told_from_trouble_also_when_nothing_moves() -> None:
 def test_what_another_run_may_mend_is_told_from_what_it_cannot() -> None:
     """Trouble, and a key, clock or permission that is wrong, may be mended; what is wrong with an object may not."""
     assert [error for error in EVERY if isinstance(error, UNREACHABLE)] == TROUBLE
-    assert [error for error in EVERY if isinstance(error, MENDABLE)] == [*TROUBLE, DENIED]
+    assert [error for error in EVERY if isinstance(error, MENDABLE)] == [*TROUBLE, *DENIED]

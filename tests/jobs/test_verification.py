@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ds3tool.client import Ds3Client
-from ds3tool.errors import AccessDeniedError, ApplianceError, NotFoundError
+from ds3tool.errors import ApplianceError, ForbiddenError, NotFoundError
 from ds3tool.jobs.known_digests import KnownDigests
 from ds3tool.jobs.verification import DIFFERENT, FAILED, OFFLINE, Expectation, expectation_of, judge, verify_objects
 from ds3tool.protocol.model import (
@@ -129,7 +129,7 @@ class FewAnswers(Ds3Client):
 
     def list_persistence_rules(self, data_policy_id: str) -> Iterator[PersistenceRule]:
         if self.rules is None:
-            raise AccessDeniedError("no", status=403, code="AccessDenied")
+            raise ForbiddenError("no", status=403, code="AccessDenied")
         kinds = ["PERMANENT"] * self.rules + ["TEMPORARY"]
         return iter([PersistenceRule("1", data_policy_id, "d", kind, "NORMAL", "STANDARD") for kind in kinds])
 

@@ -11,7 +11,9 @@ from ds3tool.errors import (
     ApplianceError,
     BusyError,
     ConflictError,
+    DamagedError,
     Ds3Error,
+    ForbiddenError,
     MediaOfflineError,
     NotFoundError,
     RetryLaterError,
@@ -54,7 +56,7 @@ def _refusal(code: str, message: str) -> bytes:
         (307, RetryLaterError, "TemporaryRedirect"),
         (400, ApplianceError, "BadRequest"),
         (402, ApplianceError, "PaymentRequired"),
-        (403, AccessDeniedError, "Forbidden"),
+        (403, ForbiddenError, "Forbidden"),
         (404, NotFoundError, "NotFound"),
         (405, ApplianceError, "MethodNotAllowed"),
         (409, ConflictError, "Conflict"),
@@ -128,7 +130,7 @@ def test_a_name_conflict_is_a_conflict() -> None:
 def test_a_clock_that_is_out_is_told_by_how_much(now: float | None, words: str) -> None:
     """A refusal for the clock says how far this machine is from the reply's Date, and in which direction."""
     error = _error(403, GOLDEN["responses/error-clock.xml"], now=now, headers={"Date": DATE})
-    assert isinstance(error, AccessDeniedError)
+    assert type(error) is AccessDeniedError
     assert words in (error.hint or "")
 
 
@@ -138,6 +140,23 @@ def test_the_clock_is_recognised_by_the_words_alone() -> None:
         403, _refusal("AccessDenied", "AccessDenied[403]: Client clock is off"), now=NOW + 60, headers={"Date": DATE}
     )
     assert "1 min ahead" in (error.hint or "")
+    assert type(error) is AccessDeniedError
+
+
+@pytest.mark.parametrize("code", ["SignatureDoesNotMatch", "InvalidAccessKeyId"])
+def test_a_403_for_who_asks_says_nothing_of_what_they_may(code: str) -> None:
+    """Whoever goes on without what this user may not see must not take a wrong key for that."""
+    assert type(_error(403, _refusal(code, "no"))) is AccessDeniedError
+    assert type(_error(403, _refusal("AccessDenied", "no"))) is ForbiddenError
+
+
+def test_damage_that_the_appliance_has_found_is_an_integrity_failure() -> None:
+    """400 BadDigest to a GET is about its copy, not about what was asked; to a PUT it is about what was sent."""
+    got = _error(400, _refusal("BadDigest", "damaged"), request=requests.get_object("b", "k"))
+    assert isinstance(got, DamagedError)
+    assert got.exit_code == 5
+    put = _error(400, _refusal("BadDigest", "wrong"), request=requests.put_object("b", "k"))
+    assert type(put) is ApplianceError
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId"])
