@@ -48,8 +48,8 @@ class ObjectOptions:
         ChecksumChoice,
         typer.Option(
             "--checksum",
-            help="Blobs go with the data policy's digest; md5, sha256, sha512 also keep one of each whole object with "
-            "it; none sends none.",
+            help="Blobs go with the data policy's digest; md5, sha256, sha512 also keep that of each whole object, as "
+            "metadata (ds3tool-sha256); none sends none.",
         ),
     ] = ChecksumChoice.AUTO
     meta: Annotated[
