@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ds3tool.errors import ConfigError, Ds3Error, JournalError
@@ -101,8 +103,9 @@ def jobs_folder(state_folder: StatePath) -> str:
     try:
         os.makedirs(state, mode=0o700, exist_ok=True)
         if _make_private(folder):  # the first of all journals must not be lost with its folder
-            sync_folder(state)
-            sync_folder(os.path.dirname(os.path.abspath(state)))
+            for each in (state, os.path.dirname(os.path.abspath(state))):
+                with suppress(PermissionError):  # one may write there, and not read
+                    sync_folder(each)
         _make_private(os.path.join(folder, DONE))
     except OSError as error:
         raise folder_error(state, error) from error
@@ -118,7 +121,7 @@ def _make_private(folder: str) -> bool:
     except FileExistsError:
         found = os.stat(folder)
         if not stat.S_ISDIR(found.st_mode):
-            raise NotADirectoryError(20, "Not a directory", folder) from None
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory", folder) from None
         # The names of files and buckets are nobody else's business.
         if found.st_mode & 0o077 and found.st_uid == os.geteuid():
             os.chmod(folder, 0o700)
@@ -127,7 +130,7 @@ def _make_private(folder: str) -> bool:
 
 def folder_error(folder: str, error: OSError) -> Ds3Error:
     """Return what to raise when a folder of journals cannot be made, read or written to."""
-    if error.errno in {28, 122}:  # ENOSPC, EDQUOT
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return JournalError(
             f"there is no room for a journal in {folder}: {error.strerror}", hint=f"make room, or {ELSEWHERE}"
         )
@@ -139,5 +142,8 @@ def sync_folder(folder: str) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that does not know how does it by itself, or never
+            raise
     finally:
         os.close(descriptor)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ds3tool.clock import Clock, RealClock
-from ds3tool.errors import ConfigError, Ds3Error, LockedError, PathNotFoundError
+from ds3tool.errors import ConfigError, Ds3Error, PathNotFoundError
 from ds3tool.jobs.journal_columns import unpack_text
 from ds3tool.jobs.journal_file import (
     LOCK_SUFFIX,
@@ -151,7 +151,8 @@ def _prune_leftover(entry: os.DirEntry[str]) -> None:
             continue
         try:
             lock = WorkLock.take(lock_path(path), entry.name, clock=RealClock())
-        except LockedError:
+        except Ds3Error as error:  # somebody is about to fill it, or nothing can be done in the folder
+            _log.debug("%s stays: %s", entry.path, error)
             continue
         try:
             if not os.path.lexists(path) or not os.path.getsize(path):
