@@ -8,15 +8,16 @@ from collections.abc import Callable, Collection, Mapping
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import (
-    AccessDeniedError,
     ApplianceError,
     ChecksumError,
     Ds3Error,
+    ForbiddenError,
     NotFoundError,
     ProtocolError,
     TransportError,
 )
 from ds3tool.jobs.arrival import Arrival
+from ds3tool.jobs.decisions import Decision, after_try
 from ds3tool.jobs.ends import ExpectedChecksum, KeepingSink, Sink, TargetObject
 from ds3tool.jobs.get_found import Begun, Found
 from ds3tool.jobs.integrity import check_length, compare, expected_checksum
@@ -212,11 +213,13 @@ class GetMover:
                     cached_only=self._cached_only,
                 )
             except (ChecksumError, ProtocolError) as error:
-                if isinstance(error, ChecksumError) and self._sink.sequential and item.ranges:
-                    raise  # what was handed on cannot be taken back
-                if arrival.joinable == could_join:
-                    if damaged is not None:
-                        raise
+                # Two answers that cannot be joined are no damage; what a stream's reader was handed is not taken back.
+                counts = arrival.joinable == could_join
+                taken = isinstance(error, ChecksumError) and self._sink.sequential and bool(item.ranges)
+                once_more = counts and damaged is not None
+                if after_try(error, sends=False, damaged=once_more, repeatable=not taken) is not Decision.AGAIN_AT_ONCE:
+                    raise
+                if counts:
                     damaged = error
                 _log.warning("job %s: %s; the whole blob is fetched again", self._job_id, error)
                 self._known.pop(self._owners[number], None)  # it may be what was wrong
@@ -273,7 +276,7 @@ class GetMover:
     def _ask_digests(self, owner: int, version: str | None) -> tuple[ChecksumType | None, Mapping[int, str]]:
         try:
             head = self._client.head_object(self._plan.bucket, self._plan.keys[owner], version_id=version)
-        except (AccessDeniedError, NotFoundError):  # what the appliance does not tell cannot be held against it
+        except (ForbiddenError, NotFoundError):  # what the appliance does not tell cannot be held against it
             known: tuple[ChecksumType | None, Mapping[int, str]] = (None, {})
         else:
             ranges = self._plan.ranges.get(owner, ())

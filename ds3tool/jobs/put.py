@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
 from ds3tool.errors import ConflictError, Ds3Error, JobError, JobLostError, NotFoundError
+from ds3tool.jobs.decisions import MENDABLE, UNREACHABLE
 from ds3tool.jobs.ends import Failure, Source, SourceObject
 from ds3tool.jobs.engine import SMALL_BLOB_BYTES, Engine
 from ds3tool.jobs.fate import Fate, was_truncated
@@ -20,7 +21,7 @@ from ds3tool.jobs.put_resume import Confirmation, left_of
 from ds3tool.jobs.recorder import MovedBlobs, Recorder
 from ds3tool.jobs.remainder import HeldBlobs, Remainder
 from ds3tool.jobs.replacing import Replacing
-from ds3tool.jobs.run import UNREACHABLE, AskForJob, Run, RunResult, RunSettings
+from ds3tool.jobs.run import AskForJob, Run, RunResult, RunSettings
 from ds3tool.jobs.state import Doubt, JobState
 from ds3tool.jobs.stream_mover import StreamMover, stream_blob_size
 from ds3tool.protocol.checksums import to_metadata
@@ -289,7 +290,7 @@ class PutRun(Run):
                     self.note_job(job_id)
                 else:
                     self._see_that_it_goes_on(job_id, plan, state, mover)
-        except UNREACHABLE:
+        except MENDABLE:
             raise
         except BaseException as error:
             if isinstance(error, JobLostError):
@@ -309,7 +310,7 @@ class PutRun(Run):
 
     def _may_be_mended(self, failed: Mapping[int, Ds3Error]) -> bool:
         """Whether another try may yet put what failed; where a run can be resumed, one such object is enough."""
-        mendable = [isinstance(error, UNREACHABLE) for error in failed.values()]
+        mendable = [isinstance(error, MENDABLE) for error in failed.values()]
         return any(mendable) if self.recorder.lasting else all(mendable)
 
     def _tell_digests(self, plan: PlannedJob, mover: PutMover) -> None:
@@ -352,7 +353,7 @@ class PutRun(Run):
 
     def _leave_open(self, job_id: str, plan: PlannedJob, mover: PutMover, failed: Mapping[int, Ds3Error]) -> None:
         """Another try may mend what failed: nothing of the job is given up, or dropped."""
-        mendable = [owner for owner, error in failed.items() if isinstance(error, UNREACHABLE)]
+        mendable = [owner for owner, error in failed.items() if isinstance(error, MENDABLE)]
         self._drop_failed(plan, mover, failed.keys() - mendable)
         self.note_job(job_id)
         way_on = f"{self.way_on}; " if self.recorder.lasting else ""

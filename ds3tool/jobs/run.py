@@ -18,7 +18,6 @@ from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
 from ds3tool.errors import (
     ApplianceError,
-    BusyError,
     Ds3Error,
     InterruptedRunError,
     JobError,
@@ -26,11 +25,11 @@ from ds3tool.errors import (
     MediaOfflineError,
     NotFoundError,
     ProtocolError,
-    RetryLaterError,
     TransportError,
     UsageError,
     worst_exit_code,
 )
+from ds3tool.jobs.decisions import MENDABLE, UNREACHABLE
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.engine import Engine, EngineSettings
 from ds3tool.jobs.existing import IfExists
@@ -48,9 +47,6 @@ T = TypeVar("T")
 
 # So soon does a run notice, whatever it waits for, that it is to stop.
 _NOTICE_SECONDS = 0.1
-# With one of these the time for retries is spent: asking for anything else would spend it once more.
-UNREACHABLE = (TransportError, BusyError, RetryLaterError)
-
 # Asks for a job whose creation went without a clear answer: None when there is none.
 AskForJob = Callable[[], JobDetails | None]
 
@@ -153,6 +149,8 @@ class Run(ABC):
         self._named: set[str] = set()
         # What is known of the job in hand; a get flags in it what has appeared.
         self.current: Remainder | None = None
+        # Plans of which a creation was sent twice, since nobody knew what had become of the first.
+        self._sent_again: set[str] = set()
         self._tell_before = self.transport.on_wait
         self.transport.on_wait = self._trying_again
 
@@ -434,7 +432,7 @@ class Run(ABC):
         """
         try:
             try:
-                details = create(lambda: self._created_unheard(plan))
+                details = create(lambda: self._created_unheard(plan))  # when it returns None, it is sent again
                 _check_plan(details.job, plan)
             except (TransportError, ProtocolError, ApplianceError) as error:
                 details = self._adopt(plan, error)
@@ -469,6 +467,7 @@ class Run(ABC):
         """Return the job of a plan whose creation went without a clear answer, None when there is none."""
         found = self._find_late(plan)
         if not found:
+            self._sent_again.add(plan.name)
             return None
         _log.warning("the reply to the creation of job %s was lost; it is there and goes on", found[0])
         with self.given_up_unless_moved(found[0]):
@@ -492,9 +491,13 @@ class Run(ABC):
             return self.client.get_job(found[0])
 
     def _give_up_twins(self, plan: PlannedJob, job_id: str) -> None:
-        """Give up other jobs of the same plan: a creation that was sent again, by us or on the way, makes two."""
+        """Give up other jobs of the same plan: a creation that was sent again, by us or on the way, makes two.
+
+        When it was by us, the first may have been carried out meanwhile, and the list of jobs is late.
+        """
+        late = plan.name in self._sent_again
         try:
-            twins = [found for found in self._find(plan) if found != job_id]
+            twins = [found for found in self._find_late(plan, beside=job_id, late=late) if found != job_id]
         except Ds3Error as unknown:
             self.result.notes.append(f"whether job {job_id} was created twice is not known ({unknown.message})")
             return
@@ -504,7 +507,7 @@ class Run(ABC):
 
     def _give_up_unseen(self, plan: PlannedJob) -> None:
         try:
-            for found in self._find(plan):
+            for found in self._find_late(plan):
                 self.give_up(found)
         except Ds3Error as error:
             self.result.notes.append(_perhaps_created(plan, error))
@@ -523,19 +526,22 @@ class Run(ABC):
             and job.status not in {JobStatus.COMPLETED, JobStatus.CANCELED}
         ]
 
-    def _find_late(self, plan: PlannedJob) -> list[str]:
-        """Return the running jobs of `plan`, or none when the list of jobs has had time enough to name them."""
+    def _find_late(self, plan: PlannedJob, *, beside: str | None = None, late: bool = True) -> list[str]:
+        """Return the running jobs of `plan`, or none when the list of jobs has had time enough to name them.
+
+        `beside` is one that is known: another is looked for. Without `late` the list is looked at once.
+        """
         never = threading.Event()
-        for seconds in LAG_SECONDS:
+        for seconds in LAG_SECONDS if late else ():
             found = self._find(plan)
-            if found:
+            if any(one != beside for one in found):
                 return found
             self.clock.wait(never, seconds)
         return self._find(plan)
 
     @contextmanager
     def given_up_unless_moved(self, job_id: str) -> Iterator[None]:
-        """Whatever ends the block early gives the job up, unless the appliance has lost it or cannot be reached.
+        """Whatever ends the block early gives the job up, unless the appliance has lost it or another run may mend it.
 
         With a recorder that lasts nothing does: the job is left open, for a later run to go on with.
         """
@@ -544,7 +550,7 @@ class Run(ABC):
         except JobLostError:
             self.note_job(job_id)
             raise
-        except UNREACHABLE as error:
+        except MENDABLE as error:
             if not self.recorder.lasting:
                 self.result.notes.append(
                     f"job {job_id} is left open on the appliance; run the command again, or end it: ds3tool job ls"

@@ -12,11 +12,13 @@ from datetime import timedelta
 import pytest
 
 from ds3tool.errors import (
+    AccessDeniedError,
     BusyError,
     ChecksumError,
     Ds3Error,
     InterruptedRunError,
     JobLostError,
+    ServerFaultError,
     SourceError,
     TransportError,
 )
@@ -451,10 +453,16 @@ def test_missing_object_fails_when_nobody_can_tell_of_the_job() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [TransportError("no answer"), BusyError("busy", status=503, code="ServiceUnavailable")]
+    "error",
+    [
+        TransportError("no answer"),
+        BusyError("busy", status=503, code="ServiceUnavailable"),
+        ServerFaultError("broken", status=502, code="BadGateway"),
+        AccessDeniedError("clock", status=403, code="RequestTimeTooSkewed"),
+    ],
 )
 def test_when_nothing_moves_any_more_the_run_ends(error: Ds3Error) -> None:
-    """When retries are spent and nothing else has moved meanwhile, the run ends with that, not a blob at a time."""
+    """When retries are spent, or nothing is permitted any more, the run ends with that, not a blob at a time."""
     stage = Stage(chunks_of(1000, per_chunk=100), transfers=2)
 
     def act(number: int, counter: Callable[[int], None]) -> str:
