@@ -104,6 +104,11 @@ class Found:
             for one in begun.missing
         ]
 
+    def asked_of_a_new_job(self) -> None:
+        """Note that a job was created for all that is not kept: its list must name it."""
+        for begun in self.begun.values():
+            begun.missing.clear()
+
     def to_get(self, plan: PlannedJob) -> list[ObjectToGet]:
         """Return what a new job is asked for: of an object of which blobs are kept, only the rest."""
         asked: list[ObjectToGet] = []

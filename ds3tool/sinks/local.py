@@ -73,6 +73,8 @@ class LocalSink:
         # Folder objects that were described, those of them that are to be there soon.
         self._described_folders: dict[str, FileAttributes] = {}
         self._finished_folders: dict[str, FileAttributes] = {}
+        # Folders that are there and have not got their attributes yet.
+        self._untold: list[tuple[TargetObject, Ds3Error | None]] = []
         self._publisher = Publisher(
             self._folders,
             links=links,
@@ -275,7 +277,8 @@ class LocalSink:
     def settle(self, *, wait: bool) -> list[tuple[TargetObject, Ds3Error | None]]:
         """Return what has appeared or failed to since the last call; with `wait`, of all that `finish` was told.
 
-        With `wait`, folders get their attributes too: what is put into one later changes its time again.
+        With `wait`, folders get their attributes too: what is put into one later changes its time again. Those that
+        are to have any are not told before.
         """
         settled = self._groups.settle(wait=wait)
         with self._lock:
@@ -283,9 +286,13 @@ class LocalSink:
                 self._promised.discard(item.name)
                 if error is not None:
                     self._finished_folders.pop(item.name, None)
-        if wait:
-            self._finish_folders()
-        return settled
+            if not wait:
+                held = [one for one in settled if one[0].name in self._finished_folders]
+                self._untold.extend(held)
+                return [one for one in settled if one[0].name not in self._finished_folders] if held else settled
+            untold, self._untold = self._untold, []
+        self._finish_folders()
+        return [*untold, *settled]
 
     def _finish_folders(self) -> None:
         with self._lock:
