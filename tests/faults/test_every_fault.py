@@ -13,8 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from ds3tool.protocol.model import ChecksumType, Versioning
+from ds3tool.client import Ds3Client
+from ds3tool.errors import AccessDeniedError, ForbiddenError
+from ds3tool.jobs.integrity import bucket_policy
+from ds3tool.protocol.model import ChecksumType, DataPolicy, Versioning
 from ds3tool.simulator import Appliance, ApplianceSettings, Fault, FaultRate
+from ds3tool.transport.settings import ConnectionSettings
 from tests.faults.campaign import BUCKET, KIB, HurriedClock, Outcome, client_of, fetched, get, hold_to, mixed_tree, put
 from tests.trees import digests
 
@@ -196,3 +200,18 @@ def test_put_whose_job_expires(tree: Path, tmp_path: Path, seed: int) -> None:
         hold_to(outcome, wanted=wanted, there=there, appliance=appliance)
         assert outcome.exit_code == 0, outcome.told
         assert there == wanted
+
+
+def test_a_wrong_clock_is_not_taken_for_a_lack_of_permission() -> None:
+    """A put whose question for the data policy is refused for the clock does not go on with a guess."""
+    with started(3, roomy=True) as appliance:
+
+        class Client(Ds3Client):
+            def get_data_policy(self, name_or_id: str) -> DataPolicy:
+                appliance.faults.set(Fault.CLOCK_SKEW, 1.0, most=1)
+                return super().get_data_policy(name_or_id)
+
+        with Client(ConnectionSettings(appliance.endpoint, appliance.access_key, appliance.secret_key)) as client:
+            with pytest.raises(AccessDeniedError) as refused:
+                bucket_policy(client, BUCKET)
+            assert not isinstance(refused.value, ForbiddenError)

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import pytest
 
 from ds3tool.clock import RealClock
-from ds3tool.errors import ApplianceError, ChecksumError, Ds3Error
+from ds3tool.errors import ChecksumError, DamagedError, Ds3Error
 from ds3tool.jobs import stream_mover
 from ds3tool.jobs.put import PutRun
 from ds3tool.protocol.model import ChecksumType
@@ -173,7 +173,7 @@ def test_bits_flipped_of_streams_that_pass(tmp_path: Path, strikes: Strikes, mon
     "unchecked", [0.5, pytest.param(0.0, marks=pytest.mark.more), pytest.param(1.0, marks=pytest.mark.more)]
 )
 def test_bits_flipped_on_tape(tree: Path, tmp_path: Path, strikes: Strikes, unchecked: float) -> None:
-    """corrupt-media: whether the appliance finds the damage or serves it unseen, each object fails by name."""
+    """corrupt-media: whether the appliance finds the damage or serves it unseen, each object fails with exit code 5."""
     with started(ChecksumType.MD5) as appliance:
         appliance.faults.set(Fault.CORRUPT_MEDIA, 1.0)
         assert put(appliance, appliance.endpoint, tree, 5, clock=HurriedClock()).exit_code == 0
@@ -191,10 +191,9 @@ def test_bits_flipped_on_tape(tree: Path, tmp_path: Path, strikes: Strikes, unch
     failed = failures(outcome)
     assert failed.keys() == {os.fsdecode(name) for name in digests(tree)}
     assert not [path for path in (tmp_path / "got").rglob("*") if path.is_file()]
-    seen = [error for error in failed.values() if isinstance(error, ApplianceError) and error.code == "BadDigest"]
     wrong = [error for error in failed.values() if isinstance(error, ChecksumError)]
-    assert len(seen) + len(wrong) == len(failed)
-    if unchecked == 1.0:
-        assert len(wrong) == len(failed)
-    assert bool(unseen) == bool(unchecked)
-    assert outcome.exit_code == (5 if wrong else 3)
+    found = [error for error in failed.values() if isinstance(error, DamagedError)]
+    assert len(wrong) + len(found) == len(failed)
+    assert bool(wrong) == bool(unseen) == bool(unchecked)
+    assert bool(found) == (unchecked < 1.0)
+    assert outcome.exit_code == 5
