@@ -11,13 +11,13 @@ import typer
 
 from ds3tool.addresses import parse_bucket
 from ds3tool.cli import messages
-from ds3tool.cli.job_wait import wait_for_job
 from ds3tool.cli.options import command, group
 from ds3tool.cli.output import Field, OutputFormat
 from ds3tool.cli.prompts import confirm
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.clock import RealClock
 from ds3tool.errors import NotFoundError, UsageError
+from ds3tool.jobs.completion import wait_for_job
 from ds3tool.protocol.model import Chunk, Job, JobDetails, JobRecord, JobStatus, JobType, Priority
 from ds3tool.sizes import format_size
 

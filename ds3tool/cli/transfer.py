@@ -12,12 +12,12 @@ from ds3tool.cli import messages
 from ds3tool.cli.failures import SomeFailedError
 from ds3tool.cli.interruption import interruptible, stoppable
 from ds3tool.cli.job_options import Outcome
-from ds3tool.cli.job_wait import wait_for_job
 from ds3tool.cli.output import Field, OutputFormat
 from ds3tool.cli.progress import chosen_mode, shown
 from ds3tool.cli.settings import Settings
 from ds3tool.client import Ds3Client
 from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError
+from ds3tool.jobs.completion import wait_for_job
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.progress import Phase
 from ds3tool.jobs.run import JobOutcome, Run, RunResult

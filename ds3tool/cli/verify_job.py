@@ -12,7 +12,6 @@ import typer
 from ds3tool.cli import messages
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.job_options import check_job_name, parse_priority
-from ds3tool.cli.job_wait import wait_for_job
 from ds3tool.cli.lookup import chosen, everything_at
 from ds3tool.cli.output import Field, Output, OutputFormat, counted
 from ds3tool.cli.selection import Selection, selected_objects
@@ -21,6 +20,7 @@ from ds3tool.cli.verification import JOBS_FIELD, RESULT_FIELDS, Address, Raw, Re
 from ds3tool.clock import RealClock
 from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError, NotFoundError
 from ds3tool.filters import Filter
+from ds3tool.jobs.completion import wait_for_job
 from ds3tool.jobs.verification import Finding, Problem, expectation_of, verify_objects
 from ds3tool.protocol import names
 from ds3tool.protocol.model import JobStatus, ListedObject, ObjectToGet, Priority

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ds3tool.cli import transfer
-from ds3tool.cli.job_wait import wait_for_job
 from ds3tool.client import Ds3Client
+from ds3tool.jobs.completion import wait_for_job
 from ds3tool.jobs.run import JobOutcome, RunResult
 from ds3tool.protocol.model import Job, JobDetails, JobStatus, JobType
 from ds3tool.simulator import Appliance, ApplianceSettings

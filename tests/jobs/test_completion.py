@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from ds3tool.cli.job_wait import is_in_cache, wait_for_job
 from ds3tool.clock import ManualClock
 from ds3tool.errors import JobLostError
+from ds3tool.jobs.completion import is_in_cache, wait_for_job
 from ds3tool.protocol.model import Job, JobDetails, JobStatus, JobType
 
 PUT = Job("j", "b", JobType.PUT, JobStatus.IN_PROGRESS, original_bytes=100)

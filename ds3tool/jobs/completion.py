@@ -1,4 +1,4 @@
-"""Waits for a job by asking after it."""
+"""When a job is done: in the cache, or on all its media; found out by asking after it."""
 
 from __future__ import annotations
 
