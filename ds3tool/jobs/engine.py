@@ -64,7 +64,8 @@ class Engine:
 
     `on_failure` is told each object that cannot be done, `on_objects` those of which all blobs are through, and
     `on_tick` is called a few times a second; all from `run`'s thread. `confirm` says of a doubtful blob whether it is
-    there already; None lets it wait for its turn, and an error of it is one of the blob.
+    there already; None lets it wait for its turn, and an error of it is one of the blob. `may_leave`: objects that find
+    no room since others have failed are `left_over` for another job, else they fail.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Engine:
         on_objects: Callable[[Sequence[int]], None] = lambda owners: None,  # noqa: ARG005
         on_tick: Callable[[], None] = lambda: None,
         confirm: Callable[[int], There | None] | None = None,
+        may_leave: bool = False,
     ) -> None:
         self._client = client
         self._transport = transport
@@ -115,13 +117,14 @@ class Engine:
         self.waiting_since: float | None = None
         self._any_failed = False
         self._confirm = confirm
+        self._may_leave = may_leave
         self._watch = JobWatch(client, job_id, state, receives=mover.method == "PUT")
         self._stop_asked: Callable[[], bool] = lambda: False
         self._touched_at = clock.monotonic()
         self._done_when_touched = 0
         # Bytes of blobs that turned out to be there, and so were not moved.
         self.bytes_found = 0
-        # Objects that this job cannot do, and another can: it does not list all of their blobs.
+        # Objects that this job cannot do, and another can: it does not list all of their blobs, or has no room.
         self.left_over: list[int] = []
 
     # -- the loop ----------------------------------------------------------------------------------------------
@@ -234,7 +237,7 @@ class Engine:
         return self._clock.monotonic() - self.waiting_since >= _STARVED_SECONDS
 
     def _give_up_the_rest(self) -> None:
-        """Let every object fail that still waits: what has failed keeps the room that they would need."""
+        """End every object that still waits: what has failed keeps the room that they would need."""
         error = JobError(
             f"job {self._job_id} has no room left in the cache: objects of it that failed hold what it had",
             job_id=self._job_id,
@@ -243,7 +246,21 @@ class Engine:
         with self._lock:
             numbers = self.state.waiting_numbers()
         for number in numbers:
-            self._object_failed(number, error)
+            if self._may_leave:
+                self._leave(number)
+            else:
+                self._object_failed(number, error)
+
+    def _leave(self, number: int) -> None:
+        """Leave a blob's object to another job."""
+        with self._lock:
+            owner = self.state.object_of[number]
+            if self.state.fail(number):
+                self.left_over.append(owner)
+            given_up = self.state.given_up_wholly(owner)
+            self._changed.notify_all()
+        if given_up:
+            self._mover.object_failed(owner)
 
     # -- a job that is gone ------------------------------------------------------------------------------------
 
@@ -423,14 +440,12 @@ class Engine:
 
     def _not_there(self, number: int) -> None:
         """What was thought to be there is not: it waits until it is offered, or its object is left to another job."""
+        if self.state.doubt_of(number) is Doubt.UNLISTED:
+            self._leave(number)
+            return
         with self._lock:
             owner = self.state.object_of[number]
-            if self.state.doubt_of(number) is Doubt.UNLISTED:
-                if self.state.fail(number):
-                    self.left_over.append(owner)
-            else:
-                self.state.not_there(number)
-            given_up = self.state.given_up_wholly(owner)
+            given_up = not self.state.not_there(number) and self.state.given_up_wholly(owner)
             self._changed.notify_all()
         if given_up:
             self._mover.object_failed(owner)

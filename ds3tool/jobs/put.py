@@ -281,6 +281,8 @@ class PutRun(Run):
                 if failed and len(state.blobs):
                     if self._may_be_mended(failed):
                         self._leave_open(job_id, plan, mover, failed)
+                        if not self.recorder.lasting:
+                            self._tell_left_over(plan, left, job_id)
                         return
                     self.recorder.flush()  # why it is given up, lest it be taken for another's doing
                     self.give_up(job_id)
@@ -303,7 +305,7 @@ class PutRun(Run):
         self._replacing.settle()
         self._tell_digests(plan, mover)
         if left:
-            _log.warning("job %s was never to have %d of its objects; they are planned anew", job_id, len(left))
+            _log.warning("job %s cannot have %d of its objects; they are planned anew", job_id, len(left))
             self._do_again(plan, plan.keep(sorted(left)))
         else:
             self.recorder.finished(plan)
@@ -361,6 +363,15 @@ class PutRun(Run):
             f"job {job_id} is left open on the appliance: {len(mendable):,} of its objects may yet be put; "
             f"{way_on}to give them up: ds3tool job truncate {job_id}"
         )
+
+    def _tell_left_over(self, plan: PlannedJob, left: Iterable[int], job_id: str) -> None:
+        """Let the objects fail that found no room, while what keeps it is left to another run."""
+        for owner in left:
+            message = (
+                f"{plan.keys[owner]} found no room in the cache: objects of job {job_id} that failed hold what it had"
+            )
+            error = JobError(message, job_id=job_id, hint="run the command again for the rest")
+            self.fail(plan.keys[owner], error, job_id=job_id)
 
     def _see_that_it_goes_on(self, job_id: str, plan: PlannedJob, state: JobState, mover: PutMover) -> None:
         """Ask for the job's state once all is sent; a cancelled one has dropped what it had, whatever it accepted.
@@ -430,6 +441,7 @@ class PutRun(Run):
             on_failure=on_failure,
             on_objects=on_objects,
             confirm=None if confirmation is None else confirmation.confirm,
+            may_leave=self._repeatable,
         )
         try:
             self.move(engine)

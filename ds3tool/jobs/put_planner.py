@@ -189,7 +189,8 @@ class PutPlanner:
             raise SourceError(f"{key} is in the bucket already", hint="with --if-exists fail nothing may be there")
         if listed.last_modified is None and (rule is not IfExists.RENAME or key.endswith("/")):
             raise SourceError(
-                f"{key} is being put by another job", hint="wait for that job, or cancel it: ds3tool job ls"
+                f"{key} is being put by another job",
+                hint="if that was interrupted here: ds3tool resume; else wait for it, or cancel it: ds3tool job ls",
             )
         if rule is IfExists.SKIP or (listed.last_modified is not None and self._is_same(item, listed)):
             settled.skip(key)

@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from ds3tool.errors import JobError, SourceError
+from ds3tool.errors import JobError, SinkError, SourceError
 from ds3tool.jobs.ends import SourceObject
 from ds3tool.jobs.put import PutRun
-from tests.jobs.doubles import SwiftClock
+from tests.jobs.doubles import Stage, SwiftClock, answer, blob, chunk
 from tests.jobs.rooms import BUCKET, MIB, HookedSource, Room
 
 
@@ -26,17 +26,32 @@ def _vanishing(tree: Path) -> HookedSource:
     return HookedSource(tree, before_open=before)
 
 
-def test_a_job_that_its_failed_objects_starve_ends_and_says_so(room_with: Callable[..., Room], tmp_path: Path) -> None:
-    """The chunk of the vanished files is never full, and the cache has no room for another: nobody waits for ever."""
+def test_objects_that_failed_ones_starve_are_put_by_another_job(room_with: Callable[..., Room], tmp_path: Path) -> None:
+    """The chunk of the vanished files is never full, and the cache has no room for another: a second job has."""
     room = room_with(cache_size=8 * MIB)
     run = PutRun(room.client, _vanishing(tmp_path / "tree"), BUCKET, settings=room.settings, clock=SwiftClock())
     result = run.run()
-    failed = {failure.key: type(failure.error) for failure in result.failures}
-    assert failed == {"0": SourceError, "1": SourceError} | dict.fromkeys("2345", JobError)
-    assert (result.objects, result.exit_code) == (0, 3)
-    assert "run the command again" in (result.failures[-1].error.hint or "")
-    assert room.put(tmp_path / "tree").objects == 4
+    assert {failure.key: type(failure.error) for failure in result.failures} == {"0": SourceError, "1": SourceError}
+    assert (result.objects, result.exit_code, len(result.jobs)) == (4, 3, 2)
+    room.until_idle()
     assert room.listed() == set("2345")
+
+
+def test_get_that_its_failed_objects_starve_ends_and_says_so() -> None:
+    """What cannot be done in another job fails, with the way out: nobody waits for ever."""
+    stage = Stage([chunk("1", blob("gone"), blob("kept")), chunk("2", blob("late"))], transfers=1, method="GET")
+
+    def act(number: int, _counter: Callable[[int], None]) -> str:
+        if number == stage.number("gone"):
+            raise SinkError("no such folder")
+        return "digest"
+
+    stage.mover.act = act
+    stage.client.ready = lambda _: answer(stage.chunks[0])
+    stage.run()
+    assert stage.ended == ["kept"]
+    assert {key: type(error) for key, error in stage.failures.items()} == {"gone": SinkError, "late": JobError}
+    assert "run the command again" in (stage.failures["late"].hint or "")
 
 
 def test_a_job_with_room_is_not_ended_for_its_failed_objects(room_with: Callable[..., Room], tmp_path: Path) -> None:
