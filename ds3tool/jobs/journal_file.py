@@ -25,7 +25,9 @@ ROLLBACK_SUFFIX = "-journal"
 FORMAT = 1
 # "DS3J": what tells a journal from other files of SQLite.
 _APPLICATION_ID = 0x4453334A
+# So long does who works with a journal wait for one who looks at it, and the other way round.
 _BUSY_SECONDS = 60.0
+_LOOKING_SECONDS = 5.0
 
 # All text that people chose is kept as bytes, since it may hold half surrogates. Times are seconds since 1970.
 _TABLES = """
@@ -106,18 +108,18 @@ class JournalFile:
         return file
 
     @classmethod
-    def open(cls, path: str, *, check: bool = True) -> JournalFile:
+    def open(cls, path: str, *, only_look: bool = False) -> JournalFile:
         """Open a journal; what a killed process has begun to write is undone first.
 
-        `check` reads its structure through. Raises ConfigError for a journal of a newer ds3tool, JournalError for what
-        is none, or is damaged, PathNotFoundError when it is not there.
+        Its structure is read through, unless somebody is to `only_look` at it. Raises ConfigError for a journal of a
+        newer ds3tool, JournalError for what is none, or is damaged, PathNotFoundError when it is not there.
         """
         if not os.path.lexists(path):
             raise no_journal(path)
-        file = cls(path, _connect(path))
+        file = cls(path, _connect(path, _LOOKING_SECONDS if only_look else _BUSY_SECONDS))
         try:
             file._see_that_it_is_one()
-            if check:
+            if not only_look:
                 told = file.rows("PRAGMA quick_check(1)")
                 if told != [("ok",)]:
                     raise spoiled(path, str(told[0][0]) if told else "its check says nothing")
@@ -228,11 +230,11 @@ def spoiled(path: str, how: str) -> JournalError:
     )
 
 
-def _connect(path: str) -> sqlite3.Connection:
+def _connect(path: str, wait_seconds: float = _BUSY_SECONDS) -> sqlite3.Connection:
     # mode=rw: what somebody has removed just now must not come back empty.
     uri = f"file:{quote_from_bytes(os.fsencode(os.path.abspath(path)))}?mode=rw"
     with _told(path, "opened"):
-        db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_SECONDS, check_same_thread=False)
+        db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=wait_seconds, check_same_thread=False)
         try:
             db.execute("PRAGMA trusted_schema = OFF")
             db.execute("PRAGMA cell_size_check = ON")
@@ -268,8 +270,8 @@ def _in_words(path: str, done: str, error: sqlite3.Error) -> Ds3Error:
         return raised(f"the journal {path} cannot be {done}: {error}", hint=_why_not_writable(path))
     if kind in {"SQLITE_BUSY", "SQLITE_LOCKED"}:
         return JournalError(
-            f"the journal {path} cannot be {done}: another process has kept it busy for {_BUSY_SECONDS:.0f} seconds",
-            hint="see what holds it (lsof), then go on with: ds3tool resume",
+            f"the journal {path} cannot be {done}: another process has kept it busy for too long",
+            hint="see which one has it open (lsof), then try again",
         )
     return JournalError(
         f"the journal {path} cannot be {done}: {error}",

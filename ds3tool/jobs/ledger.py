@@ -157,7 +157,7 @@ def _open(path: str) -> JournalFile:
     """Open a journal that was there, and may have been put away since."""
     if not os.path.lexists(path):
         path = os.path.join(os.path.dirname(path), DONE, os.path.basename(path))
-    return JournalFile.open(path, check=False)
+    return JournalFile.open(path, only_look=True)
 
 
 def _hashed(key: str, bits: int) -> int:

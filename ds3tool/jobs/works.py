@@ -112,7 +112,7 @@ def forget_work(state_folder: StatePath, work_id: str, *, clock: Clock | None = 
     lock = WorkLock.take(lock_path(path), f"work {work_id}", clock=clock or RealClock())
     try:
         try:
-            JournalFile.open(path, check=False).close()
+            JournalFile.open(path, only_look=True).close()
         except ConfigError:
             raise
         except Ds3Error as error:
@@ -184,7 +184,7 @@ def _summary(path: str) -> WorkSummary | None:
     work_id = os.path.basename(path).removesuffix(SUFFIX)
     holder = holder_of(lock_path(path))
     try:
-        file = JournalFile.open(path, check=False)
+        file = JournalFile.open(path, only_look=True)
     except (PathNotFoundError, EmptyJournalError):
         return None
     except Ds3Error as error:

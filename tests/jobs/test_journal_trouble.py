@@ -571,6 +571,20 @@ def test_a_change_of_format_that_fails_leaves_the_old_one(tmp_path: Path, monkey
         assert len(list(journal.remainders())) == 1
 
 
+def test_a_journal_that_is_kept_busy_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks at a journal that another process never lets go of hears it, and the others are listed."""
+    monkeypatch.setattr(journal_file, "_LOOKING_SECONDS", 0.01)
+    path = begun(tmp_path, "work-1")
+    begun(tmp_path, "work-2", "job-2")
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("BEGIN EXCLUSIVE")
+    busy, free = works(tmp_path)
+    db.close()
+    assert isinstance(busy.trouble, JournalError)
+    assert "busy" in busy.trouble.message
+    assert free.trouble is None
+
+
 def test_no_error_of_sqlite_leaves_a_journal(tmp_path: Path) -> None:
     """Each class of error that SQLite knows becomes a Ds3Error with the file's name in it."""
     path = begun(tmp_path)
