@@ -117,14 +117,14 @@ class GetRun(Run):
             self.do(plan)
 
     def _through(self, jobs: Callable[[], None]) -> RunResult:
-        keeps = isinstance(self._sink, KeepingSink) and self.recorder.lasting
-        if keeps and isinstance(self._sink, KeepingSink):
+        if isinstance(self._sink, KeepingSink) and self.recorder.lasting:
             self._sink.keep_unfinished()
         with self.stopping():
             jobs()
         if isinstance(self._sink, KeepingSink) and self.result.stopped is None:
             self._sink.keep_unfinished(keep=False)
-            self._sink.sweep(self._beside.values())
+            if self._beside:
+                self._sink.sweep(self._beside.values())
         self.result.skipped = self._targets.skipped
         self.result.notes.extend(self._targets.notes)
         self.result.notes.extend(self._sink.notes)

@@ -73,7 +73,7 @@ def sweep(root: str, token: str, names: Iterable[str] | None = None) -> int:
 
     With `names`, those of its objects, only the folders are searched that these stand in; else all that is below, but
     no link is followed. Nothing of anybody else, and of no other work, is touched; what cannot be removed stays.
-    Raises SinkError when `root` cannot be opened; one that is not there holds nothing.
+    A root that is not there, or that cannot be written to, is left as it is.
     """
     pattern = re.compile(
         re.escape(f"{PREFIX}{check_token(token)}-")
@@ -82,7 +82,10 @@ def sweep(root: str, token: str, names: Iterable[str] | None = None) -> int:
     )
     if not os.path.isdir(root):
         return 0
-    folders = Folders(root, make=False)
+    try:
+        folders = Folders(root, make=False)
+    except SinkError:
+        return 0
     try:
         return sum(_sweep_folder(folders, path, pattern) for path in _paths(root, names))
     finally:

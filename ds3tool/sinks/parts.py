@@ -136,7 +136,7 @@ class Parts:
     def room_taken(self, item: TargetObject) -> int | None:
         """Return how many bytes on the disk an object's unfinished file takes already, None when there is none."""
         with (
-            contextlib.suppress(FileNotFoundError, NotADirectoryError, SinkError),
+            contextlib.suppress(OSError, SinkError),
             self._folders.opened(split(item.name)[0], make=False) as parent,
         ):
             with self._lock:

@@ -119,6 +119,7 @@ class GetWork:
     whole_blobs: bool = False
     unnamed: bool = False
     prepare: Callable[[GetRun], None] = lambda run: None
+    endpoint: str | None = None
     journal: Path | None = None
     unfinished: int = 0
     _count: int = 0
@@ -129,7 +130,8 @@ class GetWork:
     def new_client(self) -> CountingClient:
         """Return a client that has fetched nothing yet."""
         appliance = self.room.appliance
-        return CountingClient(ConnectionSettings(appliance.endpoint, appliance.access_key, appliance.secret_key))
+        endpoint = self.endpoint or appliance.endpoint
+        return CountingClient(ConnectionSettings(endpoint, appliance.access_key, appliance.secret_key))
 
     def run(self, act: Callable[[GetRun, Journal], RunResult], *, dies: Moment | None = None) -> RunResult | None:
         """Let one process work; returns None when it died. `client` is then the one that it had."""

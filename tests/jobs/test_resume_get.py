@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ds3tool.errors import InterruptedRunError
 from ds3tool.jobs import get
 from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.get_targets import Wanted
 from ds3tool.jobs.plan import JobLimits
+from ds3tool.jobs.run import RunResult
 from ds3tool.protocol.model import Versioning
 from ds3tool.protocol.ranges import ByteRange
 from ds3tool.simulator.transfers import Transfers
@@ -23,7 +28,7 @@ from ds3tool.sinks.leftovers import part_name
 from ds3tool.sources.local import LocalSource, Symlinks
 from tests.jobs.interrupted import Moment
 from tests.jobs.interrupted_get import WORK, CountingClient, GetWork
-from tests.jobs.rooms import BUCKET, MIB, Room
+from tests.jobs.rooms import BUCKET, MIB, Meddler, Room
 
 MOMENTS = [
     *(Moment("planned", after=after) for after in (False, True)),
@@ -431,4 +436,84 @@ def test_a_target_without_room_for_the_rest_says_so_and_leaves_the_job_to_be_res
     assert "resume" in (result.stopped.hint or "")
     work.prepare = lambda run: None
     assert work.resume().exit_code == 0
+    assert_whole(work, tmp_path)
+
+
+# -- in the same process ----------------------------------------------------------------------------------------------
+
+
+def test_a_stopped_get_keeps_what_it_has_and_a_resume_fetches_the_rest(
+    work: GetWork, tmp_path: Path, served: Counter[tuple[str, int]]
+) -> None:
+    """The first Ctrl-C: what is on its way ends, nothing new is begun, the parts stay, and no blob comes twice."""
+
+    def stopped(run: GetRun, _: object) -> RunResult:
+        receive = run._sink.receive
+
+        def last(*arguments: Any, **named: Any) -> str | None:  # noqa: ANN401
+            run.stop()
+            return receive(*arguments, **named)
+
+        run._sink.receive = last  # type: ignore[method-assign]
+        return run.run()
+
+    work.unnamed = True
+    result = work.run(stopped)
+    assert result is not None
+    assert isinstance(result.stopped, InterruptedRunError)
+    assert "ds3tool resume" in (result.stopped.hint or "")
+    assert work.unfinished == 1
+    assert work.parts()
+    assert work.resume().exit_code == 0
+    assert twice(served) == {}
+    assert_whole(work, tmp_path)
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_a_job_that_expires_is_planned_anew_and_nothing_is_fetched_twice(
+    room: Room, tmp_path: Path, served: Counter[tuple[str, int]], *, lasting: bool
+) -> None:
+    """In the run that meets it, with a journal and without: what is on the disk is not asked of the new job."""
+    work = work_in(room, tmp_path, large=6)
+    room.appliance.faults.set("job-expired", 1.0, most=1)
+    room.settings = replace(room.settings, engine=replace(room.settings.engine, transfers=1))
+    if lasting:
+        result = work.get()
+        assert result is not None
+    else:
+        result = room.get(work.target)
+    assert room.appliance.faults.struck("job-expired") == 1
+    assert (result.failures, result.stopped, result.exit_code) == ([], None, 0)
+    assert len(result.jobs) == 2
+    assert contents(work.target) == contents(tmp_path / "tree")
+    assert work.parts() == []
+
+
+def test_where_the_appliance_states_no_digests_all_of_an_unfinished_object_is_fetched_again(
+    room: Room, tmp_path: Path
+) -> None:
+    """Nothing can be held against anything then: what has appeared stays, and the rest comes whole."""
+    work = work_in(room, tmp_path, small=0, large=2)
+    room.settings = replace(room.settings, engine=replace(room.settings.engine, transfers=1))
+    work.unnamed = True
+    assert work.get(dies=Moment("moved", 4, after=True)) is None
+    meddler = Meddler(room.appliance)
+    digests = re.compile(rb"(?i)\r\n(Content-MD5|ds3-blob-checksum[a-z0-9-]*):")
+    meddler.to_client = lambda reply: digests.sub(b"\r\nX-Was:", reply)
+    work.endpoint = meddler.endpoint
+    with closing(meddler):
+        result = work.resume()
+    assert (result.failures, result.exit_code) == ([], 0)
+    assert result.unverified == 6
+    assert_whole(work, tmp_path)
+
+
+def test_a_plan_may_be_all_there_already(work: GetWork, tmp_path: Path, served: Counter[tuple[str, int]]) -> None:
+    """Killed behind the last name, before that was recorded: nothing is asked for, and the work is done."""
+    assert work.get(dies=Moment("appeared")) is None
+    given = sum(served.values())
+    assert contents(work.target) == contents(tmp_path / "tree")
+    result = work.resume()
+    assert (result.failures, result.exit_code) == ([], 0)
+    assert sum(served.values()) <= given + 2  # an appliance that lags may still list what has no bytes
     assert_whole(work, tmp_path)
