@@ -16,9 +16,12 @@ from ds3tool.jobs.journal import Journal, WorkHead
 from ds3tool.jobs.known_digests import KnownDigests
 from ds3tool.jobs.ledger import BucketLedger
 from ds3tool.jobs.plan import PlannedJob
+from ds3tool.jobs.put import PutRun
 from ds3tool.jobs.recorder import MovedBlobs
 from ds3tool.jobs.verification import Ledger
 from ds3tool.protocol.model import ChecksumType, Job, JobStatus, JobType
+from ds3tool.sources.local import LocalSource
+from tests.jobs.rooms import BUCKET, MIB, Room
 
 CRC, MD5 = ChecksumType.CRC_32C, ChecksumType.MD5
 VERSIONS = [f"0b9cdd05-6f2a-4b5c-8d00-1122334455{number:02d}" for number in range(10)]
@@ -90,6 +93,31 @@ def test_what_was_sent_is_known_by_its_key(archive: Archive) -> None:
     assert ledger.digests_of("c", None) == KnownDigests(0, CRC, {0: "c0"})
     assert ledger.digests_of("\udcff", None) == KnownDigests(1, CRC, {0: "f0"})
     assert ledger.digests_of("d", None) is None
+
+
+def test_a_put_is_known_as_the_appliance_has_it(tmp_path: Path, room: Room) -> None:
+    """After a real put of small, large and empty files, each version's digests are those that the appliance states."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name, size in (("small", 10), ("large", 2 * MIB + 5), ("empty", 0), ("other", 300_000)):
+        (tree / name).write_bytes(name.encode() * (size // len(name) + 1))
+        os.truncate(tree / name, size)
+    bucket_id = room.client.get_bucket(BUCKET).id
+    with Journal.create(tmp_path / "state", WorkHead("w", JobType.PUT, BUCKET, bucket_id)) as journal:
+        run = PutRun(room.client, LocalSource(str(tree), prefix=""), BUCKET, settings=room.settings, recorder=journal)
+        assert run.run().exit_code == 0
+        assert not journal.unfinished
+        journal.conclude()
+    ledger = BucketLedger(tmp_path / "state", bucket_id)
+    listed = list(room.client.list_objects(BUCKET))
+    assert len(listed) == 4
+    for one in listed:
+        head = room.client.head_object(BUCKET, one.key)
+        assert head.version_id is not None
+        sent = ledger.digests_of(one.key, head.version_id)
+        assert sent is not None
+        assert sent == KnownDigests.of_head(head)
+        assert ledger.digests_of(one.key, VERSIONS[1]) is None
 
 
 def test_a_host_that_has_sent_nothing_knows_nothing(tmp_path: Path) -> None:
