@@ -134,8 +134,11 @@ class WorkLock:
         os.pwrite(self._descriptor, json.dumps(told).encode("ascii").ljust(_SIZE - 1)[: _SIZE - 1] + b"\n", 0)
 
 
-def holder_of(path: str) -> Holder | None:
-    """Return who holds the lock at `path` right now; None when nobody does. Nothing is changed."""
+def holder_of(path: str, *, now: float) -> Holder | None:
+    """Return who holds the lock at `path`; None when nobody does. Nothing is changed.
+
+    `now`, in seconds since 1970, tells whether another host is alive.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -146,7 +149,7 @@ def holder_of(path: str) -> Holder | None:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return told or Holder(0, socket.gethostname(), None, 0.0)
-        return None if told is None or told.is_here else told
+        return None if told is None or told.is_here or not told.seems_alive(now) else told
     finally:
         os.close(descriptor)
 

@@ -182,7 +182,7 @@ def _journals(folder: str) -> Iterator[str]:
 def _summary(path: str) -> WorkSummary | None:
     """Return what a journal says; None when it is gone, or was never finished making."""
     work_id = os.path.basename(path).removesuffix(SUFFIX)
-    holder = holder_of(lock_path(path))
+    holder = holder_of(lock_path(path), now=RealClock().time())
     try:
         file = JournalFile.open(path, only_look=True)
     except (PathNotFoundError, EmptyJournalError):
