@@ -450,6 +450,7 @@ class PutRun(Run):
                 objects=state.objects_done - there_before[0] - disproved,
                 bytes_moved=state.bytes_done - there_before[1] - engine.bytes_found,
             )
+            self.leave_out(objects=there_before[0], bytes_held=there_before[1] + engine.bytes_found)
         return engine.left_over
 
     def _confirmation(self, plan: PlannedJob, state: JobState, job_id: str, held: HeldBlobs) -> Confirmation:
