@@ -130,12 +130,15 @@ class Chooser:
         return chance.choice(self.kinds)
 
 
-def client_of(appliance: Appliance, endpoint: str | None = None, *, retry_seconds: float = 60.0) -> Ds3Client:
+def client_of(
+    appliance: Appliance, endpoint: str | None = None, *, retry_seconds: float = 60.0, patience: float = 0.6
+) -> Ds3Client:
+    """Return a client; through an `endpoint` of others it waits `patience` seconds for a byte."""
     settings = ConnectionSettings(
         endpoint or appliance.endpoint,
         appliance.access_key,
         appliance.secret_key,
-        io_timeout_seconds=0.6 if endpoint else 30.0,
+        io_timeout_seconds=patience if endpoint else 30.0,
         max_retry_seconds=retry_seconds,
         continue_wait_seconds=0.05,
     )
@@ -147,17 +150,21 @@ def settings_of(seed: int) -> RunSettings:
     return RunSettings(EngineSettings(1 + seed % 4, 1 + seed % 7), limits=JobLimits(1000 if seed % 3 else 17))
 
 
-def put(appliance: Appliance, endpoint: str, tree: Path, seed: int, *, clock: Clock | None = None) -> Outcome:
+def put(
+    appliance: Appliance, endpoint: str, tree: Path, seed: int, *, clock: Clock | None = None, patience: float = 0.6
+) -> Outcome:
     """Put a tree through a proxy; by `clock` the run waits for the appliance, in real time without one."""
-    client = client_of(appliance, endpoint)
+    client = client_of(appliance, endpoint, patience=patience)
     with closing(client):
         source = LocalSource(str(tree), prefix="")
         return timed(PutRun(client, source, BUCKET, settings=settings_of(seed), clock=clock or RealClock()))
 
 
-def get(appliance: Appliance, endpoint: str, target: Path, seed: int, *, clock: Clock | None = None) -> Outcome:
+def get(
+    appliance: Appliance, endpoint: str, target: Path, seed: int, *, clock: Clock | None = None, patience: float = 0.6
+) -> Outcome:
     """Get the whole bucket through a proxy; by `clock` the run waits for the appliance, in real time without one."""
-    client = client_of(appliance, endpoint)
+    client = client_of(appliance, endpoint, patience=patience)
     with closing(client), closing(LocalSink(str(target))) as sink:
         with closing(client_of(appliance)) as direct:
             listed = list(direct.list_objects(BUCKET))

@@ -84,6 +84,19 @@ def tree(tmp_path: Path) -> Path:
     return tree
 
 
+def patience(appliance: Appliance) -> float:
+    """Return how long a client waits for a byte: not for long where it is never to come."""
+    return 0.6 if appliance.faults.rate(Fault.STALL) else 20.0
+
+
+def put_tree(appliance: Appliance, tree: Path, seed: int) -> Outcome:
+    return put(appliance, appliance.endpoint, tree, seed, clock=HurriedClock(), patience=patience(appliance))
+
+
+def get_all(appliance: Appliance, target: Path, seed: int) -> Outcome:
+    return get(appliance, appliance.endpoint, target, seed, clock=HurriedClock(), patience=patience(appliance))
+
+
 def hold_put(outcome: Outcome, tree: Path, there: dict[bytes, str], appliance: Appliance) -> None:
     """Say what of a put's outcome is not as the appliance has it."""
     wanted = digests(tree)
@@ -121,7 +134,7 @@ def test_put_while_one_thing_goes_wrong(tree: Path, tmp_path: Path, fault: Fault
     seed += 7 * list(Fault).index(fault)
     with started(seed, roomy=fault not in MENDED) as appliance:
         appliance.faults.set(fault, RATES[fault])
-        outcome = put(appliance, appliance.endpoint, tree, seed, clock=HurriedClock())
+        outcome = put_tree(appliance, tree, seed)
         appliance.faults.clear()
         assert appliance.faults.struck(fault)
         if fault is Fault.CORRUPT_MEDIA:
@@ -142,10 +155,10 @@ def test_get_while_one_thing_goes_wrong(tree: Path, tmp_path: Path, fault: Fault
     with started(seed, roomy=fault not in MENDED) as appliance:
         if fault is Fault.UNCHECKED_LOAD:
             appliance.faults.set(Fault.CORRUPT_MEDIA, 0.3)
-        assert put(appliance, appliance.endpoint, tree, seed, clock=HurriedClock()).exit_code == 0
+        assert put_tree(appliance, tree, seed).exit_code == 0
         from_tape(appliance)
         appliance.faults.set(fault, RATES[fault])
-        outcome = get(appliance, appliance.endpoint, tmp_path / "got", seed, clock=HurriedClock())
+        outcome = get_all(appliance, tmp_path / "got", seed)
         appliance.faults.clear()
         assert appliance.faults.struck(fault)
         hold_get(outcome, digests(tree), tmp_path / "got", appliance)
@@ -175,15 +188,15 @@ def test_everything_goes_wrong_at_once(tree: Path, tmp_path: Path, seed: int) ->
     spoiled = [rate for rate in rates if rate.fault not in (Fault.CORRUPT_MEDIA, Fault.UNCHECKED_LOAD)]
     with started(seed, roomy=True) as appliance:
         appliance.faults.apply(spoiled)
-        outcome = put(appliance, appliance.endpoint, tree, seed, clock=HurriedClock())
+        outcome = put_tree(appliance, tree, seed)
         appliance.faults.clear()
         hold_put(outcome, tree, fetched(appliance, tmp_path / "direct"), appliance)
     with started(seed + 100, roomy=True) as appliance:
         appliance.faults.set(Fault.CORRUPT_MEDIA, 0.05)
-        assert put(appliance, appliance.endpoint, tree, seed, clock=HurriedClock()).exit_code == 0
+        assert put_tree(appliance, tree, seed).exit_code == 0
         from_tape(appliance)
         appliance.faults.apply(rates)
-        outcome = get(appliance, appliance.endpoint, tmp_path / "got", seed, clock=HurriedClock())
+        outcome = get_all(appliance, tmp_path / "got", seed)
         appliance.faults.clear()
         hold_get(outcome, digests(tree), tmp_path / "got", appliance)
     print(f"exit code {outcome.exit_code}: {os.linesep.join(outcome.told.splitlines()[:3])}")
@@ -194,7 +207,7 @@ def test_put_whose_job_expires(tree: Path, tmp_path: Path, seed: int) -> None:
     """It is planned anew at once, as the same piece of work: whole in the end, though some bytes went twice."""
     with started(seed + 300, roomy=False) as appliance:
         appliance.faults.set(Fault.JOB_EXPIRED, 1.0, most=2)
-        outcome = put(appliance, appliance.endpoint, tree, seed, clock=HurriedClock())
+        outcome = put_tree(appliance, tree, seed)
         assert appliance.faults.struck(Fault.JOB_EXPIRED)
         wanted, there = digests(tree), fetched(appliance, tmp_path / "direct")
         hold_to(outcome, wanted=wanted, there=there, appliance=appliance)
@@ -215,3 +228,16 @@ def test_a_wrong_clock_is_not_taken_for_a_lack_of_permission() -> None:
             with pytest.raises(AccessDeniedError) as refused:
                 bucket_policy(client, BUCKET)
             assert not isinstance(refused.value, ForbiddenError)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_get_whose_job_expires(tree: Path, tmp_path: Path, seed: int) -> None:
+    """What is missing is asked for anew at once: all files are there in the end, and none came in pieces of two."""
+    with started(seed + 300, roomy=False) as appliance:
+        assert put_tree(appliance, tree, seed).exit_code == 0
+        from_tape(appliance)
+        appliance.faults.set(Fault.JOB_EXPIRED, 1.0, most=2)
+        outcome = get_all(appliance, tmp_path / "got", seed)
+        assert appliance.faults.struck(Fault.JOB_EXPIRED)
+        hold_get(outcome, digests(tree), tmp_path / "got", appliance)
+        assert outcome.exit_code == 0, outcome.told

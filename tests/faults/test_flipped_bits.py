@@ -25,8 +25,8 @@ from ds3tool.jobs.put import PutRun
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.simulator import Appliance, ApplianceSettings, Fault, faults
 from ds3tool.sources.stream import StreamSource
-from tests.faults.campaign import BUCKET, KIB, HurriedClock, Outcome, client_of, fetched, get, put, settings_of, timed
-from tests.faults.test_every_fault import from_tape
+from tests.faults.campaign import BUCKET, KIB, Outcome, client_of, fetched, settings_of, timed
+from tests.faults.test_every_fault import from_tape, get_all, put_tree
 from tests.trees import digests
 
 TIMES = 1000
@@ -106,9 +106,9 @@ def failures(outcome: Outcome) -> dict[str, Ds3Error]:
 def test_bits_flipped_on_the_way_out(tree: Path, tmp_path: Path, strikes: Strikes, checksum_type: ChecksumType) -> None:
     """corrupt-get: each blob that came wrong is got again, or its object fails with exit code 5; no file is wrong."""
     with started(checksum_type) as appliance:
-        assert put(appliance, appliance.endpoint, tree, 5, clock=HurriedClock()).exit_code == 0
+        assert put_tree(appliance, tree, 5).exit_code == 0
         appliance.faults.set(Fault.CORRUPT_GET, 0.6)
-        outcome = get(appliance, appliance.endpoint, tmp_path / "got", 5, clock=HurriedClock())
+        outcome = get_all(appliance, tmp_path / "got", 5)
         struck = strikes.keys(Fault.CORRUPT_GET)
         assert appliance.faults.struck(Fault.CORRUPT_GET) == len(struck) >= TIMES
     right, there, failed = digests(tree), digests(tmp_path / "got"), failures(outcome)
@@ -125,7 +125,7 @@ def test_bits_flipped_on_the_way_in(tree: Path, tmp_path: Path, strikes: Strikes
     """corrupt-put: each blob that arrived wrong is sent again, or its object fails with code 5 and is not there."""
     with started(checksum_type) as appliance:
         appliance.faults.set(Fault.CORRUPT_PUT, 0.6)
-        outcome = put(appliance, appliance.endpoint, tree, 5, clock=HurriedClock())
+        outcome = put_tree(appliance, tree, 5)
         appliance.faults.clear()
         struck = strikes.keys(Fault.CORRUPT_PUT)
         assert appliance.faults.struck(Fault.CORRUPT_PUT) == len(struck) >= TIMES
@@ -176,7 +176,7 @@ def test_bits_flipped_on_tape(tree: Path, tmp_path: Path, strikes: Strikes, unch
     """corrupt-media: whether the appliance finds the damage or serves it unseen, each object fails with exit code 5."""
     with started(ChecksumType.MD5) as appliance:
         appliance.faults.set(Fault.CORRUPT_MEDIA, 1.0)
-        assert put(appliance, appliance.endpoint, tree, 5, clock=HurriedClock()).exit_code == 0
+        assert put_tree(appliance, tree, 5).exit_code == 0
         from_tape(appliance)
         appliance.faults.clear()
         struck = strikes.blobs(Fault.CORRUPT_MEDIA)
@@ -186,7 +186,7 @@ def test_bits_flipped_on_tape(tree: Path, tmp_path: Path, strikes: Strikes, unch
             (blobs,) = db.execute("SELECT count(*) FROM blobs WHERE length > 0").fetchone()
         assert blobs == len(struck)
         appliance.faults.set(Fault.UNCHECKED_LOAD, unchecked)
-        outcome = get(appliance, appliance.endpoint, tmp_path / "got", 5, clock=HurriedClock())
+        outcome = get_all(appliance, tmp_path / "got", 5)
         unseen = appliance.faults.struck(Fault.UNCHECKED_LOAD)
     failed = failures(outcome)
     assert failed.keys() == {os.fsdecode(name) for name in digests(tree)}
