@@ -232,6 +232,13 @@ class KeepingSink(Sink, Protocol):
         """Remove what is unfinished of an object, by whichever run; nobody is storing it."""
         ...
 
+    def names_beside(self, name: str) -> tuple[frozenset[str], bool]:
+        """Return all names in the folder where an object of this name stands, and whether any is unfinished here.
+
+        One look serves all objects of the folder. SinkError when it cannot be looked into.
+        """
+        ...
+
     def accept_same(self, item: TargetObject) -> None:
         """Let what has the object's name once it is whole count as the object, if its bytes are the same."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
@@ -32,6 +33,7 @@ R = TypeVar("R")
 _TICK_SECONDS = 0.2
 # So many objects are looked at between two ticks where each takes microseconds.
 _AT_ONCE = 500
+_KEPT_FOLDERS = 16
 
 
 class Looker:
@@ -69,6 +71,8 @@ class Looker:
         self._threads = threads
         self._tick = tick
         self._stopped = threading.Event()
+        # What is in the folders that were looked into last.
+        self._beside: OrderedDict[str, tuple[frozenset[str], bool]] = OrderedDict()
 
     def look(self) -> Found:
         """Return what is there. An appliance that cannot be reached, and whatever `tick` raises, ends it."""
@@ -83,12 +87,10 @@ class Looker:
             try:
                 if self._is_there(item, found):
                     found.there.append(number)
-                    continue
+                elif self._may_be_begun(number, item):
+                    begun.append(number)
             except (ForbiddenError, NotFoundError, SinkError, SourceError) as error:
                 found.failed.append((number, error))
-                continue
-            if self._may_be_begun(number, item):
-                begun.append(number)
         for number, one in self._in_parallel(begun, lambda number: self._examine(number, found)):
             if one is not None:
                 found.begun[number] = one
@@ -103,7 +105,7 @@ class Looker:
 
     def _is_there(self, item: TargetObject, found: Found) -> bool:
         """Whether an object has appeared, and was killed before it could be recorded; SinkError when another has."""
-        if item.name.endswith("/") and not item.size:
+        if (item.name.endswith("/") and not item.size) or not self._may_have_name(item.name):
             return False
         size = self._sink.existing_size(item.name)
         if size is None or (item.replace and not self._may_have_appeared(item, size)):
@@ -120,6 +122,21 @@ class Looker:
             f"{item.name} is there already, and is not the same",
             hint="it came since the get was planned; move it away, and get the object again",
         )
+
+    def _may_have_name(self, name: str) -> bool:
+        """Whether it is worth a look if something has a name; names beyond ASCII may be stored as others."""
+        last = name.rpartition("/")[2]
+        names, _ = self._look_beside(name)
+        return last in names or not last.isascii()
+
+    def _look_beside(self, name: str) -> tuple[frozenset[str], bool]:
+        folder = name.rpartition("/")[0]
+        known = self._beside.get(folder)
+        if known is None:
+            known = self._beside[folder] = self._sink.names_beside(name)
+            if len(self._beside) > _KEPT_FOLDERS:
+                self._beside.popitem(last=False)
+        return known
 
     def _may_have_appeared(self, item: TargetObject, size: int) -> bool:
         """Whether what is to be replaced may be what has replaced it."""
@@ -147,7 +164,7 @@ class Looker:
         if number in self._trusted or number in self._cut_owners or any(True for _ in self._held.numbers_of(number)):
             return True
         if self._listed is None:
-            return self._sink.room_taken(item) is not None
+            return self._look_beside(item.name)[1] and self._sink.room_taken(item) is not None
         return not self._listed.covers(number, item.size)
 
     def _examine(self, number: int, found: Found) -> Begun | None:

@@ -28,6 +28,11 @@ def check_token(token: str) -> str:
     return token
 
 
+def own_prefix(token: str) -> str:
+    """Return what the names of all temporary files of a work begin with."""
+    return f"{PREFIX}{token}-"
+
+
 def part_name(token: str, item: TargetObject, number: int = 0) -> str:
     """Return the name of an object's temporary file, which stands beside where the object will appear.
 
@@ -37,7 +42,7 @@ def part_name(token: str, item: TargetObject, number: int = 0) -> str:
     ranges = (f"{one.start}-{one.end}" for one in item.ranges)
     told = "\0".join([item.name, item.key, item.version_id or "", *ranges])
     digest = hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
-    return f"{PREFIX}{token}-{digest}{f'-{number}' if number else ''}{_SUFFIX}"
+    return f"{own_prefix(token)}{digest}{f'-{number}' if number else ''}{_SUFFIX}"
 
 
 def link_name(part: str) -> str:
@@ -76,7 +81,7 @@ def sweep(root: str, token: str, names: Iterable[str] | None = None) -> int:
     A root that is not there, or that cannot be written to, is left as it is.
     """
     pattern = re.compile(
-        re.escape(f"{PREFIX}{check_token(token)}-")
+        re.escape(own_prefix(check_token(token)))
         + f"[0-9a-f]{{{2 * _DIGEST_BYTES}}}(-[0-9]+)?(?:{_LINK})?"
         + re.escape(_SUFFIX)
     )

@@ -18,11 +18,10 @@ from ds3tool.jobs.ends import TargetObject
 from ds3tool.jobs.existing import numbered_name
 from ds3tool.protocol.attributes import FileAttributes
 from ds3tool.protocol.messages import Response
-from ds3tool.sinks import names
+from ds3tool.sinks import leftovers, names
 from ds3tool.sinks.attributes import Attributes
 from ds3tool.sinks.folders import Folders
 from ds3tool.sinks.groups import Due, Groups
-from ds3tool.sinks.leftovers import sweep
 from ds3tool.sinks.links import Links, check_size
 from ds3tool.sinks.notes import Notes
 from ds3tool.sinks.parts import Part, Parts
@@ -237,6 +236,12 @@ class LocalSink:
         """Return how much room on the disk an unfinished file of the object takes already, None when there is none."""
         return self._parts.room_taken(item)
 
+    def names_beside(self, name: str) -> tuple[frozenset[str], bool]:
+        """Return all names in the folder where an object stands, and whether any is of something unfinished here."""
+        beside = self._present.names_in(names.split(name)[0])
+        own = leftovers.own_prefix(self._parts.token)
+        return beside, any(one.startswith(own) for one in beside)
+
     def read_unfinished(self, item: TargetObject, offset: int, length: int) -> bytes:
         """Return bytes of the object's unfinished file, whatever they are; SinkError when they cannot be had."""
         with self._parts.used(item) as part, _naming(item):
@@ -270,7 +275,7 @@ class LocalSink:
 
         For its end: nothing of it is being stored any more.
         """
-        return sweep(self.root, self._parts.token, names)
+        return leftovers.sweep(self.root, self._parts.token, names)
 
     # -- the end -----------------------------------------------------------------------------------------------
 

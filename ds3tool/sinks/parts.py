@@ -189,7 +189,7 @@ class Parts:
                     f"{item.name} has {item.size} bytes, and a name that only a folder can have",
                     hint="get it alone, under a name of your choice: get ds3://BUCKET/KEY FILE",
                 )
-            if split(item.name)[1].startswith(f"{leftovers.PREFIX}{self.token}-"):
+            if split(item.name)[1].startswith(leftovers.own_prefix(self.token)):
                 raise SinkError(
                     f"{item.name} has the name of a temporary file of this very run",
                     hint="get it again; another run names them otherwise",

@@ -28,6 +28,16 @@ class Present:
         except OSError as error:
             raise SinkError(f"{name} cannot be examined: {error.strerror}") from error
 
+    def names_in(self, folder: str) -> frozenset[str]:
+        """Return all names in a folder below the root, none when it is not there; SinkError otherwise."""
+        try:
+            with self._folders.opened(folder, make=False) as descriptor:
+                return frozenset(os.listdir(descriptor))
+        except FileNotFoundError:
+            return frozenset()
+        except OSError as error:
+            raise SinkError(f"the folder {folder} cannot be looked into: {error.strerror}") from error
+
     def size(self, name: str) -> int | None:
         """Return the size of the file or link of that name, None when there is none.
 
