@@ -272,8 +272,8 @@ class Engine:
         with self._lock:
             ended = self._watch.ended_anyway(details)
             self._ended_objects.extend(ended)
-            if self.state.raise_doubts():
-                self._work.notify_all()
+            self.state.raise_doubts()
+            self._work.notify_all()
             self.state.offer((), now=self._clock.monotonic(), retry_after_seconds=_UNEXPECTED_ASK_SECONDS)
         for owner in ended:
             self._mover.object_moved(owner)

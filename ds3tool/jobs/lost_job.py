@@ -55,7 +55,8 @@ class JobWatch:
         return ended
 
     def _gone_of_completed(self) -> int:
-        """Return how many blobs of a put that is done were not moved; doubtful ones are asked after once more."""
+        """Return how many blobs of a put that is done were not moved; those of a resumed one are asked after first."""
+        self._state.doubt_all()
         if self._state.sure_waiting or self._asked_after_doubts:
             return self._state.waiting
         self._asked_after_doubts = not (self._state.ready or self._state.moving)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
@@ -428,7 +428,8 @@ class PutRun(Run):
             self._objects_ended(plan, [owner for owner in owners if owner not in wrong])
 
         confirmation = None if held is None else self._confirmation(plan, state, job_id, held)
-        self._account_for_blobs(plan, state, on_failure)
+        missing = [] if held is None else self._missing_among(plan, state.unlisted_objects)
+        self._account_for_blobs(plan, state, on_failure, missing=missing)
         engine = Engine(
             self.client,
             self.transport,
@@ -451,7 +452,16 @@ class PutRun(Run):
                 bytes_moved=state.bytes_done - there_before[1] - engine.bytes_found,
             )
             self.leave_out(objects=there_before[0], bytes_held=there_before[1] + engine.bytes_found)
-        return engine.left_over
+        return [*engine.left_over, *missing]
+
+    def _missing_among(self, plan: PlannedJob, unlisted: Sequence[int]) -> list[int]:
+        """Return which of the empty objects that a job does not list are not in the bucket either."""
+        if not unlisted:
+            return []
+        versioning = self._policy.versioning
+        return left_of(
+            self.client, self._source, plan, HeldBlobs(), versioning=versioning, trusted=False, among=unlisted
+        )
 
     def _confirmation(self, plan: PlannedJob, state: JobState, job_id: str, held: HeldBlobs) -> Confirmation:
         """Return what asks after doubtful blobs; JobLostError when there are some since the job was truncated."""
@@ -478,9 +488,17 @@ class PutRun(Run):
                 self.object_ended(plan.keys[owner], plan.sizes[owner], None)
 
     def _account_for_blobs(
-        self, plan: PlannedJob, state: JobState, on_failure: Callable[[int, Ds3Error], None]
+        self,
+        plan: PlannedJob,
+        state: JobState,
+        on_failure: Callable[[int, Ds3Error], None],
+        *,
+        missing: Collection[int],
     ) -> None:
-        """Make sure that the job's blobs are the objects, whole; empty ones an older release has made with the job."""
+        """Make sure that the job's blobs are the objects, whole; empty ones an older release has made with the job.
+
+        `missing` are those that it has not.
+        """
         without_metadata = 0
         for owner in range(len(plan)):
             if not state.covers(owner, plan.sizes[owner]):
@@ -492,7 +510,7 @@ class PutRun(Run):
                         hint="run the command again",
                     ),
                 )
-            elif not state.listed[owner]:
+            elif not state.listed[owner] and owner not in missing:
                 try:
                     without_metadata += self._has_metadata(plan.source_object(owner))
                 except Ds3Error as error:

@@ -182,15 +182,16 @@ def left_of(
     *,
     versioning: Versioning,
     trusted: bool,
+    among: Iterable[int] | None = None,
 ) -> list[int]:
     """Return the numbers of a plan's objects that the bucket does not hold, complete and with the source's bytes.
 
-    `trusted`: the job has completed, so what it is known to have received is there, whoever has deleted it since.
-    Memory holds the plan's keys once more, and one page of the listing.
+    `among` these alone. `trusted`: the job has completed, so what it is known to have received is there, whoever has
+    deleted it since. Memory holds the plan's keys once more, and one page of the listing.
     """
-    wanted = {key: number for number, key in enumerate(plan.keys)}
+    wanted = {plan.keys[number]: number for number in (range(len(plan)) if among is None else among)}
     if trusted:
-        for number, key in enumerate(plan.keys):
+        for key, number in list(wanted.items()):
             if plan.sizes[number] and _received(held, number) == plan.sizes[number]:
                 del wanted[key]
     common = os.path.commonprefix(list(wanted))  # noqa: RUF071 - keys are texts, and so is their prefix

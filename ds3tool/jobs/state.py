@@ -55,6 +55,8 @@ class Doubt(IntEnum):
     NOT_IN_CACHE = 2
     # Nobody knows of it: its chunk is on tape and was left out of the list, or its job was never to have it.
     UNLISTED = 3
+    # It was not there when the job was listed, and the job has completed since: the last of the earlier run was late.
+    OVERTAKEN = 4
 
 
 class JobState:
@@ -235,12 +237,17 @@ class JobState:
     def accept_received(self, chunks: Sequence[Chunk]) -> list[int]:
         """Take a put job's own list: blobs that wait here but are in the appliance's cache are through.
 
-        Returns the numbers of the objects that this has ended.
+        Returns the numbers of the objects that this has ended. Of a resumed put they are asked after first.
         """
         there = {(blob.key, blob.offset) for chunk in chunks for blob in chunk.blobs if blob.in_cache}
         ended = []
-        for number in self._waiting_numbers():
+        for number in list(self._waiting_numbers()):
             if (self.blobs.keys[number], self.blobs.offsets[number]) in there:
+                if self.doubts:
+                    self._trust(number)
+                    self.doubts[number] = Doubt.UNRECORDED
+                    self._make_ready(number)
+                    continue
                 owner = self._settle(number, BlobState.DONE)
                 if owner is not None:
                     ended.append(owner)
@@ -374,6 +381,14 @@ class JobState:
     def sure_waiting(self) -> int:
         """How many of the blobs that wait are surely not there."""
         return self.waiting - self._doubts_waiting
+
+    def doubt_all(self) -> None:
+        """A resumed put has completed: what waits may have come from the earlier run after it was listed."""
+        if self.doubts:
+            for number in self._waiting_numbers():
+                if not self.doubts[number]:
+                    self.doubts[number] = Doubt.OVERTAKEN
+                    self._doubts_waiting += 1
 
     def raise_doubts(self) -> int:
         """Let the blobs that wait be asked after, once nothing else can be done; return how many there are."""

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from ds3tool.client import Ds3Client
 from ds3tool.errors import ChecksumError, JobLostError, SourceError
 from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.plan import JobLimits
-from ds3tool.protocol.model import JobStatus, Versioning
-from ds3tool.simulator import Quirk
+from ds3tool.protocol.model import JobDetails, JobStatus, ObjectToPut, Priority, Versioning
+from ds3tool.simulator import Appliance, Quirk
 from ds3tool.simulator.transfers import Transfers
+from tests.jobs.doubles import SwiftClock
 from tests.jobs.interrupted import Moment, Work
 from tests.jobs.rooms import BUCKET, MIB, HookedSource, Room
 from tests.jobs.test_awkward_appliance import EVERY_QUIRK, EVERY_RELEASE
@@ -74,7 +76,7 @@ def test_put_killed_at_any_step_is_finished_by_a_resume(
     assert (result.failures, result.stopped, result.exit_code) == ([], None, 0)
     assert len(recorded) >= (moment.times if moment.told == "moved" and moment.after else 0)
     assert {blob: sent[blob] for blob in recorded} == dict.fromkeys(recorded, 1)
-    assert set(sent.values()) == {1}
+    assert max(sent.values()) <= 2, "what was on its way at the kill may come after its blob was listed as missing"
     assert work.unfinished == 0
     work.assert_whole(tmp_path)
     assert len(list(work.room.client.list_canceled_jobs())) == 0
@@ -352,4 +354,69 @@ def test_older_version_of_the_same_size_is_not_taken_for_what_was_to_be_put(
     room.client.cancel_job(str(work.remainders()[0].job_id))
     result = work.resume(anew=True)
     assert (result.failures, result.stopped, result.skipped) == ([], None, 0)
+    work.assert_whole(tmp_path)
+
+
+# -- what neither list nor journal tells ------------------------------------------------------------------------------
+
+
+class ForgetfulLists(Ds3Client):
+    """A client of an appliance whose lists leave out the chunks that it has whole, as if they were on tape."""
+
+    def modify_job(self, job_id: str, *, priority: Priority | None = None, name: str | None = None) -> JobDetails:
+        details = super().modify_job(job_id, priority=priority, name=name)
+        chunks = [chunk for chunk in details.chunks if not all(blob.in_cache for blob in chunk.blobs)]
+        return replace(details, chunks=tuple(chunks))
+
+
+def test_blobs_that_neither_the_journal_nor_the_list_names_are_asked_after(
+    room_with: Callable[..., Room], tmp_path: Path, sent: Counter[tuple[str, int]]
+) -> None:
+    """Their chunk is on tape and out of the list, and their replies were not recorded: they are not sent again."""
+    room = room_with(chunk_size=MIB)
+    work = work_in(room, tmp_path)
+    work.withheld = "large 2"
+    assert work.put(dies=Moment("moved", 20)) is None
+    details = room.client.get_job(str(work.remainders()[0].job_id))
+    there = {(blob.key, blob.offset) for chunk in details.chunks for blob in chunk.blobs if blob.in_cache}
+    assert there > work.recorded()
+    work.client, work.clock = ForgetfulLists.over(room.client.exchange), SwiftClock()
+    result = work.resume()
+    assert (result.failures, result.stopped, work.unfinished) == ([], None, 0)
+    assert {blob: sent[blob] for blob in there} == dict.fromkeys(there, 1)
+    work.assert_whole(tmp_path)
+
+
+def test_job_that_was_never_to_have_all_is_followed_by_one_for_the_rest(
+    work: Work, tmp_path: Path, sent: Counter[tuple[str, int]]
+) -> None:
+    """A job of the plan's name with one of its objects: that one is put by it, and the others by another job."""
+    assert work.put(dies=Moment("planned", after=True)) is None
+    plan = work.remainders()[0].plan
+    size = (work.tree / "large 0").stat().st_size
+    work.room.client.create_put_job(BUCKET, [ObjectToPut("large 0", size)], name=plan.name)
+    work.clock = SwiftClock()
+    result = work.resume()
+    assert (result.failures, result.stopped, work.unfinished) == ([], None, 0)
+    assert [outcome.objects for outcome in result.jobs] == [1, 32]
+    assert set(sent.values()) == {1}
+    work.assert_whole(tmp_path)
+
+
+def test_blob_that_the_appliance_has_lost_is_sent_again_though_it_was_recorded(
+    room_with: Callable[..., Room], tmp_path: Path
+) -> None:
+    """A cache that lost a file offers its blob anew: the journal's word does not stand against that."""
+    room = room_with(directory=str(tmp_path / "appliance"), persist_delay=3600.0)
+    work = work_in(room, tmp_path)
+    work.withheld = "large 2"
+    assert work.put(dies=Moment("moved", 36, after=True)) is None
+    lost = max(room.cached_files(), key=lambda path: path.stat().st_size)
+    room.close()
+    lost.unlink()
+    room.appliance = Appliance(replace(room.appliance.settings, persist_delay=0.0)).start()
+    room.client = work.client = room.connect()
+    result = work.resume()
+    assert (result.failures, result.stopped, work.unfinished) == ([], None, 0)
+    assert result.bytes > MIB + 2 * MIB
     work.assert_whole(tmp_path)
