@@ -24,6 +24,7 @@ from ds3tool.errors import (
 from ds3tool.protocol import names
 from ds3tool.protocol.messages import Request, Response
 from ds3tool.protocol.model import ErrorDocument
+from ds3tool.protocol.ways_out import way_out
 from ds3tool.protocol.xmlcodec import read_tree
 
 # More of a refusal than this is not read: its status says enough.
@@ -90,7 +91,7 @@ def error(request: Request, response: Response, *, now: float | None = None) -> 
         resource=document.resource,
         request_id=document.request_id or response.headers.get(names.REQUEST_ID),
         retry_after_seconds=retry_after_seconds(response.headers, now=now),
-        hint=_hint(response, code, message, now) or _way_out(request, status, code),
+        hint=_hint(response, code, message, now) or way_out(request, status, code),
     )
 
 
@@ -166,27 +167,6 @@ def _hint(response: Response, code: str, message: str, now: float | None) -> str
         return "the proxy wants credentials; put them into its address, or go without a proxy"
     if 300 <= status < 400 and status != 307:
         return "something else than an appliance answers at this address; check the endpoint and the proxy"
-    return None
-
-
-def _way_out(request: Request, status: int, code: str) -> str | None:
-    """Return what to do about a refusal that is about a thing by its name: to see those that are there."""
-    if code == names.BUCKET_NOT_EMPTY:
-        return "versions that are not the latest count too: ds3tool ls --versions -r; all of it goes with rb --force"
-    if status == 400 and code == names.BAD_DIGEST and request.method == "GET":
-        return "no good copy of it is left on the appliance: it has to be put again from its source"
-    if status == 503 and ("operation", names.START_BULK_PUT) in request.query:
-        return "smaller jobs may find room where a whole one does not: --max-job-size"
-    if status not in {404, 410}:
-        return None
-    first, _, rest = request.path.strip("/").partition("/")
-    kind = rest.partition("/")[0] if first == "_rest_" else "object" if rest else "bucket"
-    if code == names.NO_SUCH_BUCKET or kind == "bucket":
-        return "to see the buckets there are: ds3tool ls; to make one: ds3tool mb ds3://BUCKET"
-    if kind == "job" and request.method == "GET":
-        return "to see the jobs there are: ds3tool job ls, with --completed those that have ended"
-    if kind == "tape":
-        return "to see the tapes there are: ds3tool tape ls"
     return None
 
 
