@@ -20,8 +20,11 @@ _JOB_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def unfinished_works(settings: Settings) -> list[WorkSummary]:
-    """Return every unfinished work in the state folder, the oldest first."""
-    return works(settings.state_path)
+    """Return every unfinished work in the state folder, the oldest first; those that cannot be read come last."""
+    found = works(settings.state_path)
+    return sorted(
+        found, key=lambda work: (work.head is None, 0.0 if work.head is None else work.head.begun.timestamp())
+    )
 
 
 def find_work(known: Sequence[WorkSummary], word: str) -> WorkSummary | None:

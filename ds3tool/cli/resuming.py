@@ -126,7 +126,9 @@ def _go_on(client: Ds3Client, journal: Journal, manner: Manner, settings: Settin
         settings_of(head.asked["settings"]), engine=manner.engine, stop_on_error=manner.stop_on_error
     )
     act = _put if head.type == JobType.PUT else _get
-    result = act(client, journal, run_settings, manner, settings, label=label)
+    result = RunResult()
+    if journal.unfinished:
+        result = act(client, journal, run_settings, manner, settings, label=label)
     if result.stopped is None and not journal.unfinished:
         wait = manner.wait or transfer.WaitFor(head.asked["wait"])
         if head.type == JobType.PUT and wait is transfer.WaitFor.TAPE:
@@ -156,9 +158,8 @@ def _put(
                 hint="put them back where they were",
             )
         files = replace(files, roots=((os.path.abspath(manner.place.source), files.roots[0][1]),))
-    if journal.unfinished:
-        for path, _ in files.roots:
-            _check_root(path, head)
+    for path, _ in files.roots:
+        _check_root(path, head)
     run_settings = replace(run_settings, may_delete=head.asked.get("may_delete") is True)
     run = PutRun(client, files.source(), head.bucket, settings=run_settings, recorder=journal)
     remainders = journal.remainders()
@@ -202,7 +203,7 @@ def _get(
     files = FilesAsked.of(head.asked)
     if manner.place.target is not None:
         files = replace(files, folder=os.path.abspath(manner.place.target))
-    elif journal.unfinished:
+    else:
         _check_target(files.folder, head)
     with contextlib.closing(files.sink(work_id=head.id)) as sink:
         run = GetRun(
