@@ -144,7 +144,6 @@ class JobState:
 
     def _add_unlisted(self, held: HeldBlobs, objects: Sequence[str], sizes: Sequence[int]) -> None:
         """Add what no chunk names any more, in a chunk that is never offered: held blobs, and what is not known of."""
-        listed = set(zip(self.object_of, self.blobs.offsets, strict=True))
         start = len(self.blobs)
 
         def add(owner: int, offset: int, length: int, *, in_cache: bool) -> None:
@@ -154,10 +153,13 @@ class JobState:
             self.listed[owner] = 1
             self._chunk_of.append(_NO_CHUNK)
 
-        for owner, offset, length in zip(held.owners, held.offsets, held.lengths, strict=True):
-            if (owner, offset) not in listed:
-                listed.add((owner, offset))
-                add(owner, offset, length, in_cache=True)
+        self._link_blobs(len(objects))
+        for owner in range(len(objects)):
+            listed = {self.blobs.offsets[number] for number in self.numbers_of(owner)}
+            for place in held.numbers_of(owner):
+                if held.offsets[place] not in listed:
+                    listed.add(held.offsets[place])
+                    add(owner, held.offsets[place], held.lengths[place], in_cache=True)
         if sizes:
             self._link_blobs(len(objects))
             for owner, size in enumerate(sizes):
