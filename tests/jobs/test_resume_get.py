@@ -23,12 +23,14 @@ from ds3tool.jobs.plan import JobLimits
 from ds3tool.jobs.run import RunResult
 from ds3tool.protocol.model import Versioning
 from ds3tool.protocol.ranges import ByteRange
+from ds3tool.simulator import Quirk
 from ds3tool.simulator.transfers import Transfers
 from ds3tool.sinks.leftovers import part_name
 from ds3tool.sources.local import LocalSource, Symlinks
 from tests.jobs.interrupted import Moment
 from tests.jobs.interrupted_get import WORK, CountingClient, GetWork
 from tests.jobs.rooms import BUCKET, MIB, Meddler, Room
+from tests.jobs.test_awkward_appliance import EVERY_QUIRK, EVERY_RELEASE
 
 MOMENTS = [
     *(Moment("planned", after=after) for after in (False, True)),
@@ -516,4 +518,28 @@ def test_a_plan_may_be_all_there_already(work: GetWork, tmp_path: Path, served: 
     result = work.resume()
     assert (result.failures, result.exit_code) == ([], 0)
     assert sum(served.values()) <= given + 2  # an appliance that lags may still list what has no bytes
+    assert_whole(work, tmp_path)
+
+
+# -- whatever the appliance is like -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quirks", [*EVERY_QUIRK, *EVERY_RELEASE])
+def test_resume_under_every_quirk_and_release(
+    room_with: Callable[..., Room], tmp_path: Path, quirks: frozenset[Quirk]
+) -> None:
+    """Killed twice, the second time with a blob gone bad on the disk: all comes, and nothing is left behind."""
+    room = room_with(quirks=quirks)
+    room.settings = replace(room.settings, engine=replace(room.settings.engine, transfers=2))
+    work = work_in(room, tmp_path, small=6, large=2)
+    work.unnamed = True
+    assert work.get(dies=Moment("moved", 6, after=True)) is None
+    work.unnamed = False
+    if work.try_resume(dies=Moment("moved", 2, after=True)) is None:
+        for part in work.parts():
+            if part.stat().st_size > 2 * MIB:
+                with part.open("r+b") as file:
+                    file.write(b"gone bad")
+        result = work.resume()
+        assert (result.failures, result.stopped, result.exit_code) == ([], None, 0)
     assert_whole(work, tmp_path)
