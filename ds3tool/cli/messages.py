@@ -33,13 +33,19 @@ class RetryNotes:
         self._said = ""
         self._said_at = 0.0
 
-    def __call__(self, error: Ds3Error, _seconds: float) -> None:
-        """Tell of `error`, unless that was done a moment ago."""
+    def __call__(self, error: Ds3Error, seconds: float) -> None:
+        """Tell of `error`, and that it is asked again in `seconds`, unless that was done a moment ago."""
         now = self._monotonic()
         if error.message == self._said and now - self._said_at < _SAY_AGAIN_SECONDS:
             return
         self._said, self._said_at = error.message, now
-        warn(f"{error.message}; trying again, for up to {self._patience} without an answer (--max-retry-time)")
+        from ds3tool.transport.retry import asked_for  # needed only once something failed
+
+        if asked_for(error):
+            how_long = f"asking again in {format_duration(seconds)}, as the appliance wishes"
+        else:
+            how_long = f"trying again, for up to {self._patience} without an answer (--max-retry-time)"
+        warn(f"{error.message}; {how_long}")
 
 
 def complain(error: Ds3Error) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ds3tool.cli import messages
-from ds3tool.errors import TransportError
+from ds3tool.errors import BusyError, TransportError
 from tests.cli.runner import run
 
 
@@ -25,6 +25,21 @@ def test_the_reason_is_told_once_a_minute(capsys: pytest.CaptureFixture[str]) ->
         "ds3tool: warning: broken",
     ]
     assert "15 m 00 s" in said[0]
+
+
+def test_a_wait_that_the_appliance_asked_for_is_told_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    """It says how long is left, again each minute, and nothing of a patience that does not run out meanwhile."""
+    now = 1000.0
+    notes = messages.RetryNotes(max_retry_seconds=900, monotonic=lambda: now)
+    busy = BusyError("no room now", status=503, code="SlowDown", retry_after_seconds=3600.0)
+    for left in (3600.0, 3540.0):
+        notes(busy, left)
+        now += 60
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("ds3tool: warning: no room now; asking again in 1 h")
+    assert "59 m" in second
+    assert "as the appliance wishes" in second
+    assert "--max-retry-time" not in first + second
 
 
 def test_a_command_without_an_appliance_says_that_it_keeps_trying() -> None:
