@@ -17,7 +17,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ds3tool.jobs.state import BlobState, JobState
+from ds3tool.jobs.recorder import MovedBlobs
+from ds3tool.jobs.remainder import HeldBlobs
+from ds3tool.jobs.state import BlobState, Doubt, JobState
 from ds3tool.protocol.model import Blob, Chunk
 
 SMALL_LIMIT = 5
@@ -65,8 +67,14 @@ class Machine(RuleBasedStateMachine):
             in_order=self.in_order,
         )
         self.blobs = [one for one in listed if one.key in self.keys]
-        self.model = [DONE if is_put and one.in_cache else WAITING for one in self.blobs]
-        self.acknowledged = [0] * len(self.blobs)
+        self.start([DONE if is_put and one.in_cache else WAITING for one in self.blobs])
+
+    def start(self, model: list[BlobState]) -> None:
+        """Write down what should be so far: what has come through by now needs no acknowledgement."""
+        self.model = model
+        self.doubts = [Doubt.NONE] * len(model)
+        self.through = set(self.those(DONE))
+        self.acknowledged = [0] * len(model)
         self.failed: set[int] = set()
         self.ended = {owner for owner in range(len(self.keys)) if self.is_done(owner)}
         self.now = 0.0
@@ -132,6 +140,7 @@ class Machine(RuleBasedStateMachine):
         assert self.state.offer(chunks, now=self.now, retry_after_seconds=wish) == len(fresh)
         for number in fresh:
             self.model[number] = READY
+            self.doubts[number] = Doubt.NONE
         self.wish = (0.0 if chunks else LONGEST_SECONDS) if wish is None else wish
         seconds = self.state.seconds_until_ask(self.now, enough=1000)
         if asks and self.those(WAITING):
@@ -179,7 +188,8 @@ class Machine(RuleBasedStateMachine):
         """List only some of the job's blobs: it was truncated, which alone changes nothing."""
         kept = data.draw(st.lists(st.sampled_from(self.blobs), max_size=6), label="still listed")
         places = {(one.key, one.offset) for one in kept}
-        gone = [number for number in self.those(WAITING) if self.place(number) not in places]
+        waiting = [number for number in self.those(WAITING) if not self.doubts[number]]
+        gone = [number for number in waiting if self.place(number) not in places]
         assert self.state.given_up([Chunk("any", 1, [*kept, FOREIGN])]) == len(gone)
         assert self.state.waiting_numbers() == self.those(WAITING)
 
@@ -276,11 +286,10 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def each_blob_is_acknowledged_once(self) -> None:
-        """A blob is through by one acknowledgement, or was in the cache from the beginning."""
-        for number, one in enumerate(self.blobs):
-            assert self.acknowledged[number] <= 1
-            if self.model[number] == DONE:
-                assert self.acknowledged[number] == 1 or one.in_cache
+        """A blob is through by one acknowledgement, or was so from the beginning."""
+        for number in range(len(self.blobs)):
+            through = self.acknowledged[number] + (number in self.through)
+            assert through == (1 if self.model[number] == DONE else 0)
 
     @invariant()
     def objects_end_when_all_of_their_blobs_are_through(self) -> None:
@@ -353,13 +362,17 @@ class Machine(RuleBasedStateMachine):
             self.now += seconds
             self.state.asking()
             self.state.offer(self.chunks, now=self.now, retry_after_seconds=60.0)
-            for number in self.those(WAITING):
-                self.model[number] = READY
+            self.all_that_can_be_ready()
         assert self.state.settled, "a blob is forgotten"
         self.each_blob_is_where_the_model_has_it()
         self.each_blob_is_acknowledged_once()
         self.objects_end_when_all_of_their_blobs_are_through()
         assert self.state.seconds_until_ask(self.now, enough=1000) is None
+
+    def all_that_can_be_ready(self) -> None:
+        """The whole job was offered."""
+        for number in self.those(WAITING):
+            self.model[number] = READY
 
     def taken(self) -> Iterator[int]:
         """Yield one after the other what may be moved now."""
@@ -387,7 +400,124 @@ class InOrder(Machine):
     in_order = True
 
 
-MACHINES = pytest.mark.parametrize("machine", [Machine, InOrder], ids=["any order", "in order"])
+class Resumed(Machine):
+    """A put's job that an earlier run has begun: what either of the two knows of is not sent unasked."""
+
+    @initialize(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        """Take up a job: each blob is recorded or not, listed in the cache or not, or not listed at all."""
+        lengths = data.draw(st.lists(st.lists(st.sampled_from([5, 10]), max_size=4), min_size=1, max_size=5))
+        self.keys = [f"object {number}" for number in range(len(lengths))]
+        late = data.draw(st.booleans(), label="all of it has been sent, and much has left the cache")
+        own = [
+            Blob(key, sum(of[:index]), length, not late and data.draw(st.booleans(), label="in the cache"))
+            for key, of in zip(self.keys, lengths, strict=True)
+            for index, length in enumerate(of)
+        ]
+        recorded = {one for one in own if late or data.draw(st.booleans(), label="recorded")}
+        unlisted = {one for one in own if data.draw(st.integers(0, 3), label="unlisted at 0") == 0}
+        listed = data.draw(st.permutations([one for one in own if one not in unlisted]), label="order of the blobs")
+        size = data.draw(st.integers(1, 5), label="blobs of a chunk")
+        self.chunks = [
+            Chunk(f"chunk {start}", start, [*listed[start : start + size], FOREIGN])
+            for start in range(0, len(listed), size)
+        ]
+        held = HeldBlobs()
+        known = set()
+        for one in sorted(recorded, key=own.index):
+            was = one.length
+            if one not in unlisted:  # perhaps the appliance has cut the object anew since
+                was += 0 if late else data.draw(st.sampled_from([0, 0, 1]), label="cut anew")
+            held.add(MovedBlobs([self.keys.index(one.key)], [one.offset], [was], [None], [None]))
+            known.add((one.key, one.offset, was))
+        self.state = JobState(
+            self.chunks,
+            self.keys,
+            small_limit=SMALL_LIMIT,
+            skip_cached=True,
+            held=held,
+            sizes=[sum(of) for of in lengths],
+        )
+        self.blobs = list(self.state.blobs)
+        cached = {one for one in listed if one.in_cache}
+        self.start([WAITING] * len(self.blobs))
+        for number, one in enumerate(self.blobs):
+            is_known, is_listed = (one.key, one.offset, one.length) in known, number < len(listed)
+            in_cache = is_listed and one in cached
+            if is_known and (in_cache or not is_listed):
+                self.model[number] = DONE
+            elif in_cache:
+                self.model[number], self.doubts[number] = READY, Doubt.UNRECORDED
+            elif is_known or not is_listed:
+                self.doubts[number] = Doubt.NOT_IN_CACHE if is_known else Doubt.UNLISTED
+        self.through = set(self.those(DONE))
+        self.ended = {owner for owner in range(len(self.keys)) if self.is_done(owner)}
+        assert self.blobs[: len(listed)] == listed
+        for owner, of in enumerate(lengths):
+            assert self.state.covers(owner, sum(of)), "what nobody knows of is forgotten"
+
+    def doubtful(self, *states: BlobState) -> list[int]:
+        return [number for number in self.those(*states) if self.doubts[number]]
+
+    @precondition(lambda self: self.blobs)
+    @rule(data=st.data())
+    def accept_received(self, data: st.DataObject) -> None:
+        """List blobs as in the cache that were not there before: they are asked after, since nobody recorded them."""
+        some = data.draw(st.sets(st.sampled_from(range(len(self.blobs))), max_size=3), label="in the cache")
+        listed = [Blob(*self.place(number), 1, in_cache=number in some) for number in range(len(self.blobs))]
+        assert self.state.accept_received([Chunk("any", 1, [*listed, FOREIGN])]) == []
+        for number in some:
+            if self.model[number] == WAITING:
+                self.model[number], self.doubts[number] = READY, Doubt.UNRECORDED
+
+    @rule()
+    def doubt_all(self) -> None:
+        """The job has completed without us: whatever waits may be there by now."""
+        self.state.doubt_all()
+        for number in self.those(WAITING):
+            self.doubts[number] = self.doubts[number] or Doubt.OVERTAKEN
+
+    @precondition(lambda self: self.doubtful(WAITING))
+    @rule()
+    def raise_doubts(self) -> None:
+        """Ask after what may be there, once nothing else can be done."""
+        idle = not self.those(READY, MOVING) and len(self.doubtful(WAITING)) == len(self.those(WAITING))
+        raised = self.doubtful(WAITING) if idle else []
+        assert self.state.raise_doubts() == len(raised)
+        for number in raised:
+            self.model[number] = READY
+
+    @precondition(lambda self: self.doubtful(MOVING))
+    @rule(data=st.data())
+    def not_there(self, data: st.DataObject) -> None:
+        """Find that a doubtful blob is not there: it waits for its chunk, unless its object has failed."""
+        number = data.draw(st.sampled_from(self.doubtful(MOVING)))
+        hopeless = self.owner(number) in self.failed
+        assert self.state.not_there(number) is not hopeless
+        self.model[number] = FAILED if hopeless else WAITING
+        if hopeless:
+            self.settled(number)
+        elif self.doubts[number] is Doubt.UNRECORDED:
+            self.doubts[number] = Doubt.NONE
+
+    @invariant()
+    def what_is_doubtful_is_known_to_be(self) -> None:
+        """Whoever takes a blob learns whether to ask first; what is to wait is told from what may be there."""
+        waiting = self.those(WAITING)
+        assert self.state.sure_waiting == len(waiting) - len(self.doubtful(WAITING))
+        for number in self.those(WAITING, READY, MOVING):
+            assert self.state.doubt_of(number) is self.doubts[number]
+
+    def all_that_can_be_ready(self) -> None:
+        """The listed part of the job was offered; the rest is asked after when nothing else can be done."""
+        listed = {(one.key, one.offset) for each in self.chunks for one in each.blobs}
+        for number in self.those(WAITING):
+            if self.place(number) in listed:
+                self.model[number], self.doubts[number] = READY, Doubt.NONE
+        self.raise_doubts()
+
+
+MACHINES = pytest.mark.parametrize("machine", [Machine, InOrder, Resumed], ids=["any order", "in order", "resumed"])
 
 
 @MACHINES
