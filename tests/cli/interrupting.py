@@ -19,13 +19,16 @@ from tests.cli.archive import Archive
 from tests.cli.runner import Run, run
 from tests.jobs.rooms import Meddler
 
+# The last blob of `large` is so small that it goes another way, beside the others.
+_TAIL = b"offset=3145728"
+
 
 @dataclass
 class Between:
     """Stands between commands and the appliance, counts the blobs that pass, and lets something happen at one of them.
 
     `passed` counts each blob's requests, by method, key and offset, as they stand on the wire. Things happen at blobs
-    of the object called `large`, which one worker (`-j 1`) moves one after the other.
+    of the object called `large` (not at its small tail), which one worker (`-j 1`) moves one after the other.
     """
 
     archive: Archive
@@ -53,7 +56,7 @@ class Between:
         for method, target in re.findall(rb"(PUT|GET) (/[^_ ][^ ]*job=[^ ]*) HTTP/1.1", data):
             with self._lock:
                 self.passed[method.decode(), re.sub(r"[?&]job=[^&]*", "", target.decode())] += 1
-                self._large += b"large" in target
+                self._large += b"large" in target and _TAIL not in target
                 act = None
                 if self._at is not None and self._large >= self._at[0]:
                     act, self._at = self._at[1], None
