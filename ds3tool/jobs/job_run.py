@@ -71,6 +71,7 @@ class JobRun(ABC):
         self.clock: Clock = clock or self.transport.clock
         self.result = RunResult()
         self._started = time.monotonic()
+        self._began_at = self.clock.monotonic()
         self._phase = Phase.PLANNING
         self._engine: Engine | None = None
         self._planned_objects = 0
@@ -160,8 +161,12 @@ class JobRun(ABC):
         self.current = Remainder(plan, job_id, datetime.fromtimestamp(self.clock.time(), UTC))
 
     def _adopt_unrecorded(self, plan: PlannedJob) -> JobDetails | None:
-        """Return the job of a plan whose creation nobody recorded, None when there is none."""
-        found = self._find_late(plan)
+        """Return the job of a plan whose creation nobody recorded, None when there is none.
+
+        Whoever may have asked for it had done so before this run began, so the lists need their time only once.
+        """
+        late = self.clock.monotonic() - self._began_at < sum(LAG_SECONDS)
+        found = self._find_late(plan, late=late)
         if not found:
             return None
         details = self.client.modify_job(found[0])
