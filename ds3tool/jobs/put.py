@@ -9,6 +9,7 @@ from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
 from ds3tool.errors import ConflictError, Ds3Error, JobError, JobLostError, NotFoundError
 from ds3tool.jobs.decisions import MENDABLE, UNREACHABLE
+from ds3tool.jobs.dropping import drop_object
 from ds3tool.jobs.ends import Failure, Source, SourceObject
 from ds3tool.jobs.engine import SMALL_BLOB_BYTES, Engine
 from ds3tool.jobs.fate import Fate, was_truncated
@@ -26,7 +27,7 @@ from ds3tool.jobs.state import Doubt, JobState
 from ds3tool.jobs.stream_mover import StreamMover, stream_blob_size
 from ds3tool.protocol.checksums import to_metadata
 from ds3tool.protocol.metadata import to_headers
-from ds3tool.protocol.model import DataPolicy, JobDetails, JobStatus, ListedObject, Versioning
+from ds3tool.protocol.model import DataPolicy, JobDetails, JobStatus, ListedObject
 from ds3tool.transport.burst import Burst
 
 _log = logging.getLogger(__name__)
@@ -535,28 +536,10 @@ class PutRun(Run):
         """Drop what came in whole of objects that failed here, since nobody vouches for it."""
         for owner in failed:
             if mover.may_be_whole(owner):
-                self._drop_object(plan.keys[owner], mover.version_of(owner))
-
-    def _drop_object(self, key: str, version_id: str | None) -> None:
-        """Delete an object of this job.
-
-        Only ever this job's own: where versions are kept, or may be, it must be the very version.
-        """
-        try:
-            head = self.client.head_object(self._bucket, key)
-            known = version_id is not None and head.version_id is not None
-            if known and head.version_id != version_id:
-                return  # an older version, which this job did not replace
-            if known or self._policy.versioning == Versioning.NONE:
-                self.client.delete_object(self._bucket, key, version_id=version_id if known else None)
-                return
-        except NotFoundError:
-            return
-        except Ds3Error as error:
-            reason = f" ({error.message})"
-        else:
-            reason = ", which keeps versions"
-        self.result.notes.append(f"{key} failed here but may be on the appliance{reason}; remove it")
+                note = drop_object(
+                    self.client, self._bucket, plan.keys[owner], mover.version_of(owner), self._policy.versioning
+                )
+                self.result.notes.extend(note)
 
     def give_up(self, job_id: str) -> None:
         """Truncate the job: what is complete goes to tape, the rest is dropped, and nothing idles for a day."""
