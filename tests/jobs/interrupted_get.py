@@ -5,15 +5,15 @@ from __future__ import annotations
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ds3tool.client import Ds3Client
-from ds3tool.errors import NotFoundError, TransportError
+from ds3tool.errors import Ds3Error, NotFoundError, TransportError
 from ds3tool.jobs.ends import TargetObject
 from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.get_targets import Asked
@@ -84,26 +84,44 @@ class MortalSink(LocalSink):
         super().__init__(*arguments, **named)
         self.gone = threading.Event()
         self._taking = threading.Lock()
+        self._whole: list[TargetObject] = []
 
-    def _take(self) -> None:
+    @contextmanager
+    def _one(self) -> Iterator[None]:
+        """Take a blob, which counts unless it breaks off; wait for the end when there were enough."""
         with self._taking:
             self.takes -= 1
-            if self.takes >= 0:
-                return
-        assert self.gone.wait(60), "nobody was killed"
-        raise TransportError("the process is gone")
+            enough = self.takes < 0
+        if enough:
+            assert self.gone.wait(60), "nobody was killed"
+            raise TransportError("the process is gone")
+        try:
+            yield
+        except BaseException:
+            with self._taking:
+                self.takes += 1
+            raise
 
     def receive(self, *arguments: Any, **named: Any) -> str | None:  # noqa: ANN401
-        self._take()
-        return super().receive(*arguments, **named)
+        with self._one():
+            return super().receive(*arguments, **named)
 
     def receive_small(self, *arguments: Any) -> None:  # noqa: ANN401
-        self._take()
-        super().receive_small(*arguments)
+        with self._one():
+            super().receive_small(*arguments)
 
     def finish(self, item: TargetObject) -> None:
-        if not self.unnamed:
+        if self.unnamed:
+            self._whole.append(item)
+        else:
             super().finish(item)
+
+    def settle(self, *, wait: bool) -> list[tuple[TargetObject, Ds3Error | None]]:
+        if wait and not self.gone.is_set():
+            for item in self._whole:
+                super().finish(item)
+            self._whole.clear()
+        return super().settle(wait=wait)
 
 
 @dataclass

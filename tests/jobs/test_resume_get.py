@@ -7,14 +7,14 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ds3tool.errors import InterruptedRunError
+from ds3tool.errors import InterruptedRunError, NotFoundError
 from ds3tool.jobs import get
 from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.get import GetRun
@@ -534,7 +534,6 @@ def test_resume_under_every_quirk_and_release(
     work = work_in(room, tmp_path, small=6, large=2)
     work.unnamed = True
     assert work.get(dies=Moment("moved", 6, after=True)) is None
-    work.unnamed = False
     if work.try_resume(dies=Moment("moved", 2, after=True)) is None:
         for part in work.parts():
             if part.stat().st_size > 2 * MIB:
@@ -543,3 +542,52 @@ def test_resume_under_every_quirk_and_release(
         result = work.resume()
         assert (result.failures, result.stopped, result.exit_code) == ([], None, 0)
     assert_whole(work, tmp_path)
+
+
+def _campaign(room: Room, tmp_path: Path, chance: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kill a get again and again at random steps, under faults, with parts that go bad and jobs that end; finish it."""
+    monkeypatch.setattr(get, "_ARRIVING_SECONDS", 0.0)
+    monkeypatch.setattr(get, "_ARRIVING_BYTES", 100_000)
+    monkeypatch.setattr(CountingClient, "cached", chance.random() < 0.7)
+    work = work_in(room, tmp_path, small=chance.randrange(12), large=chance.randrange(1, 6))
+    room.settings = replace(room.settings, engine=replace(room.settings.engine, transfers=chance.randrange(1, 4)))
+    for fault in ("short-get", "corrupt-get", "lost-reply", "chunk-twice", "chunk-out-of-order", "slow"):
+        if chance.random() < 0.4:
+            room.appliance.faults.set(fault, 0.1)
+    for _ in range(chance.randrange(1, 5)):
+        told = chance.choice(["moved", "moved", "moved", "appeared", "arriving", "noted", "created", "finished"])
+        work.unnamed = chance.random() < 0.5 and told != "appeared"
+        moment = Moment(told, chance.randrange(1, 9) if told == "moved" else 1, after=chance.random() < 0.5)
+        died = (work.get if work.journal is None else work.try_resume)(dies=moment) is None
+        if not died:
+            break
+        for part in work.parts():
+            if chance.random() < 0.2 and part.is_file() and part.stat().st_size:
+                with part.open("r+b") as file:
+                    file.seek(chance.randrange(part.stat().st_size))
+                    file.write(b"bad")
+        for remainder in work.remainders():
+            if remainder.job_id is not None and chance.random() < 0.15:
+                with suppress(NotFoundError):
+                    room.client.cancel_job(remainder.job_id)
+    room.appliance.faults.clear()
+    result = work.resume(anew=True)
+    assert (result.failures, result.stopped, result.exit_code) == ([], None, 0)
+    assert_whole(work, tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_happens_to_a_get_a_resume_finishes_it(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Kills at random steps, spoiled answers, parts that go bad, jobs that are cancelled: every byte is right."""
+    _campaign(room, tmp_path, random.Random(seed), monkeypatch)
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("seed", range(100, 160))
+def test_whatever_happens_to_many_gets_a_resume_finishes_them(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """The same, sixty times."""
+    _campaign(room, tmp_path, random.Random(seed), monkeypatch)
