@@ -35,8 +35,8 @@ EXIT_CODES: dict[int, str] = {
     9: "nothing to do, only with --error-if-nothing",
     10: "stopped at --max-duration or a window's end; resumable",
     11: "locked by another run",
-    12: "the job was cancelled or truncated by a person, or it expired",
-    130: "interrupted",
+    12: "the job was cancelled or truncated by a person; `resume JOB` plans the rest anew",
+    130: "interrupted; resumable",
 }
 
 # Where several apply to one run, the first of these wins.

@@ -102,6 +102,11 @@ def _elsewhere(settings: Settings) -> str:
     return f" --state-dir {shlex.quote(os.path.abspath(state))}"
 
 
+def name_way_on(error: Ds3Error, work_id: str, settings: Settings) -> None:
+    """Let an error say how a work goes on that waits for `resume`."""
+    error.hint = _with_command(error.hint, resume_command(work_id, settings), _elsewhere(settings))
+
+
 def _leave_or_drop(journal: Journal, error: BaseException, settings: Settings, *, again: bool = False) -> str | None:
     """Leave a journal for `resume`, whose command is returned and named by `error`; or drop one that has begun nothing.
 
@@ -110,7 +115,8 @@ def _leave_or_drop(journal: Journal, error: BaseException, settings: Settings, *
     """
     unclear = not isinstance(error, Ds3Error) or isinstance(error, (InterruptedRunError, ProtocolError, *UNREACHABLE))
     if journal.head.asked["stream"]:
-        if not isinstance(error, MENDABLE):  # the run has ended its job already
+        # Else the run has ended its job already, unless that was interrupted too.
+        if not isinstance(error, (KeyboardInterrupt, *MENDABLE)):
             journal.drop()
         return None
     if journal.planning or not (unclear or again or journal.job_ids):

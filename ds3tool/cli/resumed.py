@@ -10,12 +10,13 @@ from ds3tool.cli import messages, transfer
 from ds3tool.cli.failures import NothingDoneError, SomeFailedError
 from ds3tool.cli.interruption import interruptible
 from ds3tool.cli.job_options import Outcome
+from ds3tool.cli.journalled import name_way_on
 from ds3tool.cli.local_works import find_work, is_job_id, is_of_this_host, not_there, told, unfinished_works
 from ds3tool.cli.output import Field, OutputFormat, counted, error_mapping
 from ds3tool.cli.resume import Elsewhere, Manner
 from ds3tool.cli.resuming import CannotGoOnError, go_on, settings_for
 from ds3tool.cli.settings import Settings
-from ds3tool.errors import Ds3Error, InterruptedRunError, TransportError, worst_exit_code
+from ds3tool.errors import ApplianceError, Ds3Error, InterruptedRunError, TransportError, worst_exit_code
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.run import RunResult
 from ds3tool.jobs.work_head import WorkHead
@@ -183,6 +184,8 @@ def _one(
         one.result.failures.extend(failures)
     except Ds3Error as error:
         one.kept_from = error
+        if isinstance(error, (TransportError, ApplianceError)):
+            name_way_on(error, work.id, settings)
     if isinstance(one.kept_from or one.result.stopped, TransportError):
         out_of_reach.add(_endpoint(work, settings))
     return one
