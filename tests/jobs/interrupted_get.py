@@ -83,23 +83,29 @@ class MortalSink(LocalSink):
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
         super().__init__(*arguments, **named)
         self.gone = threading.Event()
-        self._taking = threading.Lock()
+        self._taking = threading.Condition()
         self._whole: list[TargetObject] = []
+
+    def end(self) -> None:
+        """The process is gone: whoever waits need not wait any longer."""
+        with self._taking:
+            self.gone.set()
+            self._taking.notify_all()
 
     @contextmanager
     def _one(self) -> Iterator[None]:
         """Take a blob, which counts unless it breaks off; wait for the end when there were enough."""
         with self._taking:
+            assert self._taking.wait_for(lambda: self.takes > 0 or self.gone.is_set(), 60), "nobody was killed"
+            if not self.takes:
+                raise TransportError("the process is gone")
             self.takes -= 1
-            enough = self.takes < 0
-        if enough:
-            assert self.gone.wait(60), "nobody was killed"
-            raise TransportError("the process is gone")
         try:
             yield
         except BaseException:
             with self._taking:
                 self.takes += 1
+                self._taking.notify()
             raise
 
     def receive(self, *arguments: Any, **named: Any) -> str | None:  # noqa: ANN401
@@ -167,7 +173,7 @@ class GetWork:
                 if flushed:
                     journal.flush()
                 shutil.copy(journal.path, left)
-                sink.gone.set()
+                sink.end()
 
             recorder = MortalRecorder(journal, dies, died)
             wanted = self.wanted() if self.wanted is not None else self.room.client.list_objects(BUCKET)
@@ -188,7 +194,7 @@ class GetWork:
                 self.journal = left
                 return None
             finally:
-                sink.gone.set()
+                sink.end()
             assert not recorder.dead, "a death was taken for an error"
             self.unfinished = journal.unfinished
             journal.flush()
