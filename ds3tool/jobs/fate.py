@@ -12,6 +12,7 @@ from enum import Enum
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
 from ds3tool.errors import ApplianceError, NotFoundError
+from ds3tool.jobs.decisions import UNREACHABLE
 from ds3tool.protocol.model import JobDetails, JobRecord, JobStatus
 
 _log = logging.getLogger(__name__)
@@ -75,6 +76,8 @@ def fate_of(client: Ds3Client, job_id: str, *, bucket: str, last_active: datetim
     """
     try:
         details: JobDetails | None = client.modify_job(job_id)
+    except UNREACHABLE:
+        raise
     except ApplianceError:  # an ended job may be refused in several ways; its own state is the better answer
         details = _look_up(client, job_id)
     status = None if details is None else details.job.status
@@ -114,6 +117,8 @@ def _find_late(
     for seconds in (*LAG_SECONDS, None):
         try:
             found = next((record for record in records() if record.id == job_id), found)
+        except UNREACHABLE:
+            raise
         except ApplianceError as error:  # not every user may read them, and old releases have none
             _log.info("the lists do not tell what became of job %s: %s", job_id, error)
             return None
