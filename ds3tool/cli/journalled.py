@@ -121,6 +121,8 @@ def _leave_or_drop(journal: Journal, error: BaseException, settings: Settings, *
         return None
     if journal.planning or not (unclear or again or journal.job_ids):
         journal.drop()
+        if isinstance(error, Ds3Error) and _RESUME in (error.hint or ""):
+            error.hint = "nothing was begun; run the command again"
         return None
     if isinstance(error, JobLostError) and error.job_id is not None and error.reason != "expired":
         command = f"{_RESUME} {error.job_id}{_elsewhere(settings)}"  # only a person begins anew what a person has ended

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from ds3tool.cli.interruption import interruptible, stoppable
+from ds3tool.jobs.ends import SourceObject
+from ds3tool.sources.local import LocalSource
+from tests.cli.archive import Archive
+from tests.cli.interrupting import Between
+from tests.cli.runner import run
+from tests.jobs.rooms import Meddler
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -92,3 +101,50 @@ def test_each_signal_interrupts_what_only_waits(number: signal.Signals) -> None:
     """SIGTERM and SIGHUP mean what Ctrl-C does where nothing can be stopped in order."""
     with pytest.raises(KeyboardInterrupt), interruptible():
         signal.raise_signal(number)
+
+
+# -- whole commands ----------------------------------------------------------------------------------------------------
+
+
+def _unfinished(archive: Archive) -> list[str]:
+    return [work["id"] for work in archive.run("job", "ls", "--local", "-o", "json").expect(0).json]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_amid_the_planning_ends_at_once_and_leaves_nothing(
+    archive: Archive, tree: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """Nothing was begun, so there is nothing to go on with: exit code 130, no job, no journal."""
+    bucket = archive.bucket()
+    walk = LocalSource.objects
+
+    def interrupted(source: LocalSource) -> Iterator[SourceObject]:
+        yield next(walk(source))
+        signal.raise_signal(number)
+        yield from walk(source)
+
+    monkeypatch.setattr(LocalSource, "objects", interrupted)
+    said = archive.run("put", str(tree), f"ds3://{bucket}").expect(130)
+    assert "stopping" not in said.stderr
+    assert said.stderr.splitlines()[-1] == "hint: nothing was begun; run the command again"
+    assert _unfinished(archive) == []
+    assert archive.keys(bucket) == []
+
+
+def test_an_interrupted_stream_is_ended_at_once_with_its_job(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can have a stream again: the first Ctrl-C gives its job up, and nothing waits for `resume`."""
+    bucket = archive.bucket()
+    (tmp_path / "large").write_bytes(bytes(3 << 20))
+    archive.run("put", str(tmp_path / "large"), f"ds3://{bucket}").expect(0)
+    meddler = Meddler(archive.appliance)
+    try:
+        between = Between(archive, meddler, monkeypatch)
+        between.at(2, lambda: os.kill(os.getpid(), signal.SIGINT))
+        said = run("cat", f"ds3://{bucket}/large", environ=between.environ, into=tmp_path / "out")
+        said.expect(130)
+    finally:
+        meddler.close()
+    assert _unfinished(archive) == []
+    archive.until(lambda: not list(archive.client.list_active_jobs(bucket=bucket)))
