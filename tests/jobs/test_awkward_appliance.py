@@ -25,7 +25,7 @@ from ds3tool.errors import (
 )
 from ds3tool.jobs.ends import SourceObject
 from ds3tool.jobs.put import PutRun
-from ds3tool.protocol.model import JobDetails, JobStatus, ObjectToGet, ObjectToPut, Versioning
+from ds3tool.protocol.model import Job, JobDetails, JobStatus, JobType, ObjectToGet, ObjectToPut, Versioning
 from ds3tool.simulator import Appliance, ApplianceSettings, Quirk, SystemClock
 from ds3tool.simulator.clock import ManualClock as AppliancesClock
 from ds3tool.simulator.quirks import RELEASES
@@ -355,6 +355,38 @@ def test_creation_without_an_answer_is_found_though_lists_are_late(tmp_path: Pat
         put = run.run()
         assert (put.objects, put.failures, put.stopped, len(put.jobs)) == (1, [], None, 1)
         room.until_idle()
+
+
+class LateListClient(Ds3Client):
+    """Shows a job that is there from the beginning only when the list has been looked at nine times."""
+
+    looked = 0
+    late: frozenset[str] = frozenset()
+
+    def list_jobs(self, *, bucket: str | None = None) -> tuple[Job, ...]:
+        self.looked += 1
+        listed = super().list_jobs(bucket=bucket)
+        if self.looked == 1:
+            self.late = frozenset(job.id for job in listed if job.type == JobType.GET)
+        return tuple(job for job in listed if self.looked > 9 or job.id not in self.late)
+
+
+def test_creation_that_was_sent_again_leaves_no_twin_though_lists_are_late(room: Room, tmp_path: Path) -> None:
+    """A job that is listed only after a second one was made in its place is given up; one is left, and it is whole."""
+    (tmp_path / "file").write_bytes(bytes(100))
+    room.put(tmp_path / "file", prefix="file")
+    with ExitStack() as stack:
+        meddler = Meddler(room.appliance)
+        stack.callback(meddler.close)
+        LostReply(meddler, b"operation=start_bulk_get")
+        settings = ConnectionSettings(meddler.endpoint, room.appliance.access_key, room.appliance.secret_key)
+        client = stack.enter_context(LateListClient(settings))
+        got = room.get(tmp_path / "out", client=client, prepare=lambda run: setattr(run, "clock", SwiftClock()))
+    assert (got.objects, got.failures, got.stopped) == (1, [], None)
+    assert {job.id for job in room.client.list_canceled_jobs(bucket=BUCKET)} == client.late
+    assert len(client.late) == 1
+    assert [outcome.objects for outcome in got.jobs if outcome.job.id not in client.late] == [1]
+    assert [job for job in room.client.list_active_jobs(bucket=BUCKET) if job.type == JobType.GET] == []
 
 
 # -- versions ---------------------------------------------------------------------------------------------------------
