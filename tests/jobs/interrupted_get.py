@@ -14,6 +14,7 @@ from typing import Any
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import Ds3Error, NotFoundError, TransportError
+from ds3tool.jobs.arrival import Arrival
 from ds3tool.jobs.ends import TargetObject
 from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.get_targets import Asked
@@ -79,6 +80,8 @@ class MortalSink(LocalSink):
 
     unnamed = False
     takes = 1 << 40
+    # So many bytes of a large blob are taken, and the rest not before the process is gone.
+    cut = 1 << 60
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
         super().__init__(*arguments, **named)
@@ -108,9 +111,17 @@ class MortalSink(LocalSink):
                 self._taking.notify()
             raise
 
-    def receive(self, *arguments: Any, **named: Any) -> str | None:  # noqa: ANN401
+    def receive(
+        self, item: TargetObject, arrival: Arrival, response: Response, *, counter: Callable[[int], None]
+    ) -> str | None:
+        def counted(count: int) -> None:
+            counter(count)
+            if arrival.done >= self.cut:
+                assert self.gone.wait(60), "nobody was killed"
+                raise TransportError("the process is gone")
+
         with self._one():
-            return super().receive(*arguments, **named)
+            return super().receive(item, arrival, response, counter=counted)
 
     def receive_small(self, *arguments: Any) -> None:  # noqa: ANN401
         with self._one():
@@ -142,6 +153,7 @@ class GetWork:
     sink: dict[str, Any] = field(default_factory=dict)
     whole_blobs: bool = False
     unnamed: bool = False
+    cut: int = 1 << 60
     prepare: Callable[[GetRun], None] = lambda run: None
     endpoint: str | None = None
     journal: Path | None = None
@@ -165,6 +177,7 @@ class GetWork:
         self.client = self.new_client()
         sink = MortalSink(str(self.target), token=WORK, **self.sink)
         sink.unnamed = self.unnamed and dies is not None
+        sink.cut = self.cut if dies is not None else sink.cut
         if dies is not None and dies.told == "moved":
             sink.takes = dies.times
         with self._opened() as journal, closing(self.client), closing(sink):

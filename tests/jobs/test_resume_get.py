@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ds3tool.errors import InterruptedRunError, NotFoundError
-from ds3tool.jobs import get
+from ds3tool.jobs import get_job
 from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.get_targets import Wanted
@@ -189,16 +189,14 @@ CUT = 12 * MIB
 @pytest.fixture
 def cut(room_with: Callable[..., Room], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GetWork:
     """A get of one blob of 12 MiB that was killed in its middle, which was recorded."""
-    monkeypatch.setattr(get, "_ARRIVING_SECONDS", 0.0)
+    monkeypatch.setattr(get_job, "_ARRIVING_SECONDS", 0.0)
     room = room_with(blob_size=16 * MIB, chunk_size=32 * MIB, cache_size=128 * MIB)
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "film").write_bytes(random.Random(3).randbytes(CUT))
     assert room.put(tmp_path / "tree").exit_code == 0
     room.until_idle()
-    work = GetWork(room, tmp_path / "work", tmp_path / "restored")
-    room.appliance.faults.set("slow", 1.0)
+    work = GetWork(room, tmp_path / "work", tmp_path / "restored", cut=5 * MIB)
     assert work.get(dies=Moment("arriving", 2, after=True)) is None
-    room.appliance.faults.clear()
     [remainder] = work.remainders()
     assert 0 < remainder.arriving[0].done < CUT
     return work
@@ -546,8 +544,8 @@ def test_resume_under_every_quirk_and_release(
 
 def _campaign(room: Room, tmp_path: Path, chance: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kill a get again and again at random steps, under faults, with parts that go bad and jobs that end; finish it."""
-    monkeypatch.setattr(get, "_ARRIVING_SECONDS", 0.0)
-    monkeypatch.setattr(get, "_ARRIVING_BYTES", 100_000)
+    monkeypatch.setattr(get_job, "_ARRIVING_SECONDS", 0.0)
+    monkeypatch.setattr(get_job, "_ARRIVING_BYTES", 100_000)
     monkeypatch.setattr(CountingClient, "cached", chance.random() < 0.7)
     work = work_in(room, tmp_path, small=chance.randrange(12), large=chance.randrange(1, 6))
     room.settings = replace(room.settings, engine=replace(room.settings.engine, transfers=chance.randrange(1, 4)))
