@@ -154,9 +154,9 @@ class JobRun(ABC):
     def _have(self, plan: PlannedJob, details: JobDetails) -> None:
         """Take the job of `plan` over into the result and the record, before anything is moved."""
         job_id = details.job.id
-        self.result.jobs.append(JobOutcome(details.job))
         with self.given_up_unless_moved(job_id):
             self._give_up_twins(plan, job_id)
+            self.result.jobs.append(JobOutcome(details.job))  # the last one is the one that is worked on
             self.recorder.created(plan, details.job)
         self.current = Remainder(plan, job_id, datetime.fromtimestamp(self.clock.time(), UTC))
 
