@@ -19,7 +19,6 @@ from ds3tool.client import Ds3Client
 from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError
 from ds3tool.jobs.completion import wait_for_job
 from ds3tool.jobs.ends import Failure
-from ds3tool.jobs.progress import Phase
 from ds3tool.jobs.run import JobOutcome, Run, RunResult
 from ds3tool.protocol.model import JobStatus, JobType
 from ds3tool.sizes import format_duration, format_size
@@ -73,9 +72,7 @@ def carry_out(
             ObjectLine(key, size, None if error is None else error.message), OBJECT_FIELDS
         )
     mode = chosen_mode(settings, sys.stderr, sys.stdout)
-    ending = (
-        stoppable(run.stop, under_way=lambda: run.progress().phase != Phase.PLANNING) if gently else interruptible()
-    )
+    ending = stoppable(run.stop, under_way=lambda: run.current is not None) if gently else interruptible()
     with ending, shown(run.progress, mode=mode, label=label, stream=sys.stderr):
         return (act or run.run)()
 
