@@ -45,17 +45,24 @@ class Machine:
         self.settings = settings
         self.faults = faults or Faults(settings.faults, seed=settings.seed)
         self.clock: Clock = SystemClock() if clock is None else clock
-        self._random = random.Random(settings.seed) if settings.seed is not None else random.SystemRandom()  # noqa: S311 - repeatable on purpose, only when asked
         self._dated = (-1, "")
         self.directory = directory
         # Where the HTTP face listens; set when it does.
         self.port = settings.port
         self.store = Store(directory / "state.sqlite")
+        self._random = self._chance()
         try:
             self._build(directory, settings)
         except BaseException:
             self.store.close()
             raise
+
+    def _chance(self) -> random.Random:
+        """Return what ids are drawn from: from a seed the same ones each time, and after a restart others than before."""
+        if self.settings.seed is None:
+            return random.SystemRandom()
+        starts = self.store.meta("starts")
+        return random.Random(self.settings.seed if starts is None else f"{self.settings.seed} {starts}")  # noqa: S311 - repeatable on purpose
 
     def _build(self, directory: Path, settings: ApplianceSettings) -> None:
         store = self.store

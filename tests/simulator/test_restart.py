@@ -196,6 +196,16 @@ def test_a_seed_makes_ids_and_keys_repeatable() -> None:
     assert made(None) != made(None)
 
 
+def test_a_seeded_appliance_gives_no_id_twice_after_a_restart(tmp_path: Path) -> None:
+    """Ids are repeatable and go on: what is made after a restart has none that something has already."""
+    settings = ApplianceSettings(directory=str(tmp_path), seed=5)
+    ids = []
+    for _ in range(3):
+        with Appliance(settings) as appliance:
+            ids += [appliance.machine.new_id() for _ in range(20)]
+    assert len(set(ids)) == 60
+
+
 def test_serve_forever_ends_when_it_is_stopped() -> None:
     """`stop` from another thread lets it close everything and return."""
     import threading
