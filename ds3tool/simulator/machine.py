@@ -58,7 +58,7 @@ class Machine:
             raise
 
     def _chance(self) -> random.Random:
-        """Return what ids are drawn from: from a seed the same ones each time, and after a restart others than before."""
+        """Return what ids are drawn from: with a seed the same ones each time, after a restart others than before."""
         if self.settings.seed is None:
             return random.SystemRandom()
         starts = self.store.meta("starts")
