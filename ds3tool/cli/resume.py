@@ -9,7 +9,7 @@ import typer
 
 from ds3tool.cli import transfer
 from ds3tool.cli.job_options import BandwidthLimit, JobOptions, Outcome, Transfers
-from ds3tool.cli.options import command
+from ds3tool.cli.options import command, option_group
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import UsageError
 from ds3tool.jobs.engine import EngineSettings
@@ -45,6 +45,16 @@ class Manner:
     anew: bool = False
 
 
+@option_group("Failures")
+@dataclass(frozen=True, slots=True)
+class ResumeOutcome(Outcome):
+    """The same, but that nothing is what there was to resume."""
+
+    error_if_nothing: Annotated[
+        bool, typer.Option("--error-if-nothing", metavar="", help="Exit with 9 when there is nothing to resume.")
+    ] = False
+
+
 @command(
     app,
     "resume",
@@ -58,7 +68,7 @@ class Manner:
 def resume(
     jobs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="JOB...", help="Jobs or works, as `job ls --local` shows them; else all of this host."),
+        typer.Argument(metavar="JOB", help="Jobs or works, as `job ls --local` shows them; else all of this host."),
     ] = None,
     *,
     wait: Annotated[
@@ -81,7 +91,7 @@ def resume(
     ] = None,
     transfers: Transfers = None,
     bwlimit: BandwidthLimit = None,
-    outcome: Outcome,
+    outcome: ResumeOutcome,
     settings: Settings,
 ) -> None:
     """Go on with every put, get and sync of this host that was interrupted: nothing is sent or fetched twice.

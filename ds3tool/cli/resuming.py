@@ -159,7 +159,7 @@ def _put(
             )
         files = replace(files, roots=((os.path.abspath(manner.place.source), files.roots[0][1]),))
     for path, _ in files.roots:
-        _check_root(path, head)
+        _check_root(path, head, may_be_empty=manner.place.source is not None)
     run_settings = replace(run_settings, may_delete=head.asked.get("may_delete") is True)
     run = PutRun(client, files.source(), head.bucket, settings=run_settings, recorder=journal)
     remainders = journal.remainders()
@@ -168,12 +168,12 @@ def _put(
     return _carry_out(run, remainders, manner, settings, label=label)
 
 
-def _check_root(path: str, head: WorkHead) -> None:
+def _check_root(path: str, head: WorkHead, *, may_be_empty: bool) -> None:
     """See that what is to be put is there at all: of a disk that is not mounted, every file would seem removed."""
     trouble = None
     if not os.path.lexists(path):
         trouble = "is not there"
-    elif os.path.isdir(path) and not os.path.islink(path) and not os.listdir(path):
+    elif not may_be_empty and os.path.isdir(path) and not os.listdir(path):
         trouble = "is empty"
     if trouble is not None:
         raise PathNotFoundError(

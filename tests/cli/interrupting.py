@@ -11,6 +11,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -87,14 +89,19 @@ class Between:
 
         self.at(blob, send)
 
-    def killed(self, blob: int, *arguments: str) -> None:
+    def killed(self, blob: int, *arguments: str, stdin: Path = Path(os.devnull)) -> None:
         """Run a command in a process of its own, and kill it without a word at a large blob."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ds3tool", *arguments],
-            env={**os.environ, **self.environ},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
+        with open(stdin, "rb") as file:
+            process = self._started(arguments, file)
         self.at(blob, process.kill)
         _, said = process.communicate(timeout=120)
         assert process.returncode == -signal.SIGKILL, said.decode()
+
+    def _started(self, arguments: tuple[str, ...], stdin: BinaryIO) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ds3tool", *arguments],
+            env={**os.environ, **self.environ},
+            stdin=stdin,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )

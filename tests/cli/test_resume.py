@@ -537,14 +537,22 @@ def test_a_profile_that_a_work_was_begun_with_is_used_again(between: Between, tr
 # -- what cannot go on at all ------------------------------------------------------------------------------------------
 
 
-def test_a_stream_that_was_killed_is_ended_on_the_appliance(between: Between, filled: str) -> None:
-    """What went to stdout cannot be had again: its job does not idle for a day, and the command is told, once."""
-    between.killed(2, "cat", f"ds3://{filled}/large")
+@pytest.mark.parametrize("verb", ["put", "cat"])
+def test_a_stream_that_was_killed_is_ended_on_the_appliance(
+    between: Between, filled: str, tree: Path, verb: str
+) -> None:
+    """It cannot be had again: its job does not idle for a day, and the command is told, once."""
+    if verb == "cat":
+        between.killed(2, "cat", f"ds3://{filled}/large")
+    else:
+        size = str((tree / "large").stat().st_size)
+        between.killed(2, "put", "-", f"ds3://{filled}/new-large", "--size", size, stdin=tree / "large")
     assert list(between.archive.client.list_active_jobs(bucket=filled))
     said = between.archive.run("resume").expect(3)
     assert "a stream can be had only once" in said.stderr
-    assert f"ds3tool cat ds3://{filled}/large" in said.stderr
+    assert f"ds3tool {verb} " in said.stderr.splitlines()[-1]
     nothing_is_open(between.archive, filled)
+    assert "new-large" not in between.archive.keys(filled)
     assert "nothing to resume" in between.archive.run("resume").expect(0).stderr
 
 
