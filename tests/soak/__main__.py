@@ -54,7 +54,7 @@ def main() -> int:
                     tree,
                     point="none" if timed else point,
                     count=_count(point, chance),
-                    after=chance.uniform(0.2, 2.0) if timed else None,
+                    after=chance.uniform(0.0, 0.8) if timed else None,
                 )
             except AssertionError as error:
                 failures.append(f"{number} {name}: {error}")
@@ -72,7 +72,7 @@ def main() -> int:
             here.mkdir()
             verb = chance.choice(("put", "get"))
             try:
-                outcome = kill_the_appliance(mortal, mortal.host(here), verb, tree, after=chance.uniform(0.3, 1.6))
+                outcome = kill_the_appliance(mortal, mortal.host(here), verb, tree, after=chance.uniform(0.0, 0.8))
             except AssertionError as error:
                 failures.append(f"appliance {number} {verb}: {error}")
                 print(f"FAILED {failures[-1]}", flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -149,6 +151,16 @@ class Host:
             yield client
 
 
+def until_begun(host: Host, process: subprocess.Popen[str], after: float) -> None:
+    """Wait until the tool has a journal, and `after` seconds more; at most until it has ended."""
+    deadline = time.monotonic() + _LONG_SECONDS
+    while process.poll() is None and not any(host.state.glob("jobs/*.db")):
+        assert time.monotonic() < deadline, "it never began"
+        time.sleep(0.01)  # another process makes the file, and tells nobody
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(after)
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of one kill: whether it struck before the tool was through, and how often resume was needed."""
@@ -225,7 +237,7 @@ def kill_the_tool(
     count: int,
     after: float | None = None,
 ) -> Outcome:
-    """Put or get the tree, die at a point (or `after` seconds), resume, and compare everything."""
+    """Put or get the tree, die at a point (or `after` seconds from its beginning), resume, and compare everything."""
     bucket = f"b{random.Random(f'{host.folder}').getrandbits(60):x}"
     target = host.folder / "target"
     with host.client() as client:
@@ -238,10 +250,8 @@ def kill_the_tool(
     victim = host.start(point, count, *arguments)
     try:
         if after is not None:
-            try:
-                victim.wait(after)
-            except subprocess.TimeoutExpired:
-                victim.send_signal(signal.SIGKILL)
+            until_begun(host, victim, after)
+            victim.kill()
         out, err = victim.communicate(timeout=_LONG_SECONDS)
     finally:
         victim.kill()
@@ -318,10 +328,8 @@ def kill_the_appliance(appliance: MortalAppliance, host: Host, verb: str, tree: 
         arguments = ["get", f"ds3://{bucket}/", str(target), "--transfers", "2", "--max-retry-time", "0s"]
     tool = host.start("none", 1, *arguments)
     try:
-        try:
-            tool.wait(after)
-        except subprocess.TimeoutExpired:
-            appliance.kill()
+        until_begun(host, tool, after)
+        appliance.kill()
         out, err = tool.communicate(timeout=_LONG_SECONDS)
     finally:
         tool.kill()

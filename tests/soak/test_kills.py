@@ -61,7 +61,7 @@ def test_a_tool_killed_at_any_moment_is_resumed_whole(
     chance = random.Random(seed)
     host = Host(appliance.endpoint, appliance.access_key, appliance.secret_key, tmp_path)
     kill_the_tool(
-        appliance, host, ("put", "get")[seed % 2], tree, point="none", count=1, after=chance.uniform(0.2, 1.5)
+        appliance, host, ("put", "get")[seed % 2], tree, point="none", count=1, after=chance.uniform(0.0, 0.5)
     )
 
 
@@ -71,6 +71,6 @@ def test_work_goes_on_after_the_appliance_was_killed(tree: Path, tmp_path: Path,
     mortal = MortalAppliance(tmp_path)
     mortal.start()
     try:
-        kill_the_appliance(mortal, mortal.host(tmp_path), verb, tree, after=0.8)
+        kill_the_appliance(mortal, mortal.host(tmp_path), verb, tree, after=0.2)
     finally:
         mortal.kill()
