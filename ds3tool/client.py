@@ -278,8 +278,8 @@ class Ds3Client(JobCalls, TapeCalls):
 
         Several `ranges` come as their plain concatenation, in the order asked. The checksum header is that of the
         whole blob, also beside ranges. Where the request is repeated, because it or its reply broke off, `again` says
-        which ranges to ask for then. `retry_busy` False hands 307 and 503 over at once. `cached_only`: what is not in the
-        cache is not loaded for this, but NotFoundError, where the release knows how.
+        which ranges to ask for then. `retry_busy` False hands 307 and 503 over at once. `cached_only`: what is not in
+        the cache is not loaded for this, but NotFoundError, where the release knows how.
         """
 
         def request(ranges: Sequence[ByteRange]) -> Request:
