@@ -201,6 +201,7 @@ SILENT_CALLS: list[tuple[Callable[[Ds3Client], object], str]] = [
     (lambda c: c.delete_bucket("b", force=True), "DELETE /_rest_/bucket/b?force"),
     (lambda c: c.delete_object("b", "k", version_id="v"), "DELETE /b/k?version_id=v"),
     (lambda c: c.delete_folder("b", "a/"), "DELETE /_rest_/folder/a?bucket_id=b&recursive"),
+    (lambda c: c.touch_job("j"), "PUT /_rest_/job/j"),
     (lambda c: c.cancel_job("j"), "DELETE /_rest_/job/j?force"),
     (lambda c: c.truncate_job("j"), "DELETE /_rest_/job/j"),
     (lambda c: c.reclaim_cache(), "PUT /_rest_/cache_filesystem?reclaim"),
