@@ -43,7 +43,8 @@ class PutRun(PutJobRun):
 
     def _run_jobs(self) -> None:
         limits, title = self.settings.limits, self.settings.job_name
-        for plan in self.recorder.plans(plan_put(self._walk(), self._bucket, limits=limits, title=title)):
+        plans = plan_put(self._walk(), self._bucket, limits=limits, title=title)
+        for plan in self.recorder.plans(self._planner.without_repeated(plans)):
             self.do(plan)
 
     def _through(self, jobs: Callable[[], None]) -> RunResult:

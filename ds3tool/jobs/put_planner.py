@@ -118,6 +118,37 @@ class PutPlanner:
 
     # -- keys ------------------------------------------------------------------------------------------------------
 
+    def without_repeated(self, plans: Iterable[PlannedJob]) -> Iterator[PlannedJob]:
+        """Yield plans without those of several objects of one key that are not the first of all; `fail` is told them.
+
+        For plans that are kept before any is settled: whoever resumes them may not see again what came before.
+        Memory: 8 bytes for each object.
+        """
+        before: list[array[int]] = []
+        for plan in plans:
+            keys: set[str] = set()
+            kept = []
+            for number, key in enumerate(plan.keys):
+                if key in keys or (before and _is_among(before, key)):
+                    self._fail_repeated(plan, number)
+                else:
+                    keys.add(key)
+                    kept.append(number)
+            before.append(array("q", sorted(map(hash, keys))))
+            if kept:
+                yield plan if len(kept) == len(plan) else plan.keep(kept)
+
+    def _fail_repeated(self, plan: PlannedJob, number: int) -> None:
+        key = plan.keys[number]
+        self._fail(
+            key,
+            SourceError(
+                f"{key} comes twice in this run, the second time from "
+                + _place(self._source, plan.source_names[number]),
+                hint="only the first was taken; put the other under another prefix",
+            ),
+        )
+
     def take(self, plan: PlannedJob) -> None:
         """Know the keys of a plan that need not be settled, since its job is there, for those that follow it."""
         if self._last_keys:
@@ -129,28 +160,13 @@ class PutPlanner:
         self.take(plan)
         wanted: dict[str, int] = {}
         for number, key in enumerate(plan.keys):
-            if key in wanted or (self._earlier and not again and self._was_put(key)):
-                self._fail(
-                    key,
-                    SourceError(
-                        f"{key} comes twice in this run, the second time from "
-                        + _place(self._source, plan.source_names[number]),
-                        hint="only the first was taken; put the other under another prefix",
-                    ),
-                )
+            if key in wanted or (self._earlier and not again and _is_among(self._earlier, key)):
+                self._fail_repeated(plan, number)
             elif len(key.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
                 self._fail(key, SourceError(f"{key} is longer than the {MAX_KEY_BYTES} bytes that a key can have"))
             else:
                 wanted[key] = number
         return wanted
-
-    def _was_put(self, key: str) -> bool:
-        number = hash(key)
-        for hashes in self._earlier:
-            at = bisect_left(hashes, number)
-            if at < len(hashes) and hashes[at] == number:
-                return True
-        return False
 
     # -- what is there ---------------------------------------------------------------------------------------------
 
@@ -271,6 +287,15 @@ class _Settled:
 
     def __bool__(self) -> bool:
         return bool(self.left_out or self.renamed or self.replaced)
+
+
+def _is_among(sorted_hashes: Iterable[array[int]], key: str) -> bool:
+    number = hash(key)
+    for hashes in sorted_hashes:
+        at = bisect_left(hashes, number)
+        if at < len(hashes) and hashes[at] == number:
+            return True
+    return False
 
 
 def _unnumbered(name: str) -> Iterator[tuple[str, int]]:

@@ -1,0 +1,52 @@
+"""What an interrupted command has decided, or failed at, holds for whoever resumes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.archive import Archive
+from tests.cli.interrupting import Between
+from tests.jobs.rooms import Meddler
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def between(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Iterator[Between]:
+    """What stands between the commands and the appliance."""
+    meddler = Meddler(archive.appliance)
+    yield Between(archive, meddler, monkeypatch)
+    meddler.close()
+
+
+@pytest.fixture
+def two_trees(tmp_path: Path) -> tuple[Path, Path]:
+    """Two folders that both have an `x`; three jobs of two objects have one of them in the first, one in the last."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, files in (
+        (first, {"a": b"a", "x": b"the first"}),
+        (second, {"large": bytes(4 * MIB), "m": b"m", "x": b"another"}),
+    ):
+        folder.mkdir()
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+    return first, second
+
+
+@pytest.mark.parametrize("rule", [("overwrite", "--yes"), ("rename",), ("skip-same",)], ids=lambda rule: rule[0])
+def test_of_two_objects_of_one_key_the_first_stays_whichever_job_was_interrupted(
+    between: Between, two_trees: tuple[Path, Path], tmp_path: Path, rule: tuple[str, ...]
+) -> None:
+    """The job of the first is done, that of the second is yet to be settled: it fails by name, and replaces nothing."""
+    archive, bucket = between.archive, between.archive.bucket()
+    put = ["put", *map(str, two_trees), f"ds3://{bucket}/", "-j", "1", "--max-job-objects", "2", "--if-exists", *rule]
+    between.signal_at(2)
+    said = between.run(*put).expect(130)
+    assert "x comes twice" in said.stderr, str(said)
+    archive.run("resume").expect(0)
+    archive.run("get", f"ds3://{bucket}/x", str(tmp_path)).expect(0)
+    assert (tmp_path / "x").read_bytes() == b"the first"
+    assert sorted(archive.keys(bucket)) == ["a", "large", "m", "x"]
