@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -69,6 +70,9 @@ def settle(journal: Journal, result: RunResult, settings: Settings, *, again: bo
     `again`: an earlier command has begun it, so that it is not dropped whatever happened. Returns the command that
     goes on with the rest, None when there is none. What has stopped the run names it too.
     """
+    if result.failures:
+        with contextlib.suppress(Ds3Error):  # then they are told twice, which does no harm
+            journal.failures_told()
     stopped = result.stopped
     if isinstance(stopped, JobLostError) and not journal.unfinished:  # all was sent, and lost on its way to tape
         stopped.hint = "what was on tape by then is kept; run the command again for the rest"

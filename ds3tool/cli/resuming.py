@@ -126,9 +126,10 @@ def _go_on(client: Ds3Client, journal: Journal, manner: Manner, settings: Settin
         settings_of(head.asked["settings"]), engine=manner.engine, stop_on_error=manner.stop_on_error
     )
     act = _put if head.type == JobType.PUT else _get
-    result = RunResult()
+    result, untold = RunResult(), journal.untold_failures()
     if journal.unfinished:
         result = act(client, journal, run_settings, manner, settings, label=label)
+    result.failures[:0] = untold
     if result.stopped is None and not journal.unfinished:
         wait = manner.wait or transfer.WaitFor(head.asked["wait"])
         if head.type == JobType.PUT and wait is transfer.WaitFor.TAPE:

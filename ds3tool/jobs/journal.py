@@ -21,6 +21,7 @@ from ds3tool.clock import Clock, RealClock
 from ds3tool.errors import Ds3Error
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.journal_columns import pack_text, unpack_text
+from ds3tool.jobs.journal_failures import all_told, read_untold, without, write_failures
 from ds3tool.jobs.journal_file import SUFFIX, JournalFile, lock_path, no_journal, put_away, remove_journal, tidy_up
 from ds3tool.jobs.journal_rows import (
     fingerprint,
@@ -316,13 +317,7 @@ class Journal:
             gone = ended & (self._arriving | gathered.arriving.keys())
             write_arriving(db, gathered.arriving, gone)
             self._arriving = (self._arriving | gathered.arriving.keys()) - gone
-        db.executemany(
-            "INSERT INTO failures (job_id, key, path, code, message, at) VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                (job_id, _blob(one.key), _blob(one.path), one.error.code, pack_text(one.error.message), at)
-                for job_id, one, at in gathered.failures
-            ],
-        )
+        write_failures(db, gathered.failures)
         db.executemany(
             "UPDATE plans SET status = ? WHERE number = ?",
             [(status, number) for number, status in gathered.statuses.items()],
@@ -446,6 +441,22 @@ class Journal:
     def tick(self) -> None:
         """Write what has gathered when it is time."""
         self._flush_if_due()
+
+    def untold_failures(self) -> list[Failure]:
+        """Return what has failed in runs that were killed before they could tell, and will not be tried again.
+
+        That is what stands in no unfinished plan. For before a run goes on.
+        """
+        untold = read_untold(self._file)
+        for name, known in self._plans.items():
+            if untold and not known.finished:
+                untold = without(untold, set(self._read_plan(name, known).keys))
+        return untold
+
+    def failures_told(self) -> None:
+        """Write that a person is told of all that has failed until now."""
+        with self._writing() as db:
+            all_told(db)
 
     # -- plans -----------------------------------------------------------------------------------------------------
 

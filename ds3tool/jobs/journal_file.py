@@ -32,7 +32,8 @@ _LOOKING_SECONDS = 5.0
 # All text that people chose is kept as bytes, since it may hold half surrogates. Times are seconds since 1970.
 _TABLES = """
 CREATE TABLE work (
-    id TEXT NOT NULL, head BLOB NOT NULL, planning INTEGER NOT NULL, begun REAL NOT NULL, concluded REAL
+    id TEXT NOT NULL, head BLOB NOT NULL, planning INTEGER NOT NULL, begun REAL NOT NULL, concluded REAL,
+    told INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE plans (
     number INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, finished INTEGER NOT NULL DEFAULT 0, job_id TEXT,
@@ -66,8 +67,8 @@ CREATE TABLE deletions (
     number INTEGER PRIMARY KEY, bucket BLOB NOT NULL, key BLOB NOT NULL, version_id BLOB, etag BLOB, at REAL NOT NULL
 );
 CREATE TABLE failures (
-    number INTEGER PRIMARY KEY, job_id TEXT, key BLOB, path BLOB, code TEXT NOT NULL, message BLOB NOT NULL,
-    at REAL NOT NULL
+    number INTEGER PRIMARY KEY, job_id TEXT, key BLOB, path BLOB, code TEXT NOT NULL,
+    exit_code INTEGER NOT NULL, message BLOB NOT NULL, at REAL NOT NULL
 )
 """
 
@@ -95,7 +96,7 @@ class JournalFile:
             with file.writing() as db:
                 for statement in _TABLES.split(";"):
                     db.execute(statement)
-                db.execute("INSERT INTO work VALUES (?, ?, 1, ?, NULL)", (work_id, head, begun))
+                db.execute("INSERT INTO work (id, head, planning, begun) VALUES (?, ?, 1, ?)", (work_id, head, begun))
                 db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                 db.execute(f"PRAGMA user_version = {FORMAT}")
             sync_folder(folder)

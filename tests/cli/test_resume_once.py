@@ -50,3 +50,28 @@ def test_of_two_objects_of_one_key_the_first_stays_whichever_job_was_interrupted
     archive.run("get", f"ds3://{bucket}/x", str(tmp_path)).expect(0)
     assert (tmp_path / "x").read_bytes() == b"the first"
     assert sorted(archive.keys(bucket)) == ["a", "large", "m", "x"]
+
+
+def test_what_failed_before_a_kill_is_told_by_whoever_resumes(
+    between: Between, two_trees: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The killed process could tell nobody: the resumed one names the object, and its exit code says so, once."""
+    archive, bucket = between.archive, between.archive.bucket()
+    between.killed(2, "put", *map(str, two_trees), f"ds3://{bucket}/", "-j", "1", "--max-job-objects", "2")
+    between.signal_at(1)
+    said = between.run("resume", "-j", "1").expect(130)
+    assert "x comes twice" in said.stderr, str(said)
+    assert "x comes twice" not in archive.run("resume").expect(0).stderr
+    archive.run("get", f"ds3://{bucket}/x", str(tmp_path)).expect(0)
+    assert (tmp_path / "x").read_bytes() == b"the first"
+
+
+def test_a_resume_that_ends_all_has_the_exit_code_of_what_failed_before(
+    between: Between, two_trees: tuple[Path, Path]
+) -> None:
+    """All that could be put is there, and something could not: 3, as for a command that nobody killed."""
+    archive, bucket = between.archive, between.archive.bucket()
+    between.killed(2, "put", *map(str, two_trees), f"ds3://{bucket}/", "-j", "1", "--max-job-objects", "2")
+    done = archive.run("resume", "-o", "json").expect(3).json
+    assert [one["key"] for one in done["failed"]] == ["x"]
+    assert "nothing to resume" in archive.run("resume").expect(0).stderr
