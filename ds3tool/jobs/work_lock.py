@@ -123,7 +123,8 @@ class WorkLock:
         self._released.set()
         self._beating.join()
         try:
-            os.unlink(self._path)
+            if _is_still(self._descriptor, self._path):  # else it is another's, who came when somebody had removed ours
+                os.unlink(self._path)
         except OSError as error:
             _log.debug("%s could not be removed: %s", self._path, error)
         finally:
@@ -201,7 +202,7 @@ def _locked(what: str, holder: Holder | None, now: float) -> LockedError:
     seconds = max(0, round(now - holder.beat))
     return LockedError(
         f"{what} is being worked on by process {holder.pid} on {holder.host}, "
-        f"whose last sign of life is {seconds} seconds old",
+        f"whose last sign of life is {seconds} {'second' if seconds == 1 else 'seconds'} old",
         hint=None
         if holder.is_here
         else f"when that host is gone for good, try again {STALE_SECONDS:.0f} seconds after its last sign of life",

@@ -18,11 +18,14 @@ from ds3tool.jobs.journal_file import (
     EmptyJournalError,
     JournalFile,
     lock_path,
+    put_away,
     remove_journal,
+    tidy_up,
 )
 from ds3tool.jobs.state_folder import DONE, JOBS, StatePath, folder_error
 from ds3tool.jobs.work_head import WorkHead, read_head
 from ds3tool.jobs.work_lock import Holder, WorkLock, holder_of
+from ds3tool.protocol.model import JobType
 
 _log = logging.getLogger(__name__)
 
@@ -137,6 +140,8 @@ def prune(state_folder: StatePath, *, now: float) -> None:
                 os.unlink(entry.path)
         for entry in _entries(folder):
             _prune_leftover(entry)
+            if entry.name.endswith(SUFFIX):
+                _put_away_concluded(entry.path)
     except OSError as error:
         _log.warning("old journals in %s stay: %s", folder, error)
 
@@ -159,6 +164,26 @@ def _prune_leftover(entry: os.DirEntry[str]) -> None:
                 remove_journal(path)
         finally:
             lock.release()
+
+
+def _put_away_concluded(path: str) -> None:
+    """Put the journal of a work that is done where it belongs, if what ended it was killed before it could."""
+    try:
+        summary = _summary(path)
+        if summary is None or not summary.concluded or summary.head is None or summary.holder is not None:
+            return
+        lock = WorkLock.take(lock_path(path), summary.id, clock=RealClock())
+    except Ds3Error as error:
+        _log.debug("%s stays: %s", path, error)
+        return
+    try:
+        if summary.head.type != JobType.PUT:
+            remove_journal(path)
+        elif os.path.lexists(path):
+            tidy_up(path)
+            put_away(path)
+    finally:
+        lock.release()
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -277,6 +278,21 @@ def test_a_holder_gives_signs_of_life(tmp_path: Path) -> None:
         lock.release()
 
 
+def test_whose_lock_was_removed_by_somebody_leaves_that_of_the_next_holder(tmp_path: Path) -> None:
+    """Whoever lets go of a lock whose file is another's by now does not free what that one holds."""
+    path = str(tmp_path / "w.lock")
+    first = WorkLock.take(path, "it", clock=ManualClock())
+    os.unlink(path)
+    second = WorkLock.take(path, "it", clock=ManualClock())
+    try:
+        first.release()
+        with pytest.raises(LockedError):
+            WorkLock.take(path, "it", clock=ManualClock())
+    finally:
+        second.release()
+    assert not os.path.lexists(path)
+
+
 # -- forgetting ----------------------------------------------------------------------------------------------------
 
 
@@ -314,6 +330,24 @@ def test_journals_of_work_that_is_done_go_after_a_month(tmp_path: Path) -> None:
     with Journal.create(tmp_path, head(work_id="new"), clock=ManualClock(now)):
         assert [path.name for path in done.iterdir()] == ["young.db"]
         assert [summary.id for summary in works(tmp_path)] == ["new", "unfinished"]
+
+
+@pytest.mark.parametrize("direction", [JobType.PUT, JobType.GET])
+def test_a_work_that_was_killed_right_after_its_end_is_put_away_by_the_next(tmp_path: Path, direction: JobType) -> None:
+    """A put's journal goes to those that are done, for its digests; a get's goes for good; none is work any more."""
+    with Journal.create(tmp_path, head(direction, work_id="killed")) as journal:
+        plan = put_plan(3) if direction == JobType.PUT else get_plan(3)
+        journal.planned(plan)
+        journal.created(plan, job("job-1", direction))
+        journal.finished(plan)
+        journal.conclude()
+        left = Path(shutil.copy(journal.path, tmp_path / "left"))
+    left.rename(journal.path)
+    (tmp_path / "jobs" / "done" / "killed.db").unlink(missing_ok=True)
+    begun(tmp_path, "next")
+    assert [summary.id for summary in works(tmp_path)] == ["next"]
+    assert not list((tmp_path / "jobs").glob("killed*"))
+    assert (tmp_path / "jobs" / "done" / "killed.db").exists() == (direction == JobType.PUT)
 
 
 def test_what_kills_left_half_made_is_cleared_away(tmp_path: Path) -> None:
