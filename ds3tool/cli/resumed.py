@@ -14,7 +14,7 @@ from ds3tool.cli.journalled import name_way_on
 from ds3tool.cli.local_works import find_work, is_job_id, is_of_this_host, not_there, told, unfinished_works
 from ds3tool.cli.output import Field, OutputFormat, counted, error_mapping
 from ds3tool.cli.resume import Elsewhere, Manner
-from ds3tool.cli.resuming import CannotGoOnError, go_on, settings_for
+from ds3tool.cli.resuming import CannotGoOnError, go_on, moved_to, settings_for
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import ApplianceError, Ds3Error, InterruptedRunError, TransportError, worst_exit_code
 from ds3tool.jobs.ends import Failure
@@ -170,7 +170,7 @@ def _one(
         except Ds3Error as error:
             return Resumed(job_id, kept_from=error)
         manner = replace(manner, place=Elsewhere())  # it is the work's own now
-    one = Resumed(work.id, work.head)
+    one = Resumed(work.id, None if work.head is None else moved_to(work.head, manner.place))
     try:
         if work.trouble is not None:
             raise work.trouble
@@ -222,7 +222,7 @@ def _show(works: Sequence[Resumed], outcome: Outcome, settings: Settings) -> Non
     if len(works) == 1 and failed:
         error = failed[0].error
     elif failed:
-        error = SomeFailedError(f"{len(failed)} of {counted(len(works), 'work')} came to no good end; listed above")
+        error = SomeFailedError(f"{len(failed)} of {counted(len(works), 'work')} did not end well; listed above")
     if total.stopped is not None:
         codes.add(total.stopped.exit_code)
     exit_code = worst_exit_code(codes)

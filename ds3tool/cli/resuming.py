@@ -98,6 +98,15 @@ def _check_place(head: WorkHead, place: Elsewhere) -> None:
         )
 
 
+def moved_to(head: WorkHead, place: Elsewhere) -> WorkHead:
+    """Return the head of a work as it is told of, with the place that stands in for its own."""
+    if head.type == JobType.GET and place.target is not None:
+        return replace(head, asked={**head.asked, "folder": os.path.abspath(place.target)})
+    if head.type == JobType.PUT and place.source is not None:
+        return replace(head, asked={**head.asked, "files": {"roots": [(os.path.abspath(place.source), "")]}})
+    return head
+
+
 def settings_for(head: WorkHead, settings: Settings) -> Settings:
     """Return the settings with the profile that a work was begun with, unless one, or an address, is asked for now."""
     if settings.profile is not None or settings.flags.endpoint is not None or head.profile is None:

@@ -73,8 +73,17 @@ def carry_out(
         )
     mode = chosen_mode(settings, sys.stderr, sys.stdout)
     ending = stoppable(run.stop, under_way=lambda: run.current is not None) if gently else interruptible()
-    with ending, shown(run.progress, mode=mode, label=label, stream=sys.stderr):
-        return (act or run.run)()
+    result: RunResult | None = None
+    try:
+        with ending, shown(run.progress, mode=mode, label=label, stream=sys.stderr):
+            result = (act or run.run)()
+    except KeyboardInterrupt:
+        if not gently:
+            raise
+        if result is None:  # the second one came amid the last steps of a run that was stopping
+            result = run.result
+            result.stopped = result.stopped or InterruptedRunError("interrupted", hint=run.way_on)
+    return result
 
 
 def wait_for_tape(client: Ds3Client, result: RunResult, settings: Settings) -> None:
@@ -228,10 +237,12 @@ def summary(result: RunResult, *, done: str) -> str:
     if result.unverified:
         parts.append(told_unverified(result))
     puts = [outcome.job for outcome in result.jobs if outcome.job.type is JobType.PUT]
+    # A run goes on after a cancelled job only when it has planned the rest of that anew.
+    left = [job for job in puts if job.status is not JobStatus.CANCELED]
     if puts and result.objects:
-        if any(job.status is JobStatus.CANCELED for job in puts):
+        if not left or (isinstance(result.stopped, JobLostError) and len(left) < len(puts)):
             parts.append("a job of it was cancelled: what was not on tape by then is gone")
-        elif all(job.status is JobStatus.COMPLETED for job in puts):
+        elif all(job.status is JobStatus.COMPLETED for job in left):
             parts.append("on tape")
         else:
             parts.append("in the appliance's cache, not yet on tape")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from ds3tool.cli import transfer
 from ds3tool.client import Ds3Client
+from ds3tool.errors import JobLostError
 from ds3tool.jobs.completion import wait_for_job
 from ds3tool.jobs.run import JobOutcome, RunResult
 from ds3tool.protocol.model import Job, JobDetails, JobStatus, JobType
@@ -126,6 +128,18 @@ def test_the_summary_of_a_cancelled_job_does_not_say_that_it_is_in_the_cache() -
     told = transfer.summary(RunResult([JobOutcome(job, 3, 30)], objects=3, bytes=30, seconds=1.0), done=transfer.PUT)
     assert "cancelled" in told
     assert "cache" not in told
+
+
+def test_the_summary_of_a_job_that_was_planned_anew_does_not_say_that_anything_is_gone() -> None:
+    """What a cancelled job had lost went with another one, unless that was cancelled too."""
+    lost, anew = (Job(name, "b", JobType.PUT, JobStatus.IN_PROGRESS) for name in "12")
+    lost = replace(lost, status=JobStatus.CANCELED)
+    result = RunResult([JobOutcome(lost), JobOutcome(anew, 3, 30)], objects=3, bytes=30, seconds=1.0)
+    told = transfer.summary(result, done=transfer.PUT)
+    assert "gone" not in told
+    assert "not yet on tape" in told
+    result.stopped = JobLostError("job 1 was cancelled", job_id="1", reason="cancelled")
+    assert "gone" in transfer.summary(result, done=transfer.PUT)
 
 
 def test_a_second_put_skips_what_is_the_same_and_fails_what_is_not(archive: Archive, tree: Path) -> None:

@@ -24,6 +24,8 @@ from ds3tool.client import Ds3Client
 from ds3tool.errors import Ds3Error
 from ds3tool.jobs.completion import wait_for_job
 from ds3tool.jobs.journal import Journal
+from ds3tool.jobs.put import PutRun
+from ds3tool.jobs.run import RunResult
 from ds3tool.jobs.works import WorkSummary
 from ds3tool.protocol.model import JobDetails, JobStatus
 from ds3tool.simulator import Appliance, ApplianceSettings
@@ -122,6 +124,25 @@ def test_a_put_that_ctrl_c_ended_goes_on(between: Between, tree: Path, times: in
     assert fetched(archive, bucket) == contents(tree)
     assert unfinished() == []
     nothing_is_open(archive, bucket)
+
+
+def test_a_signal_amid_a_run_s_last_steps_does_not_hide_what_it_did(
+    between: Between, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was put by then is told, and so is the way on, though the second signal came when nothing moved any more."""
+
+    def ending(_run: PutRun) -> RunResult:
+        raise KeyboardInterrupt
+
+    archive, bucket = between.archive, between.archive.bucket()
+    with monkeypatch.context() as patched:
+        patched.setattr(PutRun, "finished", ending)
+        between.signal_at(2)
+        said = between.run("put", str(tree), f"ds3://{bucket}", "-j", "1", "-o", "json").expect(130)
+    assert said.json["bytes"]
+    assert said.stderr.splitlines()[-1].endswith("ds3tool resume"), str(said)
+    archive.run("resume").expect(0)
+    assert fetched(archive, bucket) == contents(tree)
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -444,7 +465,8 @@ def test_a_source_that_has_moved_is_named(between: Between, tree: Path, tmp_path
     (work,) = unfinished()
     shutil.copytree(tree, tmp_path / "copy")
     shutil.rmtree(tree)
-    archive.run("resume", work, "--source", str(tmp_path / "copy")).expect(0)
+    resumed = archive.run("resume", work, "--source", str(tmp_path / "copy")).expect(0)
+    assert f"put of {tmp_path / 'copy'} into {bucket}" in resumed.stdout
     assert fetched(archive, bucket) == contents(tmp_path / "copy")
 
 
@@ -461,7 +483,8 @@ def test_a_target_that_is_not_there_leaves_the_work_as_it_was(
     target.mkdir()  # what the disk is mounted over
     assert "another folder" in between.archive.run("resume").expect(4).stderr
     assert list(target.iterdir()) == []
-    between.archive.run("resume", work, "--target", str(away)).expect(0)
+    resumed = between.archive.run("resume", work, "--target", str(away)).expect(0)
+    assert f"into {away}" in resumed.stdout
     assert contents(away) == contents(tree)
 
 
