@@ -43,7 +43,7 @@ from ds3tool.jobs.state_folder import StatePath, jobs_folder, refuse_network
 from ds3tool.jobs.work_head import WorkHead, new_work_id, read_head
 from ds3tool.jobs.work_lock import WorkLock
 from ds3tool.jobs.works import prune
-from ds3tool.protocol.model import Job, JobType
+from ds3tool.protocol.model import ChecksumType, Job, JobType
 
 __all__ = ["Journal", "WorkHead", "new_work_id"]
 
@@ -417,6 +417,12 @@ class Journal:
                 "INSERT INTO deletions (bucket, key, version_id, etag, at) VALUES (?, ?, ?, ?, ?)",
                 (pack_text(bucket), pack_text(key), _blob(version_id), _blob(etag), self._clock.time()),
             )
+
+    def digested(self, job_id: str, owner: int, kind: ChecksumType, value: str) -> None:
+        """Write the digest of a whole object."""
+        row = (self._by_job[job_id].number, owner, kind.value, value.encode())
+        with self._writing() as db:
+            db.execute("INSERT OR REPLACE INTO digests (plan, owner, kind, digest) VALUES (?, ?, ?, ?)", row)
 
     def failed(self, job_id: str | None, failure: Failure) -> None:
         """Gather a failure."""

@@ -13,9 +13,9 @@ import logging
 import os
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from ds3tool.errors import Ds3Error, PathNotFoundError
@@ -30,6 +30,7 @@ from ds3tool.protocol.model import ChecksumType, JobStatus, JobType
 _log = logging.getLogger(__name__)
 
 _BLOCKS_HELD = 16
+_WHOLES = "SELECT owner, kind, digest FROM digests WHERE plan = ?"
 _PLANS_HELD = 4
 
 K = TypeVar("K", bound=Hashable)
@@ -150,7 +151,11 @@ class _PutPlan:
     def digests(self) -> _Digests:
         """Return its blobs that are through."""
         with closing(_open(self.path)) as file:
-            return _Digests(_Row(columns, count) for count, columns in moved_rows(file, self.begun[1]))
+            wholes: dict[int, dict[ChecksumType, str]] = {}
+            for owner, kind, digest in file.rows(_WHOLES, (self.begun[1],)):
+                wholes.setdefault(owner, {})[ChecksumType(kind)] = digest.decode()
+            rows = (_Row(columns, count) for count, columns in moved_rows(file, self.begun[1]))
+            return _Digests(rows, wholes)
 
 
 def _open(path: str) -> JournalFile:
@@ -242,9 +247,10 @@ class _Row:
 
 
 class _Digests:
-    """The blobs of one plan that are through, found by their object."""
+    """The blobs of one plan that are through, found by their object, and what is known of whole objects beside."""
 
-    def __init__(self, rows: Iterable[_Row]) -> None:
+    def __init__(self, rows: Iterable[_Row], wholes: Mapping[int, Mapping[ChecksumType, str]]) -> None:
+        self._wholes = wholes
         self._rows: list[_Row] = []
         self._starts: array[int] = array("Q")
         self._owners: array[int] = array("I")
@@ -273,7 +279,10 @@ class _Digests:
             kinds.add(kind)
             if digest is not None:
                 digests[offset] = digest
-        return _Sent(version, _known(size, cuts, kinds, digests))
+        known = _known(size, cuts, kinds, digests)
+        if known is not None and owner in self._wholes:
+            known = replace(known, stated=self._wholes[owner])
+        return _Sent(version, known)
 
 
 def _known(

@@ -127,10 +127,11 @@ class PutJobRun(Run):
         return any(mendable) if self.recorder.lasting else all(mendable)
 
     def _tell_digests(self, plan: PlannedJob, mover: PutMover) -> None:
-        """Say which digests of whole objects were made and are not stored with them: nobody else knows them."""
+        """Record and say which digests of whole objects were made and are not stored with them: nobody else knows."""
         kind = self.settings.checksum.of_whole
         for owner, digest in mover.whole_digests.items():
             if kind is not None:
+                self.recorder.digested(mover.job_id, owner, kind, digest)
                 (value,) = to_metadata(kind, digest).values()
                 self.result.notes.append(f"{plan.keys[owner]} has the {kind} {value}, which is not stored with it")
 

@@ -88,6 +88,10 @@ class Recorder(Protocol):
         """This object is about to be deleted, so that a put can replace it; told before it happens."""
         ...
 
+    def digested(self, job_id: str, owner: int, kind: ChecksumType, value: str) -> None:
+        """This is the digest, in base64, of a whole object that was put, where nothing stored beside it tells it."""
+        ...
+
     def failed(self, job_id: str | None, failure: Failure) -> None:
         """This object cannot be done in this run."""
         ...
@@ -136,6 +140,9 @@ class NoRecorder:
     def deleting(self, bucket: str, key: str, version_id: str | None, etag: str | None) -> None:
         """Nothing is kept."""
 
+    def digested(self, job_id: str, owner: int, kind: ChecksumType, value: str) -> None:
+        """Nothing is kept."""
+
     def failed(self, job_id: str | None, failure: Failure) -> None:
         """Nothing is kept."""
 
@@ -167,6 +174,7 @@ class MemoryRecorder:
     failures: list[Failure] = field(default_factory=list)
     deletions: list[tuple[str, str, str | None, str | None]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    whole_digests: dict[str, tuple[ChecksumType, str]] = field(default_factory=dict)
     _by_job: dict[str, PlannedJob] = field(default_factory=dict)
 
     @property
@@ -206,6 +214,10 @@ class MemoryRecorder:
     def deleting(self, bucket: str, key: str, version_id: str | None, etag: str | None) -> None:
         """Keep what is going to be deleted."""
         self.deletions.append((bucket, key, version_id, etag))
+
+    def digested(self, job_id: str, owner: int, kind: ChecksumType, value: str) -> None:
+        """Keep the digest."""
+        self.whole_digests[self._by_job[job_id].keys[owner]] = (kind, value)
 
     def failed(self, job_id: str | None, failure: Failure) -> None:  # noqa: ARG002
         """Keep the failure."""

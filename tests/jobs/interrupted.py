@@ -20,7 +20,7 @@ from ds3tool.jobs.put import PutRun
 from ds3tool.jobs.recorder import Arriving, MovedBlobs, Recorder
 from ds3tool.jobs.remainder import Remainder
 from ds3tool.jobs.run import RunResult, RunSettings
-from ds3tool.protocol.model import Job, JobType
+from ds3tool.protocol.model import ChecksumType, Job, JobType
 from tests.jobs.rooms import BUCKET, HookedSource, Room
 from tests.trees import digests
 
@@ -100,6 +100,9 @@ class MortalRecorder:
 
     def deleting(self, bucket: str, key: str, version_id: str | None, etag: str | None) -> None:
         self._tell("deleting", lambda: self._recorder.deleting(bucket, key, version_id, etag))
+
+    def digested(self, job_id: str, owner: int, kind: ChecksumType, value: str) -> None:
+        self._tell("digested", lambda: self._recorder.digested(job_id, owner, kind, value))
 
     def failed(self, job_id: str | None, failure: Failure) -> None:
         self._tell("failed", lambda: self._recorder.failed(job_id, failure))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ds3tool.jobs.ends import SourceObject
+from ds3tool.jobs.integrity import ChecksumChoice
 from ds3tool.jobs.journal import Journal, WorkHead
 from ds3tool.jobs.known_digests import KnownDigests
 from ds3tool.jobs.ledger import BucketLedger
@@ -19,8 +23,10 @@ from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.put import PutRun
 from ds3tool.jobs.recorder import MovedBlobs
 from ds3tool.jobs.verification import Ledger
+from ds3tool.protocol.checksums import to_base64
 from ds3tool.protocol.model import ChecksumType, Job, JobStatus, JobType
 from ds3tool.sources.local import LocalSource
+from ds3tool.sources.stream import StreamSource
 from tests.jobs.rooms import BUCKET, MIB, Room
 
 CRC, MD5 = ChecksumType.CRC_32C, ChecksumType.MD5
@@ -118,6 +124,20 @@ def test_a_put_is_known_as_the_appliance_has_it(tmp_path: Path, room: Room) -> N
         assert sent is not None
         assert sent == KnownDigests.of_head(head)
         assert ledger.digests_of(one.key, VERSIONS[1]) is None
+
+
+def test_the_digest_of_a_whole_stream_is_known_here_alone(room: Room, tmp_path: Path) -> None:
+    """Its first blob, with the metadata, has gone before it is known: the journal keeps it."""
+    data = os.urandom(3 * MIB)
+    bucket_id = room.client.get_bucket(BUCKET).id
+    wanted = replace(room.settings, checksum=ChecksumChoice.SHA256)
+    with Journal.create(tmp_path / "state", WorkHead("w", JobType.PUT, BUCKET, bucket_id)) as journal:
+        source = StreamSource(io.BytesIO(data), key="stream", size=len(data))
+        assert PutRun(room.client, source, BUCKET, settings=wanted, recorder=journal).run().exit_code == 0
+        journal.conclude()
+    known = BucketLedger(tmp_path / "state", bucket_id).digests_of("stream", None)
+    assert known is not None
+    assert known.stated == {ChecksumType.SHA_256: to_base64(hashlib.sha256(data).digest())}
 
 
 def test_a_host_that_has_sent_nothing_knows_nothing(tmp_path: Path) -> None:
