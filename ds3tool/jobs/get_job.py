@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import math
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from ds3tool.errors import (
     NotFoundError,
     RetryLaterError,
 )
-from ds3tool.jobs.ends import Sink, TargetObject
+from ds3tool.jobs.ends import KeepingSink, Sink, TargetObject
 from ds3tool.jobs.engine import SMALL_BLOB_BYTES, Engine
 from ds3tool.jobs.fate import LAG_SECONDS
 from ds3tool.jobs.get_found import Begun, Found
@@ -73,14 +74,52 @@ class GetJobs(Run):
         try:
             details = self.create(plan, lambda ask: self._create_job(plan, ask, found))
         except NotFoundError as error:
-            raise JobError(
-                f"the appliance refuses the job: {error.message}",
-                hint="an object was removed since it was listed; run the command again",
-            ) from error
+            self._run_without_gone(plan, found, error)
+            return
         if found is not None:
             found.asked_of_a_new_job()
         with self.given_up_unless_moved(details.job.id):
             self._move_job(plan, details, found)
+
+    def _run_without_gone(self, plan: PlannedJob, found: Found | None, refused: NotFoundError) -> None:
+        """Let the objects fail that are gone, for which a job of them all was refused, and run one of the others."""
+        gone = self._gone(plan)
+        if not gone:
+            raise JobError(
+                f"the appliance refuses the job: {refused.message}",
+                hint="an object was removed since it was listed; run the command again",
+            ) from refused
+        rest = [number for number in range(len(plan)) if number not in gone]
+        left = plan.keep(rest)
+        self.leave_out(objects=len(gone), bytes_held=plan.bytes - left.bytes)
+        for number in sorted(gone):
+            self.fail(plan.keys[number], _gone_error(plan.keys[number]), job_id=None)
+            if isinstance(self._sink, KeepingSink):
+                self._sink.discard(plan.target_object(number))
+        self.recorder.planned(left)
+        if rest:
+            self._run_job(left, None if found is None else found.keep(rest))
+        else:
+            self.recorder.finished(left)
+
+    def _gone(self, plan: PlannedJob) -> set[int]:
+        """Return which objects the bucket does not have any more; nothing when there is no such bucket."""
+        latest = {key: number for number, key in enumerate(plan.keys) if number not in plan.version_ids}
+        gone = set()
+        try:
+            common = os.path.commonprefix(list(latest))  # noqa: RUF071 - keys are texts, and so is their prefix
+            for listed in self.client.list_objects(self._bucket, prefix=common) if latest else ():
+                latest.pop(listed.key, None)
+            for number, version_id in plan.version_ids.items():
+                try:
+                    self.client.head_object(self._bucket, plan.keys[number], version_id=version_id)
+                except NotFoundError:
+                    gone.add(number)
+            if gone or latest:
+                self.client.get_bucket(self._bucket)
+        except NotFoundError:
+            return set()
+        return gone | set(latest.values())
 
     def _create_job(self, plan: PlannedJob, ask: AskForJob, found: Found | None) -> JobDetails:
         """Ask for the job; for a stream in order, so that the appliance holds all of it before the first byte goes."""
@@ -261,6 +300,10 @@ class GetJobs(Run):
                 f"job {job_id} could not be cancelled ({error.message}); end it: ds3tool job cancel {job_id}"
             )
         self.note_job(job_id)
+
+
+def _gone_error(key: str) -> NotFoundError:
+    return NotFoundError(f"{key} was removed from the bucket since it was listed", status=404, code="NoSuchKey")
 
 
 def _bytes_moved(plan: PlannedJob, state: JobState) -> int:

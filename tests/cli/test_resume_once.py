@@ -75,3 +75,38 @@ def test_a_resume_that_ends_all_has_the_exit_code_of_what_failed_before(
     done = archive.run("resume", "-o", "json").expect(3).json
     assert [one["key"] for one in done["failed"]] == ["x"]
     assert "nothing to resume" in archive.run("resume").expect(0).stderr
+
+
+def test_an_object_that_was_removed_meanwhile_does_not_keep_the_others(
+    between: Between, two_trees: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """A job of them all is refused then: it fails by name, the others come, and nothing is left to be resumed."""
+    archive, bucket, target = between.archive, between.archive.bucket(), tmp_path / "back"
+    archive.run("put", str(two_trees[1]), f"ds3://{bucket}/").expect(0)
+    between.signal_at(2)
+    between.run("get", f"ds3://{bucket}/", str(target), "-j", "1", "--max-job-objects", "1").expect(130)
+    archive.client.delete_object(bucket, "m")
+    said = archive.run("resume").expect(3)
+    assert "m was removed from the bucket" in said.stderr
+    assert sorted(path.name for path in target.iterdir()) == ["large", "x"]
+    assert (target / "x").read_bytes() == b"another"
+    assert "nothing to resume" in archive.run("resume").expect(0).stderr
+
+
+def test_of_a_job_of_several_only_what_was_removed_fails(between: Between, tmp_path: Path) -> None:
+    """The rest of a job that was cancelled is asked for anew, without what is gone, and no temporary file stays."""
+    archive, bucket, target = between.archive, between.archive.bucket(), tmp_path / "back"
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("large", "large-2"):
+        (source / name).write_bytes(bytes(4 * MIB))
+    archive.run("put", str(source), f"ds3://{bucket}/").expect(0)
+    between.signal_at(2)
+    between.run("get", f"ds3://{bucket}/", str(target), "-j", "1").expect(130)
+    (job,) = archive.client.list_active_jobs(bucket=bucket)
+    archive.client.cancel_job(job.id)
+    archive.client.delete_object(bucket, "large")
+    said = archive.run("resume", job.id).expect(3)
+    assert "large was removed from the bucket" in said.stderr
+    assert [path.name for path in target.iterdir()] == ["large-2"]
+    assert (target / "large-2").read_bytes() == bytes(4 * MIB)
