@@ -138,11 +138,13 @@ def _all_of(chosen: Sequence[WorkSummary | str], manner: Manner, settings: Setti
     """Go on with one work after the other, and tell of each as it ends; an interruption ends them all."""
     done: list[Resumed] = []
     out_of_reach: set[str] = set()
+    left = list(chosen)
     try:
         with interruptible():
             for number, work in enumerate(chosen, start=1):
                 place = f" {number} of {len(chosen)}" if len(chosen) > 1 else ""
                 one = _one(work, manner, settings, place, out_of_reach)
+                left.pop(0)
                 if one is None:
                     continue
                 done.append(one)
@@ -150,9 +152,10 @@ def _all_of(chosen: Sequence[WorkSummary | str], manner: Manner, settings: Setti
                 if one.exit_code == _INTERRUPTED:
                     break
     except KeyboardInterrupt:
-        work = chosen[len(done)]
         interrupted = InterruptedRunError("interrupted", hint="go on with: ds3tool resume")
-        done.append(Resumed(work if isinstance(work, str) else work.id, kept_from=interrupted))
+        if left:  # else it came while the last one was told of
+            work = left[0]
+            done.append(Resumed(work if isinstance(work, str) else work.id, kept_from=interrupted))
     return done
 
 

@@ -110,3 +110,19 @@ def test_of_a_job_of_several_only_what_was_removed_fails(between: Between, tmp_p
     assert "large was removed from the bucket" in said.stderr
     assert [path.name for path in target.iterdir()] == ["large-2"]
     assert (target / "large-2").read_bytes() == bytes(4 * MIB)
+
+
+def test_ctrl_c_while_the_last_work_is_told_of_loses_nothing_of_the_result(
+    between: Between, two_trees: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is done by then: the result says so, and no other work is named in its place."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    bucket = between.archive.bucket()
+    between.signal_at(2)
+    between.run("put", str(two_trees[1]), f"ds3://{bucket}/", "-j", "1").expect(130)
+    monkeypatch.setattr("ds3tool.cli.resumed._tell", interrupt)
+    done = between.archive.run("resume", "-o", "json").expect(0).json
+    assert [work["status"] for work in done["works"]] == ["finished"]
