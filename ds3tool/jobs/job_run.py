@@ -74,6 +74,8 @@ class JobRun(ABC):
         self._began_at = self.clock.monotonic()
         self._phase = Phase.PLANNING
         self._engine: Engine | None = None
+        # The objects and bytes that the engine's state counted as done before it began.
+        self._counted_before = (0, 0)
         self._planned_objects = 0
         self._planned_bytes = 0
         self._trouble: tuple[str, float] | None = None
@@ -94,10 +96,13 @@ class JobRun(ABC):
         """Return the state of this moment; from any thread."""
         engine = self._engine
         objects, moved = self.result.objects, self.result.bytes
+        bytes_total = self._planned_bytes
         phase, waiting, next_ask = self._phase, None, None
         if engine is not None:
-            objects += engine.state.objects_done
-            moved += engine.bytes_moved
+            found = engine.bytes_found
+            objects += engine.state.objects_done - self._counted_before[0]
+            moved += engine.bytes_moved - self._counted_before[1] - found
+            bytes_total -= found
             idle = not engine.state.moving and not engine.state.ready
             if phase == Phase.MOVING and idle and engine.next_ask_at is not None:
                 phase, waiting = Phase.WAITING, self.waiting_for
@@ -107,11 +112,11 @@ class JobRun(ABC):
             phase, waiting, next_ask = Phase.WAITING, trouble[0], trouble[1] - self.clock.monotonic()
         return ProgressSnapshot(
             phase=phase.value,
-            objects_done=objects,
+            objects_done=min(objects, self._planned_objects),  # what an expired job has lost was moved twice
             objects_total=self._planned_objects,
             objects_failed=len(self.result.failures),
-            bytes_done=min(moved, self._planned_bytes),
-            bytes_total=self._planned_bytes,
+            bytes_done=max(0, min(moved, bytes_total)),
+            bytes_total=bytes_total,
             waiting_for=waiting,
             next_ask_seconds=next_ask,
             elapsed_seconds=time.monotonic() - self._started,
@@ -311,9 +316,13 @@ class JobRun(ABC):
             hint, count = _COMMAND_AGAIN.subn("run ds3tool resume", error.hint)
             error.hint = hint if count else f"{hint}; {self.way_on}"
 
-    def move(self, engine: Engine) -> None:
-        """Let the engine move what it holds, and keep the count whatever happens."""
+    def move(self, engine: Engine, *, counted_before: tuple[int, int] = (0, 0)) -> None:
+        """Let the engine move what it holds, and keep the count whatever happens.
+
+        `counted_before` are the objects and bytes that its state counts as done already; `leave_out` has had them.
+        """
         engine.stop_when(lambda: self._stop_asked)
+        self._counted_before = counted_before
         self._engine = engine
         self._phase = Phase.MOVING
         try:

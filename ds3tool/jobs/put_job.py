@@ -256,14 +256,15 @@ class PutJobRun(Run):
             confirm=None if confirmation is None else confirmation.confirm,
             may_leave=self._repeatable,
         )
+        self.leave_out(objects=there_before[0], bytes_held=there_before[1])
         try:
-            self.move(engine)
+            self.move(engine, counted_before=there_before)
         finally:
             self.count(
                 objects=state.objects_done - there_before[0] - disproved,
                 bytes_moved=state.bytes_done - there_before[1] - engine.bytes_found,
             )
-            self.leave_out(objects=there_before[0], bytes_held=there_before[1] + engine.bytes_found)
+            self.leave_out(objects=0, bytes_held=engine.bytes_found)
         return [*engine.left_over, *missing]
 
     def _missing_among(self, plan: PlannedJob, unlisted: Sequence[int]) -> list[int]:

@@ -14,6 +14,8 @@ from ds3tool.client import Ds3Client
 from ds3tool.errors import ChecksumError, JobLostError, SourceError
 from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.plan import JobLimits
+from ds3tool.jobs.progress import ProgressSnapshot
+from ds3tool.jobs.put import PutRun
 from ds3tool.protocol.model import JobDetails, JobStatus, ObjectToPut, Priority, Versioning
 from ds3tool.simulator import Appliance, Quirk
 from ds3tool.simulator.transfers import Transfers
@@ -80,6 +82,23 @@ def test_put_killed_at_any_step_is_finished_by_a_resume(
     assert work.unfinished == 0
     work.assert_whole(tmp_path)
     assert len(list(work.room.client.list_canceled_jobs())) == 0
+
+
+def test_the_display_of_a_resumed_put_counts_only_what_was_left(work: Work) -> None:
+    """What an earlier run has put is neither in what is done nor in what there is to do, from the beginning on."""
+    work.withheld = "large 2"
+    assert work.put(dies=Moment("moved", 20, after=True)) is None
+    shown: list[ProgressSnapshot] = []
+
+    def watch(run: PutRun) -> None:
+        run.on_object = lambda key, size, error: shown.append(run.progress())
+
+    work.prepare = watch
+    result = work.resume()
+    assert shown
+    assert max(one.bytes_done for one in shown) <= result.bytes
+    assert max(one.objects_done for one in shown) <= result.objects
+    assert {one.objects_total for one in shown} == {result.objects}
 
 
 # -- what a job's own list does not tell --------------------------------------------------------------------------
