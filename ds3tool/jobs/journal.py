@@ -518,7 +518,8 @@ class Journal:
     def _remainder(self, name: str, known: _Plan) -> Remainder:
         self.flush()
         ((last_active,),) = self._file.rows("SELECT last_active FROM plans WHERE number = ?", (known.number,))
-        remainder = Remainder(self._read_plan(name, known), known.job_id, datetime.fromtimestamp(last_active, UTC))
+        active = datetime.fromtimestamp(last_active, UTC)
+        remainder = Remainder(self._read_plan(name, known), known.job_id, active, begun=self.head.begun)
         remainder.held = read_moved(self._file, known.number, known.objects)
         for owner in read_appeared(self._file, known.number, known.objects):
             remainder.appeared[owner] = 1

@@ -212,7 +212,7 @@ class PutRun(PutJobRun):
 
     def _go_on(self, remainder: Remainder, details: JobDetails) -> None:
         self._planner.take(remainder.plan)
-        self._move_all(remainder.plan, details, remainder.held)
+        self._move_all(remainder.plan, details, remainder.held, begun=remainder.begun)
 
     def _left(self, remainder: Remainder, fate: Fate) -> PlannedJob | None:
         plan = remainder.plan

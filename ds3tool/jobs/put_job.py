@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
@@ -71,8 +72,13 @@ class PutJobRun(Run):
             ) from error
         self._move_all(plan, details, None)
 
-    def _move_all(self, plan: PlannedJob, details: JobDetails, held: HeldBlobs | None) -> None:
-        """Move what a job of `details` lacks, and see it end; `held` is what an earlier run has moved of it."""
+    def _move_all(
+        self, plan: PlannedJob, details: JobDetails, held: HeldBlobs | None, *, begun: datetime | None = None
+    ) -> None:
+        """Move what a job of `details` lacks, and see it end.
+
+        `held` is what an earlier run has moved of it, of work that was `begun` then.
+        """
         job_id = details.job.id
         in_order = self._source.sequential
         state = JobState(
@@ -84,7 +90,7 @@ class PutJobRun(Run):
             held=held,
             sizes=plan.sizes if held is not None else (),
         )
-        mover = self._mover(plan, state, job_id, self._policy)
+        mover = self._mover(plan, state, job_id, self._policy, held=held, begun=begun)
         failed: dict[int, Ds3Error] = {}
         try:
             with self.given_up_unless_moved(job_id):
@@ -146,7 +152,16 @@ class PutJobRun(Run):
             ask=ask,
         )
 
-    def _mover(self, plan: PlannedJob, state: JobState, job_id: str, policy: DataPolicy) -> PutMover:
+    def _mover(
+        self,
+        plan: PlannedJob,
+        state: JobState,
+        job_id: str,
+        policy: DataPolicy,
+        *,
+        held: HeldBlobs | None,
+        begun: datetime | None,
+    ) -> PutMover:
         return (StreamMover if self._source.sequential else PutMover)(
             self.client,
             self.transport,
@@ -158,6 +173,9 @@ class PutJobRun(Run):
             user_metadata=self.settings.metadata,
             digest_demanded=policy.end_to_end_crc_required,
             whole_type=self.settings.checksum.of_whole,
+            earlier=held,
+            # Times of files lag behind the clock, by a tick of the kernel.
+            since_ns=0 if begun is None else int((begun.timestamp() - 1.0) * 1e9),
         )
 
     def _blob_size(self, plan: PlannedJob, policy: DataPolicy) -> int | None:

@@ -18,6 +18,7 @@ from ds3tool.jobs.decisions import UNREACHABLE, Decision, after_try
 from ds3tool.jobs.ends import OpenObject, Source
 from ds3tool.jobs.integrity import compare_sent, digest_range
 from ds3tool.jobs.plan import PlannedJob
+from ds3tool.jobs.remainder import HeldBlobs
 from ds3tool.jobs.state import JobState
 from ds3tool.jobs.steadiness import Steadiness, mark_of
 from ds3tool.jobs.waiting import ending_with
@@ -58,6 +59,8 @@ class PutMover:
         user_metadata: Mapping[str, str],
         digest_demanded: bool = False,
         whole_type: ChecksumType | None = None,
+        earlier: HeldBlobs | None = None,
+        since_ns: int = 0,
     ) -> None:
         self.job_id = job_id
         self._client = client
@@ -71,7 +74,7 @@ class PutMover:
         self._whole_type = None if checksum_type is None else whole_type
         self._whole = None if checksum_type is None or whole_type is None else WholeDigests(whole_type, checksum_type)
         self.whole_digests: dict[int, str] = {}
-        self._steadiness = Steadiness()
+        self._steadiness = Steadiness(checksum_type, earlier, since_ns)
         self._heads = BlobHeads(transport, method="PUT", bucket=plan.bucket, job_id=job_id)
         self._digest_demanded = digest_demanded
         self._user_metadata = user_metadata

@@ -63,7 +63,7 @@ class Remainder:
     blobs that are through; `appeared` flags, by number, the objects of a get that are safe at the target, and
     `arriving` says how far others of its blobs have come. `deleted` are keys of the plan whose former objects were, or
     may have been, deleted for a put to replace them, `failed` those of objects that failed in its job. `last_active` is
-    when something was last recorded of it.
+    when something was last recorded of it, `begun` when its work began, None where that is not known.
     """
 
     plan: PlannedJob
@@ -74,6 +74,7 @@ class Remainder:
     arriving: tuple[Arriving, ...] = ()
     deleted: frozenset[str] = frozenset()
     failed: frozenset[str] = frozenset()
+    begun: datetime | None = None
 
     def __post_init__(self) -> None:
         """Flag nothing where nothing is said."""

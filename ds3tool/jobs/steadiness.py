@@ -13,6 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from ds3tool.jobs.remainder import HeldBlobs
+from ds3tool.protocol.model import ChecksumType
+
 
 @runtime_checkable
 class MarkedObject(Protocol):
@@ -39,10 +42,15 @@ class _Sending:
 class Steadiness:
     """The objects of one put job while their blobs are sent. Safe for several threads.
 
-    Memory: the digests of the blobs of objects that have several and are under way.
+    `earlier` are blobs that another run of the same work has sent: an object that something was done to since
+    `since_ns`, when that work began, must still have their digests. Memory: the digests of the blobs of objects that
+    have several and are under way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kind: ChecksumType | None = None, earlier: HeldBlobs | None = None, since_ns: int = 0) -> None:
+        self._kind = kind
+        self._earlier = earlier
+        self._since_ns = since_ns
         self._lock = threading.Lock()
         self._sendings: dict[int, _Sending] = {}
 
@@ -60,7 +68,20 @@ class Steadiness:
             sending.marks.update(marks)
             if len(sending.digests) < blobs:
                 return None
-            return dict(sending.digests) if len(sending.marks) > 1 else None
+            earlier = self._sent_before(owner)
+            doubtful = len(sending.marks) > 1 or (earlier and max(sending.marks) >= self._since_ns)
+            return {**earlier, **sending.digests} if doubtful else None
+
+    def _sent_before(self, owner: int) -> dict[int, str]:
+        """Return the digests, by offset, of an object's blobs that an earlier run has sent."""
+        held = self._earlier
+        if held is None:
+            return {}
+        return {
+            held.offsets[place]: checksum
+            for place in reversed(list(held.numbers_of(owner)))
+            if (checksum := held.checksums[place]) is not None and held.kinds[place] == self._kind
+        }
 
     def forget(self, owner: int) -> None:
         """An object is through, or will not be finished."""

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import ChecksumError, JobLostError, SourceError
+from ds3tool.jobs.ends import SourceObject
+from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.existing import IfExists
+from ds3tool.jobs.journal import Journal, WorkHead
 from ds3tool.jobs.plan import JobLimits
 from ds3tool.jobs.progress import ProgressSnapshot
 from ds3tool.jobs.put import PutRun
-from ds3tool.protocol.model import JobDetails, JobStatus, ObjectToPut, Priority, Versioning
+from ds3tool.jobs.recorder import MovedBlobs
+from ds3tool.protocol.model import JobDetails, JobStatus, JobType, ObjectToPut, Priority, Versioning
 from ds3tool.simulator import Appliance, Quirk
 from ds3tool.simulator.transfers import Transfers
 from tests.jobs.doubles import SwiftClock
-from tests.jobs.interrupted import Moment, Work
+from tests.jobs.interrupted import Killed, Moment, MortalRecorder, Work
 from tests.jobs.rooms import BUCKET, MIB, HookedSource, Room
 from tests.jobs.test_awkward_appliance import EVERY_QUIRK, EVERY_RELEASE
 
@@ -197,6 +203,55 @@ def test_bytes_that_changed_under_the_same_time_are_noticed_though_nothing_is_se
     assert result.exit_code == 5
     path.unlink()
     work.assert_whole(tmp_path)
+
+
+def test_half_sent_file_that_changed_under_the_same_time_is_no_mixture(room: Room, tmp_path: Path) -> None:
+    """Its first blob went before the kill; when something was done to it since, that must still be what it was."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in ("changed", "touched"):
+        (tree / name).write_bytes(os.urandom(3 * MIB))
+    opened: Counter[str] = Counter()
+    died = threading.Event()
+
+    def until_dead(item: SourceObject) -> None:
+        opened[item.key] += 1
+        if opened[item.key] > 1 and not died.is_set():
+            assert died.wait(60), "it was to die before that"
+            raise SourceError("nobody is there to read it")
+
+    class Dying(MortalRecorder):
+        def moved(self, job_id: str, blobs: MovedBlobs) -> None:
+            try:
+                super().moved(job_id, blobs)
+            except Killed:
+                died.set()
+                raise
+
+    source = HookedSource(tree, before_open=until_dead)
+    settings = replace(room.settings, engine=EngineSettings(2, 1))
+    head = WorkHead("work-1", JobType.PUT, BUCKET, "id", begun=datetime.now(UTC))
+    with Journal.create(tmp_path / "state", head) as journal:
+        # Two workers: each sends the first blob of one file, and the second told is the last of both.
+        recorder = Dying(journal, Moment("moved", 1, after=True), lambda _: journal.flush())
+        with pytest.raises(Killed):
+            PutRun(room.client, source, BUCKET, settings=settings, recorder=recorder).run()
+        path = journal.path
+    with Journal.open(path) as journal:
+        held = {remainder.plan.keys[owner] for remainder in journal.remainders() for owner in remainder.held.owners}
+        assert held
+        for name in held:
+            times = (tree / name).stat()
+            with (tree / name).open("r+b") as file:
+                first = file.read(1)
+                file.seek(0)
+                file.write(bytes([first[0] ^ 1]) if name == min(held) else first)
+            os.utime(tree / name, ns=(times.st_atime_ns, times.st_mtime_ns))
+        run = PutRun(room.client, source, BUCKET, settings=settings, recorder=journal)
+        result = run.resume(journal.remainders())
+    assert [(failure.key, type(failure.error)) for failure in result.failures] == [(min(held), SourceError)]
+    assert "has changed" in result.failures[0].error.message
+    assert room.listed() == {"changed", "touched"} - {min(held)}
 
 
 # -- before there was a job -------------------------------------------------------------------------------------------
