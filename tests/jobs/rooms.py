@@ -118,10 +118,15 @@ class Room:
         return [path for path in (self.appliance.directory / "cache").rglob("*") if path.is_file()]
 
 
+class LastBytes(bytes):
+    """Bytes after which nothing more is passed on."""
+
+
 class Meddler:
     """Stands between a client and an appliance, and passes on what `to_appliance` and `to_client` make of it.
 
-    Each is handed the bytes as they pass; None instead of bytes closes both connections.
+    Each is handed the bytes as they pass; None instead of bytes closes both connections, and so do LastBytes, once
+    they have gone.
     """
 
     def __init__(self, appliance: Appliance) -> None:
@@ -175,6 +180,8 @@ def _pump(source: socket.socket, target: socket.socket, change: Callable[[bytes]
             if changed is None:
                 break
             target.sendall(changed)
+            if isinstance(changed, LastBytes):
+                break
     except OSError:
         pass  # one of the two has gone
     for each in (source, target):
