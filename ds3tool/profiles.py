@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ds3tool.errors import ConfigError
-from ds3tool.transport.settings import DEFAULT_MAX_RETRY_SECONDS, ConnectionSettings
+from ds3tool.transport.settings import DEFAULT_MAX_RETRY_SECONDS, IO_TIMEOUT_SECONDS, ConnectionSettings
 
 if TYPE_CHECKING:
     from ds3tool.transport.dial import Place
@@ -45,6 +45,9 @@ SECRET_KEYS = frozenset({"secret_key"})
 _REQUIRED = ("endpoint", "access_key", "secret_key")
 _VARIABLES = {"endpoint": "DS3_ENDPOINT", "access_key": "DS3_ACCESS_KEY", "secret_key": "DS3_SECRET_KEY"}
 _TOP_LEVEL_KEYS = ("default_profile", "profile")
+# Whoever waits less than the usual time for an appliance waits no longer for one answer, but so long at least: an
+# appliance may hold a request while it looks for room.
+_SHORTEST_IO_TIMEOUT_SECONDS = 30.0
 _PROFILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]*")
 
 
@@ -194,6 +197,7 @@ def resolve(
         ca_bundle=values.get("ca_bundle"),
         verify_tls=values.get("verify_ssl", True),
         proxy=proxy,
+        io_timeout_seconds=min(IO_TIMEOUT_SECONDS, max(_SHORTEST_IO_TIMEOUT_SECONDS, max_retry_seconds)),
         max_retry_seconds=max_retry_seconds,
     )
     return Resolved(connection, origins)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 # Without any answer for this long, retrying ends. Waits that the appliance asked for do not count.
 DEFAULT_MAX_RETRY_SECONDS = 15 * 60.0
+# Without a byte for this long, a connection is given up.
+IO_TIMEOUT_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,6 @@ class ConnectionSettings:
     proxy: str | None = field(default=None, repr=False)  # its address may hold a password
     tunnel: bool = False
     connect_timeout_seconds: float = 30.0
-    io_timeout_seconds: float = 300.0
+    io_timeout_seconds: float = IO_TIMEOUT_SECONDS
     max_retry_seconds: float = DEFAULT_MAX_RETRY_SECONDS
     continue_wait_seconds: float = 1.0  # as curl waits

@@ -240,3 +240,11 @@ def test_an_address_that_is_none_names_the_place_it_stands_in(endpoint: str) -> 
 def test_the_file_is_where_the_variable_says() -> None:
     """DS3TOOL_CONFIG moves the configuration file."""
     assert profiles.default_config_path({"DS3TOOL_CONFIG": "/x/y.toml"}) == Path("/x/y.toml")
+
+
+@pytest.mark.parametrize(("asked", "answer"), [(0.0, 30.0), (5.0, 30.0), (100.0, 100.0), (900.0, 300.0)])
+def test_one_answer_is_not_waited_for_longer_than_all_retries(asked: float, answer: float) -> None:
+    """`--max-retry-time` bounds the wait for a byte too, down to what an appliance may hold a request for."""
+    profile = Profile(endpoint="appliance", access_key="me", secret_key="secret")
+    connection = resolve([profile], environ={}, max_retry_seconds=asked).connection
+    assert (connection.io_timeout_seconds, connection.max_retry_seconds) == (answer, asked)
