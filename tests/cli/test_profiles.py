@@ -245,6 +245,6 @@ def test_the_file_is_where_the_variable_says() -> None:
 @pytest.mark.parametrize(("asked", "answer"), [(0.0, 30.0), (5.0, 30.0), (100.0, 100.0), (900.0, 300.0)])
 def test_one_answer_is_not_waited_for_longer_than_all_retries(asked: float, answer: float) -> None:
     """`--max-retry-time` bounds the wait for a byte too, down to what an appliance may hold a request for."""
-    profile = Profile(endpoint="appliance", access_key="me", secret_key="secret")
+    profile = Profile("here", endpoint="appliance", access_key="me", secret_key="secret")
     connection = resolve([profile], environ={}, max_retry_seconds=asked).connection
     assert (connection.io_timeout_seconds, connection.max_retry_seconds) == (answer, asked)
