@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,8 @@ from tests.trees import digests
 KIB, MIB = 1 << 10, 1 << 20
 _LONG_SECONDS = 100.0
 _MOST_RESUMES = 5
+# So that a run of the tree takes about a second: kills fall into its middle, and some batches are recorded by then.
+SLOW = ("--bwlimit", "6M")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,17 +238,18 @@ def kill_the_tool(
     point: str,
     count: int,
     after: float | None = None,
+    options: Sequence[str] = (),
 ) -> Outcome:
     """Put or get the tree, die at a point (or `after` seconds from its beginning), resume, and compare everything."""
     bucket = f"b{random.Random(f'{host.folder}').getrandbits(60):x}"
     target = host.folder / "target"
     with host.client() as client:
         client.create_bucket(bucket)
-    arguments = ["put", str(tree), f"ds3://{bucket}/", "--transfers", "2"]
+    put = ["put", str(tree), f"ds3://{bucket}/", "--transfers", "2"]
     if verb == "get":
-        assert host.run(*arguments).returncode == 0
+        assert host.run(*put).returncode == 0
         no_job_left_open(appliance)
-        arguments = ["get", f"ds3://{bucket}/", str(target), "--transfers", "2"]
+    arguments = [*(put if verb == "put" else ["get", f"ds3://{bucket}/", str(target), "--transfers", "2"]), *options]
     victim = host.start(point, count, *arguments)
     try:
         if after is not None:
@@ -315,17 +318,19 @@ class MortalAppliance:
         )
 
 
-def kill_the_appliance(appliance: MortalAppliance, host: Host, verb: str, tree: Path, *, after: float) -> Outcome:
+def kill_the_appliance(
+    appliance: MortalAppliance, host: Host, verb: str, tree: Path, *, after: float, options: Sequence[str] = ()
+) -> Outcome:
     """Put or get the tree while the appliance dies and comes back; resume what has given up, and compare everything."""
     bucket = f"b{random.Random(f'{host.folder}').getrandbits(60):x}"
     target = host.folder / "target"
     with host.client() as client:
         client.create_bucket(bucket)
-    # It gives up at once, so that resuming is what is tried here.
-    arguments = ["put", str(tree), f"ds3://{bucket}/", "--transfers", "2", "--max-retry-time", "0s"]
+    put = ["put", str(tree), f"ds3://{bucket}/", "--transfers", "2"]
     if verb == "get":
-        assert host.run(*arguments).returncode == 0
-        arguments = ["get", f"ds3://{bucket}/", str(target), "--transfers", "2", "--max-retry-time", "0s"]
+        assert host.run(*put).returncode == 0
+    arguments = [*(put if verb == "put" else ["get", f"ds3://{bucket}/", str(target), "--transfers", "2"]), *options]
+    arguments += ["--max-retry-time", "0s"]  # it gives up at once, so that resuming is what is tried here
     tool = host.start("none", 1, *arguments)
     try:
         until_begun(host, tool, after)

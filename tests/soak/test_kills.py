@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.soak.kills import (
+    SLOW,
     Host,
     MortalAppliance,
     WatchedAppliance,
@@ -60,9 +61,8 @@ def test_a_tool_killed_at_any_moment_is_resumed_whole(
     """As above, whenever it happens to die."""
     chance = random.Random(seed)
     host = Host(appliance.endpoint, appliance.access_key, appliance.secret_key, tmp_path)
-    kill_the_tool(
-        appliance, host, ("put", "get")[seed % 2], tree, point="none", count=1, after=chance.uniform(0.0, 0.5)
-    )
+    verb, after = ("put", "get")[seed % 2], chance.uniform(0.0, 1.0)
+    kill_the_tool(appliance, host, verb, tree, point="none", count=1, after=after, options=SLOW)
 
 
 @pytest.mark.parametrize("verb", ["put", "get"])
@@ -71,6 +71,6 @@ def test_work_goes_on_after_the_appliance_was_killed(tree: Path, tmp_path: Path,
     mortal = MortalAppliance(tmp_path)
     mortal.start()
     try:
-        kill_the_appliance(mortal, mortal.host(tmp_path), verb, tree, after=0.2)
+        kill_the_appliance(mortal, mortal.host(tmp_path), verb, tree, after=0.4, options=SLOW)
     finally:
         mortal.kill()
