@@ -74,6 +74,7 @@ def work_in(room: Room, tmp_path: Path) -> Work:
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids=str)
+@pytest.mark.usefixtures("lists_are_never_late")
 def test_put_killed_at_any_step_is_finished_by_a_resume(
     work: Work, tmp_path: Path, moment: Moment, sent: Counter[tuple[str, int]]
 ) -> None:
@@ -275,6 +276,7 @@ def test_job_that_was_created_and_not_recorded_is_found_by_its_name(
     work.assert_whole(tmp_path)
 
 
+@pytest.mark.usefixtures("lists_are_never_late")
 def test_plan_of_several_jobs_is_finished_where_it_was_left(
     work: Work, tmp_path: Path, sent: Counter[tuple[str, int]]
 ) -> None:
@@ -385,6 +387,7 @@ def test_job_that_a_person_ended_is_named_and_not_begun_anew_unasked(
     work.assert_whole(tmp_path)
 
 
+@pytest.mark.usefixtures("lists_are_never_late")
 def test_plans_beside_one_that_a_person_ended_go_on(work: Work) -> None:
     """Only the cancelled one is left."""
     work.settings = replace(work.room.settings, limits=JobLimits(20))
