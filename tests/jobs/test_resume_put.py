@@ -290,6 +290,7 @@ def test_plan_of_several_jobs_is_finished_where_it_was_left(
     work.assert_whole(tmp_path)
 
 
+@pytest.mark.usefixtures("lists_are_never_late")
 def test_key_that_somebody_took_meanwhile_is_settled_as_in_a_fresh_run(work: Work) -> None:
     """A plan without a job is held against the bucket again: what is there and not the same fails by name."""
     assert work.put(dies=Moment("planned", after=True)) is None
@@ -321,6 +322,7 @@ def replacing(work: Work) -> Work:
 
 
 @pytest.mark.parametrize("moment", [Moment("deleting", 2), Moment("deleting", 2, True), Moment("created")], ids=str)
+@pytest.mark.usefixtures("lists_are_never_late")
 def test_object_that_was_deleted_to_be_replaced_is_put(replacing: Work, tmp_path: Path, moment: Moment) -> None:
     """Killed between the deletion and the job, a put does not leave a gap behind."""
     assert replacing.put(dies=moment) is None
