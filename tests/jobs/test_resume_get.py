@@ -32,6 +32,8 @@ from tests.jobs.interrupted_get import WORK, CountingClient, GetWork
 from tests.jobs.rooms import BUCKET, MIB, Meddler, Room
 from tests.jobs.test_awkward_appliance import EVERY_QUIRK, EVERY_RELEASE
 
+pytestmark = pytest.mark.usefixtures("lists_are_never_late")
+
 MOMENTS = [
     *(Moment("planned", after=after) for after in (False, True)),
     *(Moment("created", after=after) for after in (False, True)),
