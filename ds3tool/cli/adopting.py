@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from ds3tool.cli.get import FilesAsked, asked_for
 from ds3tool.cli.journalled import Doing, journalled
 from ds3tool.cli.local_works import unfinished_works
+from ds3tool.cli.manner import Elsewhere
 from ds3tool.cli.put_sources import FilesPut
-from ds3tool.cli.resume import Elsewhere
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.errors import JobLostError, NotFoundError, PathNotFoundError, ProtocolError, UsageError
 from ds3tool.jobs.ends import Failure, SourceObject, TargetObject

@@ -15,7 +15,6 @@ import typer
 
 from ds3tool.cli import messages, transfer
 from ds3tool.cli.choice import Choice
-from ds3tool.cli.get import sent_digests
 from ds3tool.cli.job_options import JobOptions
 from ds3tool.cli.journalled import Doing, journalled, settle
 from ds3tool.cli.lookup import base_of
@@ -23,6 +22,7 @@ from ds3tool.cli.options import command
 from ds3tool.cli.output import OutputClosedError, OutputFormat
 from ds3tool.cli.part import Part
 from ds3tool.cli.selection import Selection, parse_selection, refuse_ambiguous
+from ds3tool.cli.sent import sent_digests
 from ds3tool.cli.settings import ProgressMode, Settings, connect
 from ds3tool.cli.wanted import wanted_objects
 from ds3tool.errors import UsageError

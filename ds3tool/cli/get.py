@@ -24,6 +24,7 @@ from ds3tool.cli.naming import NamesFrom, Naming
 from ds3tool.cli.options import command
 from ds3tool.cli.part import Part
 from ds3tool.cli.selection import Selection, parse_selection, refuse_ambiguous
+from ds3tool.cli.sent import sent_digests
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.cli.wanted import check_listed, wanted_objects
 from ds3tool.client import Ds3Client
@@ -33,8 +34,6 @@ from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.get_targets import Asked, check_rule
 from ds3tool.jobs.planfile import PlanHead, settings_mapping
 from ds3tool.jobs.run import RunResult, RunSettings
-from ds3tool.jobs.sent_digests import SentDigests
-from ds3tool.jobs.verification import Ledger
 from ds3tool.protocol.model import JobType
 from ds3tool.sinks.links import Links
 from ds3tool.sinks.local import LocalSink
@@ -292,17 +291,6 @@ def get_objects(
         )
         result = transfer.carry_out(run, settings, label=label)
         return result, settle(journal, result, settings)
-
-
-def sent_digests(client: Ds3Client, bucket: str, settings: Settings, *, always: bool) -> SentDigests:
-    """Return what this host's journals know of the objects in a bucket; `always`: also beside the appliance's word."""
-
-    def open_ledger() -> Ledger:
-        from ds3tool.jobs.ledger import BucketLedger
-
-        return BucketLedger(settings.state_path, client.get_bucket(bucket).id)
-
-    return SentDigests(open_ledger, always=always)
 
 
 def asked_for(files: FilesAsked, run_settings: RunSettings) -> dict[str, Any]:

@@ -3,46 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ds3tool.cli import transfer
 from ds3tool.cli.job_options import BandwidthLimit, JobOptions, Outcome, Transfers
+from ds3tool.cli.manner import Elsewhere, Manner
 from ds3tool.cli.options import command, option_group
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import UsageError
 from ds3tool.jobs.engine import EngineSettings
 
-if TYPE_CHECKING:
-    from ds3tool.transport.ratelimit import RateLimit
-
 app = typer.Typer(add_completion=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Where the files are, or go, of a work whose own place is not known, or not meant: what `resume` was given."""
-
-    source: str | None = None
-    target: str | None = None
-    strip_prefix: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How works are gone on with: what `resume` was given.
-
-    `wait` None is as the work was begun. `anew`: what somebody has cancelled or truncated is planned anew, since its
-    work was named.
-    """
-
-    engine: EngineSettings
-    limit: RateLimit | None = None
-    wait: transfer.WaitFor | None = None
-    stop_on_error: bool = False
-    place: Elsewhere = Elsewhere()
-    anew: bool = False
 
 
 @option_group("Failures")

@@ -12,8 +12,8 @@ from ds3tool.cli.interruption import interruptible
 from ds3tool.cli.job_options import Outcome
 from ds3tool.cli.journalled import name_way_on
 from ds3tool.cli.local_works import find_work, is_job_id, is_of_this_host, not_there, told, unfinished_works
+from ds3tool.cli.manner import Elsewhere, Manner
 from ds3tool.cli.output import Field, OutputFormat, counted, error_mapping
-from ds3tool.cli.resume import Elsewhere, Manner
 from ds3tool.cli.resuming import CannotGoOnError, go_on, moved_to, settings_for
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import ApplianceError, Ds3Error, InterruptedRunError, TransportError, worst_exit_code

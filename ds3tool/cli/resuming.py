@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from ds3tool.cli import transfer
-from ds3tool.cli.get import FilesAsked, inode_of, sent_digests
+from ds3tool.cli.get import FilesAsked, inode_of
 from ds3tool.cli.journalled import settle
 from ds3tool.cli.local_works import command_line, told
+from ds3tool.cli.manner import Elsewhere, Manner
 from ds3tool.cli.put_sources import FilesPut
-from ds3tool.cli.resume import Elsewhere, Manner
+from ds3tool.cli.sent import sent_digests
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.client import Ds3Client
 from ds3tool.errors import (

@@ -13,11 +13,11 @@ import typer
 from ds3tool.cli import messages, transfer
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.failures import SomeFailedError
-from ds3tool.cli.get import sent_digests
 from ds3tool.cli.job_options import JobOptions, Outcome
 from ds3tool.cli.lookup import chosen, everything_at
 from ds3tool.cli.output import Field, OutputFormat, as_mapping, counted
 from ds3tool.cli.selection import selected_objects
+from ds3tool.cli.sent import sent_digests
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.cli.verification import Address, Raw
 from ds3tool.errors import Ds3Error, MediaOfflineError, UsageError, worst_exit_code

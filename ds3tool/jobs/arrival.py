@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ds3tool.errors import ProtocolError
-from ds3tool.jobs.ends import ExpectedChecksum
 from ds3tool.jobs.integrity import check_length, compare
 from ds3tool.protocol import names
-from ds3tool.protocol.checksums import Hasher, new_hasher, to_base64
+from ds3tool.protocol.checksums import ExpectedChecksum, Hasher, new_hasher, to_base64
 from ds3tool.protocol.messages import Response
 from ds3tool.protocol.ranges import ByteRange, parse_content_range
 from ds3tool.transport.pool import IncomingBody

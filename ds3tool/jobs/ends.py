@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ds3tool.errors import Ds3Error
 from ds3tool.protocol.messages import Response
-from ds3tool.protocol.model import ChecksumType
 from ds3tool.protocol.ranges import ByteRange
 from ds3tool.transport.bodies import OutgoingBody
 
@@ -246,11 +245,3 @@ class KeepingSink(Sink, Protocol):
     def sweep(self, names: Iterable[str]) -> int:
         """Remove all that is unfinished of this work beside objects of these names; return how many there were."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class ExpectedChecksum:
-    """The digest that a blob's bytes must have, in base64."""
-
-    type: ChecksumType
-    value: str

@@ -18,7 +18,7 @@ from ds3tool.errors import (
 )
 from ds3tool.jobs.arrival import Arrival
 from ds3tool.jobs.decisions import Decision, after_try
-from ds3tool.jobs.ends import ExpectedChecksum, KeepingSink, Sink, TargetObject
+from ds3tool.jobs.ends import KeepingSink, Sink, TargetObject
 from ds3tool.jobs.get_found import Begun, Found
 from ds3tool.jobs.integrity import check_length, compare, expected_checksum
 from ds3tool.jobs.known_digests import READ_BYTES
@@ -30,7 +30,7 @@ from ds3tool.jobs.state import JobState
 from ds3tool.jobs.waiting import ending_with
 from ds3tool.protocol import metadata as metadata_codec
 from ds3tool.protocol import names
-from ds3tool.protocol.checksums import HEADER_NAMES, digest_of, new_hasher, to_base64
+from ds3tool.protocol.checksums import HEADER_NAMES, ExpectedChecksum, digest_of, new_hasher, to_base64
 from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.protocol.ranges import ByteRange

@@ -8,9 +8,9 @@ from enum import StrEnum
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import ChecksumError, ForbiddenError, NotFoundError, ProtocolError, UsageError
-from ds3tool.jobs.ends import ExpectedChecksum
 from ds3tool.jobs.known_digests import READ_BYTES, Held, KnownDigests
 from ds3tool.protocol import checksums, names
+from ds3tool.protocol.checksums import ExpectedChecksum
 from ds3tool.protocol.model import ChecksumType, DataPolicy, ObjectHead, Versioning
 
 

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 
 from ds3tool.errors import ChecksumError, Ds3Error
-from ds3tool.jobs.ends import ExpectedChecksum
 from ds3tool.jobs.known_digests import KnownDigests
 from ds3tool.jobs.verification import Ledger
+from ds3tool.protocol.checksums import ExpectedChecksum
 from ds3tool.protocol.ranges import ByteRange
 
 _log = logging.getLogger(__name__)

@@ -7,6 +7,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from ds3tool.errors import UsageError
@@ -154,3 +155,11 @@ def from_headers(headers: Mapping[str, str]) -> tuple[ChecksumType, str] | None:
         if value:
             return kind, value.strip()
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedChecksum:
+    """The digest that a blob's bytes must have, in base64."""
+
+    type: ChecksumType
+    value: str

@@ -18,10 +18,10 @@ from ds3tool.client import Ds3Client
 from ds3tool.clock import RealClock
 from ds3tool.errors import ProtocolError
 from ds3tool.jobs.arrival import Arrival
-from ds3tool.jobs.ends import ExpectedChecksum
 from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.get_targets import Wanted
 from ds3tool.jobs.run import RunResult
+from ds3tool.protocol.checksums import ExpectedChecksum
 from ds3tool.protocol.messages import Headers, Response
 from ds3tool.protocol.model import ChecksumType, JobStatus
 from ds3tool.protocol.ranges import ByteRange

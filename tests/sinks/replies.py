@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ds3tool.jobs.arrival import Arrival
-from ds3tool.jobs.ends import ExpectedChecksum, TargetObject
-from ds3tool.protocol.checksums import new_hasher
+from ds3tool.jobs.ends import TargetObject
+from ds3tool.protocol.checksums import ExpectedChecksum, new_hasher
 from ds3tool.protocol.messages import Headers, Response
 from ds3tool.protocol.ranges import ByteRange
 from ds3tool.transport.connection import Connection

@@ -6,8 +6,8 @@ import pytest
 
 from ds3tool.errors import ChecksumError, ProtocolError, SinkError
 from ds3tool.jobs.arrival import Arrival
-from ds3tool.jobs.ends import ExpectedChecksum, Sink, TargetObject
-from ds3tool.protocol.checksums import digest_of, to_base64
+from ds3tool.jobs.ends import Sink, TargetObject
+from ds3tool.protocol.checksums import ExpectedChecksum, digest_of, to_base64
 from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.protocol.ranges import ByteRange

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from ds3tool.errors import ChecksumError, Ds3Error, ProtocolError, SinkError
-from ds3tool.jobs.ends import ExpectedChecksum, TargetObject
-from ds3tool.protocol.checksums import digest_of, to_base64
+from ds3tool.jobs.ends import TargetObject
+from ds3tool.protocol.checksums import ExpectedChecksum, digest_of, to_base64
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.sinks import durability, folders, publishing
 from ds3tool.sinks.leftovers import part_name

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from ds3tool.errors import ChecksumError, Ds3Error, SinkError
-from ds3tool.jobs.ends import ExpectedChecksum, TargetObject
+from ds3tool.jobs.ends import TargetObject
 from ds3tool.protocol.attributes import FileAttributes
-from ds3tool.protocol.checksums import digest_of, to_base64
+from ds3tool.protocol.checksums import ExpectedChecksum, digest_of, to_base64
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.sinks import sparse
 from ds3tool.sinks.local import LocalSink

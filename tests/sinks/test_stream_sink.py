@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from ds3tool.errors import ChecksumError, Ds3Error, InterruptedRunError, ProtocolError, SinkError, TransportError
-from ds3tool.jobs.ends import ExpectedChecksum, Sink, TargetObject
+from ds3tool.jobs.ends import Sink, TargetObject
 from ds3tool.jobs.waiting import WaitingEnd
-from ds3tool.protocol.checksums import digest_of, to_base64
+from ds3tool.protocol.checksums import ExpectedChecksum, digest_of, to_base64
 from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.sinks import stdout
