@@ -50,6 +50,7 @@ class GetRun(GetJobs):
     """
 
     waiting_for = "the appliance to load from tape"
+    ended_word = "cancelled"
 
     def __init__(
         self,

@@ -288,18 +288,9 @@ class GetJobs(Run):
             for number in numbers:
                 self.current.appeared[number] = 1
 
-    def give_up(self, job_id: str) -> None:
-        """Cancel the job, so that it does not hold cache for a day; nothing on tape is touched."""
-        try:
-            self.client.cancel_job(job_id)
-        except NotFoundError:
-            pass
-        except Ds3Error as error:
-            _log.error("job %s could not be cancelled: %s", job_id, error)
-            self.result.notes.append(
-                f"job {job_id} could not be cancelled ({error.message}); end it: ds3tool job cancel {job_id}"
-            )
-        self.note_job(job_id)
+    def end_early(self, job_id: str) -> None:
+        """Cancel the job; nothing on tape is touched."""
+        self.client.cancel_job(job_id)
 
 
 def _gone_error(key: str) -> NotFoundError:

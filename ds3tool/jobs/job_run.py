@@ -52,6 +52,9 @@ class JobRun(ABC):
 
     # What a run waits for when the appliance offers nothing; put and get say it in their own words.
     waiting_for = "the appliance"
+    # What ending a job early is called, and the command that does it by hand.
+    ended_word = "ended"
+    ending_command = "ds3tool job cancel"
 
     def __init__(
         self,
@@ -371,8 +374,21 @@ class JobRun(ABC):
             ) from error
 
     @abstractmethod
+    def end_early(self, job_id: str) -> None:
+        """Have the appliance end a job that will not be finished; each direction knows how."""
+
     def give_up(self, job_id: str) -> None:
-        """End a job that will not be finished; each direction knows how."""
+        """End a job that will not be finished, so that it does not idle for a day; one that cannot be is told."""
+        try:
+            self.end_early(job_id)
+        except NotFoundError:
+            pass
+        except Ds3Error as error:
+            _log.error("job %s could not be ended: %s", job_id, error)
+            self.result.notes.append(
+                f"job {job_id} could not be {self.ended_word} ({error.message}); end it: {self.ending_command} {job_id}"
+            )
+        self.note_job(job_id)
 
     def note_job(self, job_id: str, *, if_forgotten: Callable[[], JobStatus] = lambda: JobStatus.CANCELED) -> None:
         """Ask for a job's last state, keep it in the result and record it.

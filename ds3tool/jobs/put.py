@@ -26,6 +26,8 @@ class PutRun(PutJobRun):
     """Puts every object of `source` into `bucket`. One use: `run` once, `progress` from any thread."""
 
     waiting_for = "room in the appliance's cache"
+    ended_word = "truncated"
+    ending_command = "ds3tool job truncate"
 
     def __init__(
         self,

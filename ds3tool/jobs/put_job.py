@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
-from ds3tool.errors import ConflictError, Ds3Error, JobError, JobLostError, NotFoundError
+from ds3tool.errors import ConflictError, Ds3Error, JobError, JobLostError
 from ds3tool.jobs.decisions import MENDABLE
 from ds3tool.jobs.dropping import drop_object
 from ds3tool.jobs.ends import Source, SourceObject
@@ -371,15 +371,6 @@ class PutJobRun(Run):
                 )
                 self.result.notes.extend(note)
 
-    def give_up(self, job_id: str) -> None:
-        """Truncate the job: what is complete goes to tape, the rest is dropped, and nothing idles for a day."""
-        try:
-            self.client.truncate_job(job_id)
-        except NotFoundError:
-            pass
-        except Ds3Error as error:
-            _log.error("job %s could not be truncated: %s", job_id, error)
-            self.result.notes.append(
-                f"job {job_id} could not be truncated ({error.message}); end it: ds3tool job truncate {job_id}"
-            )
-        self.note_job(job_id)
+    def end_early(self, job_id: str) -> None:
+        """Truncate the job: what is complete goes to tape, the rest is dropped."""
+        self.client.truncate_job(job_id)
