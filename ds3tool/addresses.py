@@ -1,4 +1,4 @@
-"""Addresses that people type: `ds3://bucket/key`, a local path, `-`; a leaf that knows no other room."""
+"""Addresses that people type: `ds3://bucket/key`, `s3://bucket/key`, `lotame://FEED`, a path, `-`; a leaf."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from ds3tool.errors import UsageError
 
 # Bucket names as the appliance takes them. Source: protocol, PUT bucket.
 _BUCKET = re.compile(r"[A-Za-z0-9.\-_]{1,63}")
+# Bucket names of S3 and of what speaks like it; access points by their ARN are S3's own matter.
+_S3_BUCKET = re.compile(r"[A-Za-z0-9.\-_:]{1,255}")
+_FEED = re.compile(r"all|[0-9]{1,18}")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
 
 
@@ -36,6 +39,36 @@ class Ds3Address:
 
 
 @dataclass(frozen=True, slots=True)
+class S3Address:
+    """A bucket of S3 and, below it, a key or a prefix, read as a `Ds3Address` is."""
+
+    bucket: str
+    key: str = ""
+
+    @property
+    def is_prefix(self) -> bool:
+        """Whether this names everything below, rather than one key."""
+        return not self.key or self.key.endswith("/")
+
+    def as_prefix(self) -> S3Address:
+        """Return the address read as ending in a slash: what `-r` means."""
+        return self if self.is_prefix else S3Address(self.bucket, self.key + "/")
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class LotameAddress:
+    """A feed of Lotame's DataStream by its number; None means all of them."""
+
+    feed: int | None = None
+
+    def __str__(self) -> str:
+        return f"lotame://{'all' if self.feed is None else self.feed}"
+
+
+@dataclass(frozen=True, slots=True)
 class LocalAddress:
     """A path of this host's file system, as typed."""
 
@@ -45,7 +78,7 @@ class LocalAddress:
         return self.path
 
 
-Address = Ds3Address | LocalAddress
+Address = Ds3Address | S3Address | LotameAddress | LocalAddress
 
 
 def parse_address(text: str) -> Address:
@@ -63,15 +96,37 @@ def parse_address(text: str) -> Address:
         )
     if scheme is None:
         return LocalAddress(text)
-    if scheme[1].lower() != "ds3":
-        raise UsageError(f"{scheme[1]}:// is not an address this command knows", hint="use ds3://BUCKET/KEY or a path")
-    bucket, _, key = text[scheme.end() :].partition("/")
-    if not _BUCKET.fullmatch(bucket):
+    kind, rest = scheme[1].lower(), text[scheme.end() :]
+    if kind == "lotame":
+        return _lotame(rest.rstrip("/"))
+    if kind not in {"ds3", "s3"}:
+        raise UsageError(
+            f"{scheme[1]}:// is not an address this command knows",
+            hint="use ds3://BUCKET/KEY, s3://BUCKET/KEY, lotame://FEED or a path",
+        )
+    bucket, _, key = rest.partition("/")
+    if not (_BUCKET if kind == "ds3" else _S3_BUCKET).fullmatch(bucket):
         raise UsageError(
             f"{bucket!r} is not a bucket name",
-            hint="1 to 63 letters, digits, dots, dashes and underscores, as in ds3://archive/2024/",
+            hint=f"1 to 63 letters, digits, dots, dashes and underscores, as in {kind}://archive/2024/",
         )
-    return Ds3Address(bucket, key)
+    return Ds3Address(bucket, key) if kind == "ds3" else S3Address(bucket, key)
+
+
+def _lotame(feed: str) -> LotameAddress:
+    if not _FEED.fullmatch(feed):
+        raise UsageError(
+            f"{feed!r} is not the number of a feed", hint="write lotame://all, or see: ds3tool lotame feeds"
+        )
+    return LotameAddress(None if feed == "all" else int(feed))
+
+
+def parse_s3(text: str) -> S3Address:
+    """Return `text` as an address in S3; raises UsageError for what is none."""
+    address = parse_address(text)
+    if not isinstance(address, S3Address):
+        raise UsageError(f"{text!r} is not in S3", hint="write s3://BUCKET/KEY")
+    return address
 
 
 def parse_ds3(text: str) -> Ds3Address:

@@ -4,7 +4,7 @@ Ds3Error
 ├─ UsageError        asked for something impossible; nothing was sent
 │  └─ ConfigError, PathNotFoundError
 ├─ TransportError    no complete answer came: connect, TLS, timeout
-│  └─ TlsError, ProxyRefusedError
+│  └─ TlsError, ProxyRefusedError, FarSideUnreachableError
 ├─ ProtocolError     an answer came that breaks the protocol
 ├─ ApplianceError    the appliance refused: status, code, message, request id
 │  ├─ AccessDeniedError, NotFoundError, ConflictError, BusyError, RetryLaterError, ServerFaultError
@@ -14,6 +14,8 @@ Ds3Error
 │  └─ JobLostError   cancelled, truncated or expired under us
 ├─ MediaOfflineError tapes must be loaded: bar codes
 ├─ LockedError       another run holds this
+├─ FarSideError      the service at a job's other end (S3, SNS, Firehose, Lotame) refused: status, code, request id
+│  └─ FarSideDeniedError, FarSideForbiddenError, FarSideNotFoundError
 ├─ JournalError      what must be remembered cannot be written or read
 └─ SourceError, SinkError, InterruptedRunError
 """
@@ -265,6 +267,61 @@ class JournalError(Ds3Error):
     """What must be remembered of a job cannot be written, or what was cannot be read: a full disk, a spoiled file."""
 
     code = "Journal"
+
+
+class FarSideUnreachableError(TransportError):
+    """No complete answer came from the service at a job's other end (S3, Lotame), its retries being spent.
+
+    What was to go to the appliance, or to be told to it, then has not arrived there.
+    """
+
+    code = "FarSideUnreachable"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint, may_have_arrived=False)
+
+
+class FarSideError(Ds3Error):
+    """The service at a job's other end answered that it refuses: S3, SNS, Firehose, CloudFormation, Lotame.
+
+    `status` is the HTTP status (0 where there was no answer), `code` the service's own word for it.
+    """
+
+    code = "FarSide"
+
+    def __init__(
+        self, message: str, *, status: int = 0, code: str = "", request_id: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.code = code or type(self).code
+        self._request_id = request_id
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's number for the refused request."""
+        return self._request_id
+
+
+class FarSideDeniedError(FarSideError):
+    """Who asks is not known, or not any more: no credentials, expired or wrong ones, a clock that is off."""
+
+    exit_code = 6
+    code = "FarSideDenied"
+
+
+class FarSideForbiddenError(FarSideError):
+    """Who asks is known, and may not do this."""
+
+    exit_code = 6
+    code = "FarSideForbidden"
+
+
+class FarSideNotFoundError(FarSideError):
+    """A bucket, object, topic, stream or feed is not there."""
+
+    exit_code = 4
+    code = "FarSideNotFound"
 
 
 class SourceError(Ds3Error):

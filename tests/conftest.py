@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.far import servers
+from tests.far.servers import FarSide
 
 _FOREIGN = ("DS3_", "DS3TOOL_", "AWS_")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
@@ -28,3 +32,17 @@ def _clean_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
 def project() -> Path:
     """The project's root folder."""
     return Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[FarSide]:
+    """A SeaweedFS server, one for all tests of a process; each test takes buckets of its own."""
+    with servers.seaweed() as far:
+        yield far
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[FarSide]:
+    """A moto server, one for all tests of a process; each test takes buckets of its own."""
+    with servers.moto() as far:
+        yield far

@@ -225,7 +225,18 @@ def test_address_as_people_type_it(text: str, address: Ds3Address | LocalAddress
 
 @pytest.mark.parametrize(
     "text",
-    ["", "s3://b/k", "http://host/", "ds3://", "ds3:///key", "ds3://b cket", "ds3://" + "b" * 64, "ds3:/b", "Ds3:b/k"],
+    [
+        "",
+        "gs://b/k",
+        "http://host/",
+        "lotame://x",
+        "ds3://",
+        "ds3:///key",
+        "ds3://b cket",
+        "ds3://" + "b" * 64,
+        "ds3:/b",
+        "Ds3:b/k",
+    ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
     """An unknown scheme, a missing or impossible bucket and an empty text are errors with a way out."""

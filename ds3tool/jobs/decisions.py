@@ -16,6 +16,7 @@ from ds3tool.errors import (
     ChecksumError,
     ConflictError,
     Ds3Error,
+    FarSideDeniedError,
     NotFoundError,
     ProtocolError,
     RetryLaterError,
@@ -27,7 +28,8 @@ from ds3tool.transport import retry
 # With one of these the time for retries is spent: asking for anything else would spend it once more.
 UNREACHABLE = (TransportError, BusyError, RetryLaterError, ServerFaultError)
 # What another run may mend, when somebody has set a clock or a key right, or the network is back: their job stays open.
-MENDABLE = (*UNREACHABLE, AccessDeniedError)
+# So it is with the credentials for a job's other end, when they have expired.
+MENDABLE = (*UNREACHABLE, AccessDeniedError, FarSideDeniedError)
 
 
 class Decision(Enum):
@@ -105,7 +107,8 @@ def after_blob(error: Ds3Error, *, alone: bool, stopped: bool) -> Decision:
     certificate, 307, 408, 429, 500, 502, 503, 504                     others would spend
                                                                        their time one by
                                                                        one
-    403: key, clock or permission                   give up blob       give up job         give up blob
+    403: key, clock or permission; the other end    give up blob       give up job         give up blob
+    knows our credentials no more
     404, 410: not there                             ask first: is the  the same            the same
                                                     job gone, or only
                                                     the blob?

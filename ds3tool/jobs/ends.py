@@ -1,4 +1,4 @@
-"""The job's other end: what a source and a sink must do. Local files implement these; S3 and streams will."""
+"""The job's other end: what a source and a sink must do. Local files, S3 and streams implement these."""
 
 from __future__ import annotations
 
@@ -74,6 +74,14 @@ class Source(Protocol):
     @property
     def sequential(self) -> bool:
         """Whether an object's bytes can be had only once, and only from the first to the last."""
+        ...
+
+    @property
+    def distant(self) -> bool:
+        """Whether each reading is a request to another host.
+
+        Then bytes are read once where that can be, and digested as they pass; and several objects are read at once.
+        """
         ...
 
     def objects(self) -> Iterator[SourceObject]:

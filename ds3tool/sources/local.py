@@ -128,6 +128,11 @@ class LocalSource:
         return False
 
     @property
+    def distant(self) -> bool:
+        """Files are at hand."""
+        return False
+
+    @property
     def notes(self) -> list[str]:
         """Which names were escaped, and which extended attributes were left out."""
         notes = [] if self._attributes is None else self._attributes.notes

@@ -22,6 +22,11 @@ class PlannedSource:
         return self._source.sequential
 
     @property
+    def distant(self) -> bool:
+        """As the source is."""
+        return self._source.distant
+
+    @property
     def notes(self) -> list[str]:
         """What the source has to say of what was opened: attributes that had no room."""
         return self._source.notes

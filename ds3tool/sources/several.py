@@ -21,6 +21,11 @@ class SeveralSources:
         """Whether one of them can be read only once."""
         return any(source.sequential for source in self._sources)
 
+    @property
+    def distant(self) -> bool:
+        """Whether one of them is on another host."""
+        return any(source.distant for source in self._sources)
+
     def objects(self) -> Iterator[SourceObject]:
         """Yield every object of every source."""
         for number, source in enumerate(self._sources):

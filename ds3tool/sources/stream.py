@@ -56,6 +56,11 @@ class StreamSource(_OneObject):
         """A stream passes by once."""
         return True
 
+    @property
+    def distant(self) -> bool:
+        """A stream is at hand."""
+        return False
+
     def give_up_when(self, stopped: Callable[[], bool]) -> None:
         """Let a read that waits for the stream's writer end once `stopped` says so."""
         self._reader.stopped = stopped
@@ -196,6 +201,11 @@ class SpooledSource(_OneObject):
     @property
     def sequential(self) -> bool:
         """The file can be read anywhere, and again."""
+        return False
+
+    @property
+    def distant(self) -> bool:
+        """A stream is at hand."""
         return False
 
     def open(self, item: SourceObject) -> OpenSpool:

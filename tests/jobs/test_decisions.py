@@ -13,6 +13,11 @@ from ds3tool.errors import (
     ConflictError,
     DamagedError,
     Ds3Error,
+    FarSideDeniedError,
+    FarSideError,
+    FarSideForbiddenError,
+    FarSideNotFoundError,
+    FarSideUnreachableError,
     ForbiddenError,
     InterruptedRunError,
     JobLostError,
@@ -42,13 +47,14 @@ DAMAGE = ChecksumError("wrong", key="k", offset=0, expected="a", actual="b")
 BROKEN = ProtocolError("what is that")
 MISSING = [refused(NotFoundError, 404), refused(NotFoundError, 410)]
 CONFLICT = refused(ConflictError, 409)
-DENIED = [refused(AccessDeniedError, 403), refused(ForbiddenError, 403)]
+DENIED = [refused(AccessDeniedError, 403), refused(ForbiddenError, 403), FarSideDeniedError("expired", status=400)]
 FAULTS = [refused(ServerFaultError, status) for status in (408, 429, 500, 502, 504)]
 TROUBLE: list[Ds3Error] = [
     LOST,
     NEVER_LEFT,
     TlsError("who are you"),
     ProxyRefusedError("not you"),
+    FarSideUnreachableError("no S3"),
     refused(RetryLaterError, 307),
     refused(BusyError, 503),
     *FAULTS,
@@ -64,6 +70,9 @@ OTHERS: list[Ds3Error] = [
     UsageError("impossible"),
     InterruptedRunError("stopped"),
     JobLostError("gone"),
+    FarSideError("no", status=400),
+    FarSideForbiddenError("not you", status=403),
+    FarSideNotFoundError("gone", status=404),
 ]
 EVERY = [*TROUBLE, *OTHERS, *MISSING, CONFLICT, *DENIED, DAMAGE, BROKEN]
 

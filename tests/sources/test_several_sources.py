@@ -20,6 +20,7 @@ class FailingSource:
 
     def __init__(self) -> None:
         self.sequential = True
+        self.distant = False
         self.failures = [Failure(None, SourceError("broken"), "there")]
         self.skipped = ["something"]
         self.notes = ["a note"]

@@ -1,0 +1,1 @@
+"""Kinesis Data Firehose: delivery streams, and what they deliver."""

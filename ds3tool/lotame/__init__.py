@@ -1,0 +1,1 @@
+"""Lotame's DataStream: its API, its files, what was had of them already."""
