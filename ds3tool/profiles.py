@@ -10,6 +10,16 @@
     verify_ssl = true
     proxy = "http://proxy.example:3128"
 
+    [profile.lab.s3]                   # the other end of jobs, where it is not what AWS's own settings say
+    profile = "archive"
+    endpoint = "https://s3.example"
+    region = "eu-central-1"
+
+    [profile.lab.lotame]
+    token = "..."
+    access = "..."
+    client_id = "4321"
+
 Each place is a `Profile` that may leave things out; `resolve` lays them over each other, first one first.
 """
 
@@ -42,6 +52,12 @@ PROFILE_KEYS: dict[str, type] = {
     "proxy": str,
 }
 SECRET_KEYS = frozenset({"secret_key"})
+# Tables inside a profile, for the services at a job's other end; all their values are texts.
+FAR_TABLES: dict[str, tuple[str, ...]] = {
+    "s3": ("profile", "endpoint", "region"),
+    "lotame": ("token", "access", "client_id", "base_url"),
+}
+_FAR_SECRETS = frozenset({"token", "access"})
 _REQUIRED = ("endpoint", "access_key", "secret_key")
 _VARIABLES = {"endpoint": "DS3_ENDPOINT", "access_key": "DS3_ACCESS_KEY", "secret_key": "DS3_SECRET_KEY"}
 _TOP_LEVEL_KEYS = ("default_profile", "profile")
@@ -62,6 +78,14 @@ class Profile:
     ca_bundle: str | None = None
     verify_ssl: bool | None = None
     proxy: str | None = None
+    # What the tables for services at a job's other end say, by their keys.
+    s3: Mapping[str, str] = field(default_factory=dict)
+    lotame: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def holds_secrets(self) -> bool:
+        """Whether anything in it is nobody else's business."""
+        return bool(self.secret_key or self.lotame.keys() & _FAR_SECRETS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +137,7 @@ def read_config(path: Path, *, required: bool = False) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}", hint="mend that line, or move the file away") from error
     config = _checked(path, document)
-    if mode & 0o077 and any(profile.secret_key for profile in config.profiles.values()):
+    if mode & 0o077 and any(profile.holds_secrets for profile in config.profiles.values()):
         raise ConfigError(f"{path} holds a secret key, and others may read it", hint=f"run: chmod 600 {path}")
     return config
 
@@ -268,13 +292,25 @@ def _profile(path: Path, name: str, table: object) -> Profile:
     place = f"profile.{name}"
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: {place} is not a table", hint=f"write [{place}] with its keys below")
-    _refuse_unknown(path, f"{place}.", table, tuple(PROFILE_KEYS))
+    _refuse_unknown(path, f"{place}.", table, (*PROFILE_KEYS, *FAR_TABLES))
     for key, value in table.items():
+        if key in FAR_TABLES:
+            _check_far(path, f"{place}.{key}", value, FAR_TABLES[key])
+            continue
         wanted = PROFILE_KEYS[key]
         if not isinstance(value, wanted) or value == "":
             meant = "true or false" if wanted is bool else "a text in quotes"
             raise ConfigError(f"{path}: {place}.{key} must be {meant}")
     return Profile(f"profile {name}", **table)
+
+
+def _check_far(path: Path, place: str, table: object, known: Sequence[str]) -> None:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: {place} is not a table", hint=f"write [{place}] with its keys below")
+    _refuse_unknown(path, f"{place}.", table, known)
+    for key, value in table.items():
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"{path}: {place}.{key} must be a text in quotes")
 
 
 def _refuse_unknown(path: Path, place: str, table: Mapping[str, Any], known: Sequence[str]) -> None:

@@ -140,6 +140,13 @@ class Settings:
             places.insert(1 if self.profile_is_forced else 2, profile)
         return places
 
+    def profile_table(self, name: str) -> Mapping[str, str]:
+        """Return what the profile in use says of a service at a job's other end (`s3`, `lotame`); raises ConfigError."""
+        config = profiles.read_config(self.config_file, required=self.config_is_required)
+        profile = profiles.named_profile(config, self.profile)
+        table: Mapping[str, str] = {} if profile is None else getattr(profile, name)
+        return table
+
     def resolve(self) -> Resolved:
         """Return the connection and where each part of it came from; raises ConfigError when it is incomplete."""
         return profiles.resolve(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
@@ -125,6 +126,31 @@ def test_a_secret_that_others_can_read_is_refused_with_the_command_to_run(path: 
     with pytest.raises(ConfigError, match="others may read it") as failure:
         read_config(path)
     assert failure.value.hint == f"run: chmod 600 {path}"
+
+
+def test_a_profile_tells_of_the_services_at_a_jobs_other_end(tmp_path: Path) -> None:
+    """Tables for S3 and Lotame may stand in a profile; a token is as secret as a key, and in no repr."""
+    path = tmp_path / "config.toml"
+    path.write_text('[profile.lab.s3]\nregion = "eu-west-1"\n[profile.lab.lotame]\ntoken = "hush"\n')
+    path.chmod(0o600)
+    profile = read_config(path).profiles["lab"]
+    assert (profile.s3, profile.lotame) == ({"region": "eu-west-1"}, {"token": "hush"})
+    assert "hush" not in repr(profile)
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match="others may read it"):
+        read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("s3 = 1", "profile.lab.s3"), ("s3.secret = 'x'", "profile.lab.s3.secret"), ("lotame.token = 1", "lotame.token")],
+)
+def test_a_wrong_table_for_another_service_is_named(tmp_path: Path, text: str, named: str) -> None:
+    """What cannot stand there is refused by its place; so are secrets of AWS, which its own files keep."""
+    path = tmp_path / "config.toml"
+    path.write_text(f"[profile.lab]\n{text}\n")
+    with pytest.raises(ConfigError, match=re.escape(named)):
+        read_config(path)
 
 
 def test_a_file_without_secrets_may_be_read_by_all(tmp_path: Path) -> None:
