@@ -141,7 +141,7 @@ class Settings:
         return places
 
     def profile_table(self, name: str) -> Mapping[str, str]:
-        """Return what the profile in use says of a service at a job's other end (`s3`, `lotame`); raises ConfigError."""
+        """Return what the profile in use says of `s3` or `lotame`, at a job's other end; raises ConfigError."""
         config = profiles.read_config(self.config_file, required=self.config_is_required)
         profile = profiles.named_profile(config, self.profile)
         table: Mapping[str, str] = {} if profile is None else getattr(profile, name)
