@@ -28,10 +28,11 @@ class AwsSettings:
     endpoint: str | None = None
     region: str | None = None
 
-    def client(self, service: str, *, connections: int = 10) -> Any:  # noqa: ANN401  # boto3 makes its types at run time
+    def client(self, service: str, *, connections: int = 10, **others: Any) -> Any:  # noqa: ANN401  # made at run time
         """Return a boto3 client of a service, with room for so many requests at once; threads may share it.
 
-        Raises FarSideDeniedError for a profile that is not there or has no credentials.
+        `others` are options of botocore's Config that stand in for ours. Raises FarSideDeniedError for a profile that
+        is not there or has no credentials.
         """
         import boto3
         import botocore.config
@@ -45,7 +46,7 @@ class AwsSettings:
             user_agent_extra="ds3tool",
             # Whoever names an endpoint means one host: buckets are then no part of its name.
             s3=None if self.endpoint is None else {"addressing_style": "path"},
-        )
+        ).merge(botocore.config.Config(**others))
         with far_side(service):
             session = boto3.Session(profile_name=self.profile, region_name=self.region)
             region = session.region_name or _ANY_REGION
