@@ -5,10 +5,10 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ds3tool.addresses import Ds3Address, parse_ds3
+from ds3tool.addresses import Ds3Address, S3Address, parse_ds3
 from ds3tool.cli.failures import NothingThereError
 from ds3tool.errors import NotFoundError, UsageError
 from ds3tool.protocol.model import ListedObject
@@ -49,7 +49,11 @@ def parse_selection(text: str, *, recursive: bool, raw: bool) -> Selection:
     A trailing slash, or `recursive`, means everything below; `*`, `?` and `[...]` make a pattern, unless `raw`, which
     takes the key as it stands, slash and wildcards included (with `recursive` it is a prefix, also as it stands).
     """
-    address = parse_ds3(text)
+    return selection_of(parse_ds3(text), text, recursive=recursive, raw=raw)
+
+
+def selection_of(address: Ds3Address | S3Address, text: str, *, recursive: bool, raw: bool) -> Selection:
+    """Return what an address selects, here or in S3; `text` is how it was typed. As `parse_selection` reads it."""
     if not raw and _WILDCARD.search(address.key):
         literal = address.key[: _WILDCARD.search(address.key).start()]  # type: ignore[union-attr]  # found just now
         pattern = re.compile(fnmatch.translate(address.key))
@@ -61,7 +65,7 @@ def parse_selection(text: str, *, recursive: bool, raw: bool) -> Selection:
         return Selection(address.bucket, literal, pattern, text=text)
     if recursive:
         prefix = address.key if raw else address.as_prefix().key
-        return Selection(address.bucket, prefix, text=str(Ds3Address(address.bucket, prefix)))
+        return Selection(address.bucket, prefix, text=str(replace(address, key=prefix)))
     whole = bool(address.key) if raw else not address.is_prefix
     return Selection(address.bucket, address.key, whole=whole, text=text)
 
