@@ -7,7 +7,7 @@ from collections.abc import Collection
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from ds3tool.cli.get import FilesAsked, asked_for
+from ds3tool.cli.get_files import FilesAsked
 from ds3tool.cli.journalled import Doing, journalled
 from ds3tool.cli.local_works import unfinished_works
 from ds3tool.cli.manner import Elsewhere
@@ -102,7 +102,7 @@ def _put(client: Ds3Client, bucket: str, details: JobDetails, place: Elsewhere) 
         # What is not there fails by name when its turn comes, as what has gone since.
         missing = SourceObject(key, size, 0, os.fsencode(key.removeprefix(prefix)))
         plan.add_source(here.get(key, missing))
-    asked = {"files": files.mapping(), "settings": settings_mapping(RunSettings())}
+    asked = {**files.asked(), "settings": settings_mapping(RunSettings())}
     return plan, Doing("resume", JobType.PUT, bucket, asked), [], []
 
 
@@ -121,7 +121,8 @@ def _get(client: Ds3Client, bucket: str, details: JobDetails, place: Elsewhere) 
             if listed.version_id == versions[listed.key]:
                 versions[listed.key] = None  # the latest one needs not be asked for
     files = FilesAsked(os.path.abspath(place.target))
-    asked, name_of = asked_for(files, RunSettings()), Renaming(place.strip_prefix or "")
+    asked = {**files.prepared(), "settings": settings_mapping(RunSettings())}
+    name_of = Renaming(place.strip_prefix or "")
     wanted = [Wanted(key, size, versions[key]) for key, size in sizes.items()]
     with closing(files.sink()) as sink:
         planning = GetRun(client, sink, bucket, wanted, name_of=name_of, settings=RunSettings())

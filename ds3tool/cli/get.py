@@ -6,10 +6,9 @@ import contextlib
 import dataclasses
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,6 +16,8 @@ from ds3tool.addresses import LocalAddress, parse_address
 from ds3tool.cli import transfer
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.dryrun import DryRun, show_plan
+from ds3tool.cli.get_files import FilesAsked
+from ds3tool.cli.get_kinds import Receiving
 from ds3tool.cli.job_options import JobOptions, Outcome
 from ds3tool.cli.journalled import Doing, journalled, settle
 from ds3tool.cli.lookup import base_of
@@ -36,9 +37,6 @@ from ds3tool.jobs.planfile import PlanHead, settings_mapping
 from ds3tool.jobs.run import RunResult, RunSettings
 from ds3tool.protocol.model import JobType
 from ds3tool.sinks.links import Links
-from ds3tool.sinks.local import LocalSink
-from ds3tool.sinks.whole import RereadSink
-from ds3tool.sources.attributes import Inodes
 
 app = typer.Typer(add_completion=False)
 
@@ -196,45 +194,9 @@ def _begun(wanted: Iterable[Asked]) -> Iterator[Asked]:
     return itertools.chain(list(itertools.islice(rest, 1)), rest)
 
 
-@dataclass(frozen=True, slots=True)
-class FilesAsked:
-    """Where files of a get land, and how they are made.
-
-    `verify`: whole blobs are fetched where a part is wanted, and whole files are read again before they appear, where
-    a digest of the whole is kept with the object.
-    """
-
-    folder: str
-    preserve: bool = False
-    links: Links = Links.INSIDE
-    verify: bool = False
-
-    def sink(self, *, make: bool = True, work_id: str | None = None) -> LocalSink:
-        """Return the sink, which is the caller's to close; `make` False is for plans.
-
-        `work_id` is the piece of work that receives, which finds again what it has left there.
-        """
-        kind = RereadSink if self.verify else LocalSink
-        return kind(self.folder, preserve=self.preserve, links=self.links, make=make, token=work_id)
-
-    def mapping(self) -> dict[str, Any]:
-        """Return this for a plan or a journal; `of` reads it again, from wherever that is."""
-        return {
-            "folder": os.path.abspath(self.folder),
-            "preserve": self.preserve,
-            "links": self.links.value,
-            "verify": self.verify,
-        }
-
-    @classmethod
-    def of(cls, kept: Mapping[str, Any]) -> FilesAsked:
-        """Return what `mapping` has kept; KeyError, TypeError or ValueError for what it has not."""
-        return cls(str(kept["folder"]), kept["preserve"] is True, Links(kept["links"]), kept["verify"] is True)
-
-
 def get_into(
     client: Ds3Client,
-    files: FilesAsked,
+    where: Receiving,
     bucket: str,
     wanted: Iterable[Asked],
     *,
@@ -245,16 +207,16 @@ def get_into(
     outcome: Outcome,
     verb: str = "get",
 ) -> None:
-    """Get what is wanted into files, or say what would be got; show what came of it. `verb` is the command's."""
+    """Get what is wanted to `where`, or say what would be got; show what came of it. `verb` is the command's."""
     if trial.dry_run:
-        with contextlib.closing(files.sink(make=False)) as sink:
-            run = GetRun(client, sink, bucket, wanted, name_of=name_of, settings=run_settings, whole_blobs=files.verify)
-            asked = {**files.mapping(), "settings": settings_mapping(run_settings)}
+        with contextlib.closing(where.sink(make=False)) as sink:
+            run = GetRun(client, sink, bucket, wanted, name_of=name_of, settings=run_settings, whole_blobs=where.verify)
+            asked = {**where.asked(), "settings": settings_mapping(run_settings)}
             show_plan(run, trial, settings, head=PlanHead(JobType.GET, bucket, asked))
         return
     doing = Doing(verb, JobType.GET, bucket)
     result, way_on = get_objects(
-        client, files, doing, wanted, name_of=name_of, run_settings=run_settings, settings=settings
+        client, where, doing, wanted, name_of=name_of, run_settings=run_settings, settings=settings
     )
     transfer.show_result(
         result, settings, done=transfer.GOT, failed="could not be restored", outcome=outcome, way_on=way_on
@@ -263,7 +225,7 @@ def get_into(
 
 def get_objects(
     client: Ds3Client,
-    files: FilesAsked,
+    where: Receiving,
     doing: Doing,
     wanted: Iterable[Asked],
     *,
@@ -272,11 +234,11 @@ def get_objects(
     settings: Settings,
     label: str = "get",
 ) -> tuple[RunResult, str | None]:
-    """Get what is wanted into files, with a journal; return the result and the command that goes on."""
-    doing = dataclasses.replace(doing, asked={**doing.asked, **asked_for(files, run_settings)})
+    """Get what is wanted to `where`, with a journal; return the result and the command that goes on."""
+    asked = {**doing.asked, **where.prepared(), "settings": settings_mapping(run_settings)}
     with (
-        journalled(client, doing, settings) as journal,
-        contextlib.closing(files.sink(work_id=journal.head.id)) as sink,
+        journalled(client, dataclasses.replace(doing, asked=asked), settings) as journal,
+        contextlib.closing(where.sink(work_id=journal.head.id, state=settings.state_path)) as sink,
     ):
         run = GetRun(
             client,
@@ -285,30 +247,12 @@ def get_objects(
             wanted,
             name_of=name_of,
             settings=run_settings,
-            whole_blobs=files.verify,
-            sent=sent_digests(client, doing.bucket, settings, always=files.verify),
+            whole_blobs=where.verify,
+            sent=sent_digests(client, doing.bucket, settings, always=where.verify),
             recorder=journal,
         )
         result = transfer.carry_out(run, settings, label=label)
         return result, settle(journal, result, settings)
-
-
-def asked_for(files: FilesAsked, run_settings: RunSettings) -> dict[str, Any]:
-    """Return what a journal keeps of a get. The folder is made by that, so that it is known again; SinkError if not."""
-    files.sink().close()
-    return {
-        **files.mapping(),
-        "folder_inode": inode_of(files.folder),
-        "settings": settings_mapping(run_settings),
-    }
-
-
-def inode_of(folder: str) -> int:
-    """Return what tells a folder from another that has its path, such as what a disk is mounted over; 0 without."""
-    try:
-        return Inodes().of(os.stat(folder))
-    except OSError:
-        return 0
 
 
 def _refuse_for_stdout(

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from ds3tool.cli import messages
+from ds3tool.cli.get_kinds import receiving_of
 from ds3tool.cli.local_works import (
     command_line,
     find_work,
@@ -22,7 +23,6 @@ from ds3tool.errors import JournalError
 from ds3tool.jobs.journal import Journal
 from ds3tool.jobs.works import WorkSummary, forget_work
 from ds3tool.protocol.model import JobType
-from ds3tool.sinks.leftovers import sweep
 from ds3tool.sizes import format_size
 
 
@@ -101,15 +101,25 @@ def _drop(work: WorkSummary, settings: Settings) -> int:
     """
     try:
         with Journal.open(work.path) as journal:
-            removed = 0
-            for folder in paths_of(journal.head) if journal.head.type == JobType.GET else ():
-                names = (name for remainder in journal.remainders() for name in remainder.plan.target_names)
-                removed += sweep(folder, journal.head.id, names)
+            removed = _clear_target(journal, settings)
             journal.drop()
             return removed
     except JournalError:  # one that cannot be read can still be dropped
         forget_work(settings.state_path, work.id)
         return 0
+
+
+def _clear_target(journal: Journal, settings: Settings) -> int:
+    """Remove what a get has left unfinished at its target; return how many objects that were."""
+    head = journal.head
+    if head.type != JobType.GET or head.asked.get("stream"):
+        return 0
+    try:
+        where = receiving_of(head.asked)
+    except (KeyError, TypeError, ValueError):  # of another release: nobody here knows what it has left
+        return 0
+    names = (name for remainder in journal.remainders() for name in remainder.plan.target_names)
+    return where.forget(head.id, names, state=settings.state_path)
 
 
 def _open_jobs(work: WorkSummary) -> list[str]:

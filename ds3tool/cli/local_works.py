@@ -8,6 +8,8 @@ import socket
 from collections.abc import Sequence
 
 from ds3tool.cli.failures import NothingThereError
+from ds3tool.cli.get_kinds import receiving_of
+from ds3tool.cli.put_kinds import puttable_of
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import UsageError
 from ds3tool.jobs.work_head import WorkHead
@@ -83,20 +85,20 @@ def told(head: WorkHead) -> str:
         if asked.get("stream"):
             return f"{verb} of {_stream(head)}"
         if head.type == JobType.PUT:
-            return f"{verb} of {', '.join(paths_of(head))} into {head.bucket}"
-        return f"{verb} from {head.bucket} into {asked['folder']}"
+            return f"{verb} of {', '.join(puttable_of(asked).shown)} into {head.bucket}"
+        return f"{verb} from {head.bucket} into {receiving_of(asked).shown}"
     except (KeyError, TypeError, ValueError):
         return f"{head.type.lower()} of bucket {head.bucket}"
 
 
 def paths_of(head: WorkHead) -> list[str]:
-    """Return the paths of this host that a work reads or writes; none for a stream."""
+    """Return the paths or addresses that a work reads or writes; none for a stream."""
     try:
         if head.asked.get("stream"):
             return []
         if head.type == JobType.PUT:
-            return [str(path) for path, _ in head.asked["files"]["roots"]]
-        return [str(head.asked["folder"])]
+            return puttable_of(head.asked).shown
+        return [receiving_of(head.asked).shown]
     except (KeyError, TypeError, ValueError):
         return []
 

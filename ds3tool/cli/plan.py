@@ -13,9 +13,10 @@ from ds3tool.cli import get as get_command
 from ds3tool.cli import put as put_command
 from ds3tool.cli import transfer
 from ds3tool.cli.dryrun import DryRun
+from ds3tool.cli.get_kinds import receiving_of
 from ds3tool.cli.job_options import BandwidthLimit, JobOptions, Outcome, Transfers
 from ds3tool.cli.options import command, group
-from ds3tool.cli.put_sources import FilesPut
+from ds3tool.cli.put_kinds import puttable_of
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.errors import ConfigError
 from ds3tool.jobs.ends import TargetObject
@@ -137,13 +138,14 @@ def _run(
     )
     with connect(settings, limit=jobs.rate_limit()) as client:
         if plan.head.type == JobType.PUT:
-            files = FilesPut.of(asked["files"])
+            what = puttable_of(asked)
             put_command.put_from(
                 client,
-                files.planned(plan),
-                plan.head,
-                run_settings,
-                settings,
+                what,
+                what.planned(plan),
+                plan.head.bucket,
+                run_settings=run_settings,
+                settings=settings,
                 wait=wait,
                 trial=trial,
                 outcome=outcome,
@@ -153,7 +155,7 @@ def _run(
         wanted = map(_wanted, plan.target_objects())
         get_command.get_into(
             client,
-            get_command.FilesAsked.of(asked),
+            receiving_of(asked),
             plan.head.bucket,
             wanted,
             run_settings=run_settings,

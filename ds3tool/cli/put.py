@@ -16,6 +16,7 @@ from ds3tool.cli.job_options import JobOptions, Outcome
 from ds3tool.cli.journalled import Doing, journalled, settle
 from ds3tool.cli.naming import NamesFrom, Naming
 from ds3tool.cli.options import command, option_group
+from ds3tool.cli.put_kinds import Puttable
 from ds3tool.cli.put_sources import FileOptions, FilesPut, StreamOptions, check_stream, opened_stream
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.client import Ds3Client
@@ -170,43 +171,52 @@ def put(
         return
     if len(sources) > 1 and names_from.files_from is not None:
         raise UsageError("--files-from names what is below one folder, and there are several sources")
-    put_files = FilesPut.below(sources, address, naming.renaming(), files)
-    source = put_files.source(wanted=choice.filter(), listed=names_from.names())
-    head = PlanHead(
-        JobType.PUT, address.bucket, {"files": put_files.mapping(), "settings": settings_mapping(run_settings)}
-    )
+    what: Puttable = FilesPut.below(sources, address, naming.renaming(), files)
+    source = what.source(wanted=choice.filter(), listed=names_from.names())
     with connect(settings, limit=jobs.rate_limit()) as client:
-        put_from(client, source, head, run_settings, settings, wait=wait, trial=trial, outcome=outcome)
+        put_from(
+            client,
+            what,
+            source,
+            address.bucket,
+            run_settings=run_settings,
+            settings=settings,
+            wait=wait,
+            trial=trial,
+            outcome=outcome,
+        )
 
 
 def put_from(
     client: Ds3Client,
+    what: Puttable,
     source: Source,
-    head: PlanHead,
+    bucket: str,
+    *,
     run_settings: RunSettings,
     settings: Settings,
-    *,
     wait: transfer.WaitFor,
     trial: DryRun,
     outcome: Outcome,
     verb: str = "put",
 ) -> None:
-    """Put what `source` has into the bucket that `head` names, or say what would be put; show what came of it.
+    """Put into `bucket` what `source` has of `what`, or say what would be put; show what came of it.
 
     `verb` is the command that asks for it.
     """
+    asked = {**what.asked(), "settings": settings_mapping(run_settings)}
     if trial.dry_run:
         run_settings = replace(run_settings, may_delete=True)  # nothing is
-        show_plan(PutRun(client, source, head.bucket, settings=run_settings), trial, settings, head=head)
+        head = PlanHead(JobType.PUT, bucket, asked)
+        show_plan(PutRun(client, source, bucket, settings=run_settings), trial, settings, head=head)
         return
     if run_settings.if_exists is IfExists.OVERWRITE:
-        run_settings = with_leave_to_delete(client, head.bucket, run_settings, settings)
-    doing = Doing(verb, JobType.PUT, head.bucket, head.asked, wait.value)
+        run_settings = with_leave_to_delete(client, bucket, run_settings, settings)
+    doing = Doing(verb, JobType.PUT, bucket, asked, wait.value)
     result, way_on = put_objects(client, nullcontext(source), doing, run_settings, settings)
     if not result.objects and not result.failures and not result.skipped and result.stopped is None:
-        paths = [path for path, _ in head.asked["files"]["roots"]]
-        said = "holds" if len(paths) == 1 else "hold"
-        messages.note(f"{', '.join(paths)} {said} nothing to put", quiet=settings.quiet)
+        said = "holds" if len(what.shown) == 1 else "hold"
+        messages.note(f"{', '.join(what.shown)} {said} nothing to put", quiet=settings.quiet)
     _show(result, settings, outcome=outcome, way_on=way_on)
 
 

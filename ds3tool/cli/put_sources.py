@@ -1,21 +1,23 @@
-"""What `put` puts: files and folders as the command names them, or what comes on stdin."""
+"""What `put` puts of this host: files and folders as the command names them, or what comes on stdin."""
 
 from __future__ import annotations
 
 import os
 import sys
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ds3tool.addresses import Ds3Address, LocalAddress, parse_address
 from ds3tool.cli.options import option_group
-from ds3tool.errors import UsageError
+from ds3tool.errors import PathNotFoundError, UsageError
 from ds3tool.filters import Filter
 from ds3tool.jobs.ends import Source
+from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.planfile import SavedPlan
 from ds3tool.renaming import Renaming
 from ds3tool.sizes import parse_size
@@ -23,6 +25,9 @@ from ds3tool.sources.listing import ListedFiles
 from ds3tool.sources.local import LocalSource, Symlinks
 from ds3tool.sources.planned import PlannedSource
 from ds3tool.sources.several import SeveralSources
+
+if TYPE_CHECKING:
+    from ds3tool.jobs.work_head import WorkHead
 
 _STREAM = "-"
 
@@ -62,12 +67,21 @@ class StreamOptions:
 
 @dataclass(frozen=True, slots=True)
 class FilesPut:
-    """Files and folders as a put takes them: each path with what its keys begin with (a file's whole key)."""
+    """Files and folders as a put takes them: each path with what its keys begin with (a file's whole key).
+
+    `moved`: they stand elsewhere than where they were planned.
+    """
 
     roots: tuple[tuple[str, str], ...]
     names: Renaming = field(default_factory=Renaming)
     symlinks: Symlinks = Symlinks.SKIP
     preserve: bool = False
+    moved: bool = False
+
+    @property
+    def shown(self) -> list[str]:
+        """The paths."""
+        return [path for path, _ in self.roots]
 
     @classmethod
     def below(cls, paths: Sequence[str], target: Ds3Address, names: Renaming, files: FileOptions) -> FilesPut:
@@ -118,25 +132,58 @@ class FilesPut:
         """Return what a saved plan lists of these files."""
         return PlannedSource(self.source(), plan.source_objects)
 
-    def mapping(self) -> dict[str, Any]:
+    def asked(self) -> dict[str, Any]:
         """Return this for a plan that is kept; `of` reads it again, from wherever that is run."""
         return {
-            "roots": [[os.path.abspath(path), prefix] for path, prefix in self.roots],
-            "strip": self.names.strip,
-            "names": dict(self.names.names),
-            "symlinks": self.symlinks.value,
-            "preserve": self.preserve,
+            "files": {
+                "roots": [[os.path.abspath(path), prefix] for path, prefix in self.roots],
+                "strip": self.names.strip,
+                "names": dict(self.names.names),
+                "symlinks": self.symlinks.value,
+                "preserve": self.preserve,
+            }
         }
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> FilesPut:
-        """Return what `mapping` has kept; KeyError, TypeError or ValueError for what it has not."""
+        """Return what `asked` has kept; KeyError, TypeError or ValueError for what it has not."""
         return cls(
             tuple((str(path), str(prefix)) for path, prefix in kept["roots"]),
             Renaming(str(kept["strip"]), {str(old): str(new) for old, new in kept["names"].items()}),
             Symlinks(kept["symlinks"]),
             kept["preserve"] is True,
         )
+
+    def check_there(self, head: WorkHead) -> None:
+        """See that what is to be put is there at all: of a disk that is not mounted, every file would seem removed."""
+        from ds3tool.cli.local_works import told  # knows journals, and so SQLite
+
+        for path in self.shown:
+            trouble = None
+            if not os.path.lexists(path):
+                trouble = "is not there"
+            elif not self.moved and os.path.isdir(path) and not os.listdir(path):
+                trouble = "is empty"
+            if trouble is not None:
+                raise PathNotFoundError(
+                    f"{path} {trouble}, so nothing was done for work {head.id}, {told(head)}",
+                    hint="is its disk mounted? if it has moved: ds3tool resume "
+                    f"{head.id} --source PATH; if it is gone for good: ds3tool job forget {head.id}",
+                )
+
+    def moved_to(self, place: str) -> FilesPut:
+        """Return the same with another path for its one; UsageError where there are several."""
+        if len(self.roots) > 1:
+            raise UsageError(
+                f"the work has {len(self.roots)} sources, and --source stands in for one",
+                hint="put them back where they were",
+            )
+        return replace(self, roots=((os.path.abspath(place), self.roots[0][1]),), moved=True)
+
+    def adopted(self, plan: PlannedJob) -> None:
+        """Let files that were copied pass: size and time tell that they are the same, inodes differ."""
+        if self.moved:
+            plan.inodes = array("Q", bytes(8 * len(plan)))
 
 
 def _prefix(path: str, target: Ds3Address, names: Renaming) -> str:

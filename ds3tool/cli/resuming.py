@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from ds3tool.cli import transfer
-from ds3tool.cli.get import FilesAsked, inode_of
+from ds3tool.cli.get_kinds import receiving_of
 from ds3tool.cli.journalled import settle
 from ds3tool.cli.local_works import command_line, told
 from ds3tool.cli.manner import Elsewhere, Manner
-from ds3tool.cli.put_sources import FilesPut
+from ds3tool.cli.put_kinds import Puttable, puttable_of
 from ds3tool.cli.sent import sent_digests
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.client import Ds3Client
@@ -101,10 +99,11 @@ def _check_place(head: WorkHead, place: Elsewhere) -> None:
 
 def moved_to(head: WorkHead, place: Elsewhere) -> WorkHead:
     """Return the head of a work as it is told of, with the place that stands in for its own."""
-    if head.type == JobType.GET and place.target is not None:
-        return replace(head, asked={**head.asked, "folder": os.path.abspath(place.target)})
-    if head.type == JobType.PUT and place.source is not None:
-        return replace(head, asked={**head.asked, "files": {"roots": [(os.path.abspath(place.source), "")]}})
+    with contextlib.suppress(UsageError, KeyError, TypeError, ValueError):  # told when it is to be gone on with
+        if head.type == JobType.GET and place.target is not None:
+            return replace(head, asked={**head.asked, **receiving_of(head.asked).moved_to(place.target).asked()})
+        if head.type == JobType.PUT and place.source is not None:
+            return replace(head, asked={**head.asked, **puttable_of(head.asked).moved_to(place.source).asked()})
     return head
 
 
@@ -161,43 +160,18 @@ def _put(
     label: str,
 ) -> RunResult:
     head = journal.head
-    files = FilesPut.of(head.asked["files"])
+    what = puttable_of(head.asked)
     if manner.place.source is not None:
-        if len(files.roots) > 1:
-            raise UsageError(
-                f"work {head.id} has {len(files.roots)} sources, and --source stands in for one",
-                hint="put them back where they were",
-            )
-        files = replace(files, roots=((os.path.abspath(manner.place.source), files.roots[0][1]),))
-    for path, _ in files.roots:
-        _check_root(path, head, may_be_empty=manner.place.source is not None)
+        what = what.moved_to(manner.place.source)
+    what.check_there(head)
     run_settings = replace(run_settings, may_delete=head.asked.get("may_delete") is True)
-    run = PutRun(client, files.source(), head.bucket, settings=run_settings, recorder=journal)
-    remainders = journal.remainders()
-    if manner.place.source is not None:
-        remainders = _elsewhere(remainders)
-    return _carry_out(run, remainders, manner, settings, label=label)
+    run = PutRun(client, what.source(), head.bucket, settings=run_settings, recorder=journal)
+    return _carry_out(run, _adopted(what, journal.remainders()), manner, settings, label=label)
 
 
-def _check_root(path: str, head: WorkHead, *, may_be_empty: bool) -> None:
-    """See that what is to be put is there at all: of a disk that is not mounted, every file would seem removed."""
-    trouble = None
-    if not os.path.lexists(path):
-        trouble = "is not there"
-    elif not may_be_empty and os.path.isdir(path) and not os.listdir(path):
-        trouble = "is empty"
-    if trouble is not None:
-        raise PathNotFoundError(
-            f"{path} {trouble}, so nothing was done for work {head.id}, {told(head)}",
-            hint="is its disk mounted? if it has moved: ds3tool resume "
-            f"{head.id} --source PATH; if it is gone for good: ds3tool job forget {head.id}",
-        )
-
-
-def _elsewhere(remainders: Iterable[Remainder]) -> Iterator[Remainder]:
-    """Yield the same for files that were copied: size and time tell that they are the same, inodes differ."""
+def _adopted(what: Puttable, remainders: Iterable[Remainder]) -> Iterator[Remainder]:
     for remainder in remainders:
-        remainder.plan.inodes = array("Q", bytes(8 * len(remainder.plan)))
+        what.adopted(remainder.plan)
         yield remainder
 
 
@@ -211,12 +185,11 @@ def _get(
     label: str,
 ) -> RunResult:
     head = journal.head
-    files = FilesAsked.of(head.asked)
+    where = receiving_of(head.asked)
     if manner.place.target is not None:
-        files = replace(files, folder=os.path.abspath(manner.place.target))
-    else:
-        _check_target(files.folder, head)
-    with contextlib.closing(files.sink(work_id=head.id)) as sink:
+        where = where.moved_to(manner.place.target)
+    where.check_there(head)
+    with contextlib.closing(where.sink(work_id=head.id, state=settings.state_path)) as sink:
         run = GetRun(
             client,
             sink,
@@ -224,26 +197,11 @@ def _get(
             (),
             name_of=str,
             settings=run_settings,
-            whole_blobs=files.verify,
-            sent=sent_digests(client, head.bucket, settings, always=files.verify),
+            whole_blobs=where.verify,
+            sent=sent_digests(client, head.bucket, settings, always=where.verify),
             recorder=journal,
         )
         return _carry_out(run, journal.remainders(), manner, settings, label=label)
-
-
-def _check_target(folder: str, head: WorkHead) -> None:
-    """See that the folder is the one that was written to, and not what its disk was mounted over."""
-    hint = f"is its disk mounted? to go on in another folder: ds3tool resume {head.id} --target DIR"
-    if not os.path.isdir(folder):
-        raise PathNotFoundError(
-            f"{folder} is not there, so nothing was done for work {head.id}, {told(head)}", hint=hint
-        )
-    known, found = head.asked.get("folder_inode"), inode_of(folder)
-    if known and found and known != found and not os.listdir(folder):
-        raise PathNotFoundError(
-            f"{folder} is empty and another folder than before, so nothing was done for work {head.id}, {told(head)}",
-            hint=f"{hint}; that may be this one",
-        )
 
 
 def _carry_out(

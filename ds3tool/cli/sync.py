@@ -14,8 +14,9 @@ from ds3tool.addresses import Ds3Address, LocalAddress, parse_address
 from ds3tool.cli import surplus, transfer
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.dryrun import DryRun, show_plan
-from ds3tool.cli.get import LINKS, FilesAsked, get_objects
+from ds3tool.cli.get import LINKS, get_objects
 from ds3tool.cli.get import Symlinks as GetSymlinks
+from ds3tool.cli.get_files import FilesAsked
 from ds3tool.cli.job_options import JobOptions, Outcome
 from ds3tool.cli.journalled import Doing
 from ds3tool.cli.options import command
@@ -172,7 +173,7 @@ def _put(client: Ds3Client, asked: _Asked, settings: Settings) -> _Done | None:
         return None
     surplus.agree_to_delete(too_much, str(far), settings)
     run_settings = with_leave_to_delete(client, far.bucket, run_settings, settings)
-    kept = {"files": files.mapping(), "settings": settings_mapping(run_settings), "delete": bool(too_much)}
+    kept = {**files.asked(), "settings": settings_mapping(run_settings), "delete": bool(too_much)}
     doing = Doing("sync", JobType.PUT, far.bucket, kept, asked.wait.value)
     result, way_on = put_objects(client, nullcontext(source), doing, run_settings, settings, label="sync")
 

@@ -203,7 +203,7 @@ def test_a_restore_from_an_ejected_tape_names_its_bar_code(archive: Archive, tre
         (("get", "ds3://{bucket}/no/such/key", "{tmp}/x"), 4, "names no object"),
         (("get", "ds3://{bucket}/no/such/prefix/", "{tmp}/x"), 4, "names no object"),
         (("put", "ds3://{bucket}/a", "ds3://{bucket}/b"), 2, "cannot be put"),
-        (("put", "s3://elsewhere/a", "ds3://{bucket}/b"), 2, "not an address"),
+        (("put", "ftp://elsewhere/a", "ds3://{bucket}/b"), 2, "not an address"),
         (("put", "{tree}", "{tmp}/x"), 2, "not on the appliance"),
         (("get", "{tree}", "{tmp}/x"), 2, "not on the appliance"),
         (("put", "{tree}", "ds3://{bucket}", "--bwlimit", "fast"), 2, "not a size"),

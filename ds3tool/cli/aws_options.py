@@ -1,0 +1,66 @@
+"""The options that say where S3, and what else AWS has, is reached and as whom; several commands take them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ds3tool.cli.options import option_group
+from ds3tool.errors import UsageError
+
+if TYPE_CHECKING:
+    from ds3tool.aws.session import AwsSettings
+
+
+@option_group("S3 and AWS")
+@dataclass(frozen=True, slots=True)
+class AwsOptions:
+    """What `--s3-profile`, `--s3-endpoint` and `--s3-region` were given; `--profile` and so on mean the appliance."""
+
+    s3_profile: Annotated[
+        str | None,
+        typer.Option(
+            "--s3-profile", metavar="NAME", help="Profile of ~/.aws/config; else as AWS's own tools find their keys."
+        ),
+    ] = None
+    s3_endpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--s3-endpoint", metavar="URL", help="Another S3 than AWS's, as http://HOST:PORT; else AWS_ENDPOINT_URL."
+        ),
+    ] = None
+    s3_region: Annotated[
+        str | None, typer.Option("--s3-region", metavar="NAME", help="Region, as eu-west-1; else AWS_REGION.")
+    ] = None
+
+    def settings(self, service: str = "s3") -> AwsSettings:
+        """Return where a service of AWS is reached; what the environment says of the place is kept with it.
+
+        So a piece of work that another shell, or a timer, resumes means the same place. UsageError for an endpoint
+        that is none.
+        """
+        from ds3tool.aws.session import AwsSettings
+
+        endpoint = self.s3_endpoint or _endpoint_of_environment(service)
+        if endpoint is not None:
+            _check(endpoint)
+        region = self.s3_region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        return AwsSettings(self.s3_profile, endpoint, region or None)
+
+
+def _endpoint_of_environment(service: str) -> str | None:
+    # Source: AWS SDKs, service-specific endpoints. An explicit profile's own endpoint ranks below both variables.
+    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        return None
+    return os.environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
+def _check(endpoint: str) -> None:
+    scheme, separator, rest = endpoint.partition("://")
+    if not separator or scheme.lower() not in {"http", "https"} or not rest:
+        raise UsageError(f"{endpoint!r} is no endpoint", hint="write it like http://127.0.0.1:9000 or https://s3.host")
+    if "@" in rest.partition("/")[0]:
+        raise UsageError("an endpoint has no keys in it", hint="keys come from a profile or the environment")
