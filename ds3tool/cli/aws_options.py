@@ -13,6 +13,7 @@ from ds3tool.errors import UsageError
 
 if TYPE_CHECKING:
     from ds3tool.aws.session import AwsSettings
+    from ds3tool.cli.settings import Settings
 
 
 @option_group("S3 and AWS")
@@ -36,19 +37,22 @@ class AwsOptions:
         str | None, typer.Option("--s3-region", metavar="NAME", help="Region, as eu-west-1; else AWS_REGION.")
     ] = None
 
-    def settings(self, service: str = "s3") -> AwsSettings:
-        """Return where a service of AWS is reached; what the environment says of the place is kept with it.
+    def settings(self, settings: Settings, *, service: str = "s3") -> AwsSettings:
+        """Return where a service of AWS is reached: as the options say, else the profile's `s3` table, else AWS's own.
 
-        So a piece of work that another shell, or a timer, resumes means the same place. UsageError for an endpoint
-        that is none.
+        What the environment says of the place is kept with it, so that a piece of work that another shell, or a
+        timer, resumes means the same place; who asks is found anew each time. UsageError for an endpoint that is none.
         """
         from ds3tool.aws.session import AwsSettings
 
-        endpoint = self.s3_endpoint or _endpoint_of_environment(service)
+        table = settings.profile_table("s3")
+        endpoint = self.s3_endpoint or table.get("endpoint") or _endpoint_of_environment(service)
         if endpoint is not None:
             _check(endpoint)
-        region = self.s3_region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        return AwsSettings(self.s3_profile, endpoint, region or None)
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None
+        return AwsSettings(
+            self.s3_profile or table.get("profile"), endpoint, self.s3_region or table.get("region") or region
+        )
 
 
 def _endpoint_of_environment(service: str) -> str | None:
