@@ -16,6 +16,7 @@ _LOOK = "Look"
 _MOVE = "Move data"
 _CHANGE = "Buckets and objects"
 _APPLIANCE = "The appliance"
+_FAR = "The other end"
 _HOST = "This host"
 
 # Name of each command, the module whose `app` holds it, and the panel of the help it stands in.
@@ -40,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "job": ("ds3tool.cli.job", _APPLIANCE),
     "tape": ("ds3tool.cli.tape", _APPLIANCE),
     "cache": ("ds3tool.cli.cache", _APPLIANCE),
+    "lotame": ("ds3tool.cli.lotame", _FAR),
     "config": ("ds3tool.cli.config", _HOST),
     "doctor": ("ds3tool.cli.doctor", _HOST),
     "sim": ("ds3tool.cli.sim", _HOST),

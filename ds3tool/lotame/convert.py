@@ -201,8 +201,8 @@ def places_of(line: Mapping[str, Any]) -> tuple[Value, list[tuple[Value, Value]]
 @contextmanager
 def _unpacked(file: BinaryIO, name: str) -> Iterator[IO[bytes]]:
     """Give the bytes of a file, unpacked where it begins as gzip does; DamagedFileError where they end too early."""
-    reader = io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file
-    head = reader.peek(2)[:2]  # type: ignore[attr-defined]  # every buffered file has it
+    reader = file if isinstance(file, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", file))
+    head = reader.peek(2)[:2]
     if not head and name.endswith(".gz"):
         raise DamagedFileError(f"{name} is empty: its gzip stream is cut short", hint="fetch it again")
     if not head or not _GZIP.startswith(head):
@@ -293,8 +293,8 @@ class Converter:
     def add(self, file: BinaryIO, name: str, on_bad: Callable[[BadLine], None]) -> None:
         """Add a file's rows to the table, and tell `on_bad` of each line that makes none.
 
-        `file` is one whose bytes are buffered, and stays open. Raises DamagedFileError for gzip that is cut short or
-        damaged, when the rows before the damage are written already; OSError where it cannot be read, or written to.
+        Raises DamagedFileError for gzip that is cut short or damaged, when the rows before the damage are written
+        already; OSError where it cannot be read.
         """
         with _unpacked(file, name) as unpacked:
             for number, line in _lines(unpacked):

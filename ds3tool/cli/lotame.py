@@ -1,0 +1,10 @@
+"""`ds3tool lotame`: Lotame's DataStream: its feeds, what is new in them, its files here and as tables."""
+
+from __future__ import annotations
+
+from ds3tool.cli import lotame_convert
+from ds3tool.cli.options import command, group
+
+app = group("lotame", "Lotame's DataStream: feeds, what is new in them, their files here or as a table.")
+
+command(app, "convert", examples=lotame_convert.EXAMPLES)(lotame_convert.convert)
