@@ -8,18 +8,42 @@ that come twice are known by feed, name and ETag.
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterable
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
-from ds3tool.clock import Clock
+from ds3tool.lotame.memory_file import MemoryFile
 from ds3tool.lotame.model import Updates
 
 # A file may be published somewhat later than the hour that it is of, and clocks differ.
 OVERLAP = timedelta(hours=3)
+FOLDER = "lotame"
+# What was had is remembered for so long behind what is asked for: a file that an answer left out may be in the next.
+_REMEMBERED = timedelta(days=7)
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_BEGINNING = -1
+# Times are microseconds since 1970, `_BEGINNING` before all of them. `since` and `answered` are of the last question;
+# `floor`: an earlier one with this `since` has left files behind; `done`: the file is had.
+_TABLES = """
+CREATE TABLE destination (name BLOB NOT NULL);
+CREATE TABLE feeds (
+    feed INTEGER PRIMARY KEY, watermark INTEGER, since INTEGER, answered INTEGER, floor INTEGER
+);
+CREATE TABLE listed (
+    feed INTEGER NOT NULL, file BLOB NOT NULL, done INTEGER NOT NULL, PRIMARY KEY (feed, file)
+) WITHOUT ROWID;
+CREATE TABLE had (
+    feed INTEGER NOT NULL, file BLOB NOT NULL, etag BLOB NOT NULL, listed INTEGER NOT NULL,
+    PRIMARY KEY (feed, file, etag)
+) WITHOUT ROWID
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,57 +61,144 @@ class Watermarks:
     Each change is safe on the disk, whole or not at all, when its method returns.
     """
 
+    def __init__(self, file: MemoryFile, overlap: timedelta) -> None:
+        """`open` makes them."""
+        self._file = file
+        self._overlap = overlap
+        self._lock = threading.Lock()
+
     @classmethod
-    def open(
-        cls,
-        state: str | os.PathLike[str],
-        destination: str,
-        *,
-        overlap: timedelta = OVERLAP,
-        clock: Clock | None = None,
-    ) -> Watermarks:
+    def open(cls, state: str | os.PathLike[str], destination: str, *, overlap: timedelta = OVERLAP) -> Watermarks:
         """Open what stands in `state`/lotame of a destination (`ds3://bucket/lotame/`, a folder's path).
 
         LockedError when another run has it; ConfigError when nothing can be kept there, JournalError when it is
         damaged or the disk full.
         """
-        raise NotImplementedError
+        digest = hashlib.sha256(destination.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        path = os.path.join(os.fspath(state), FOLDER, f"{digest}.db")
+        file = MemoryFile.open(path, _TABLES, f"what was had of Lotame for {destination}")
+        try:
+            with file.writing() as db:
+                if db.execute("SELECT count(*) FROM destination").fetchone() == (0,):
+                    db.execute("INSERT INTO destination VALUES (?)", (_told(destination),))
+        except BaseException:
+            file.close()
+            raise
+        return cls(file, overlap)
 
     def since(self, feed_id: int) -> datetime | None:
-        """Return since when to ask for a feed: its watermark less the overlap; None for a feed never had."""
-        raise NotImplementedError
+        """Return since when to ask for a feed; None (from the beginning) for one that was never asked for.
+
+        That is its watermark less the overlap, or earlier, where an earlier question has left files behind.
+        """
+        with self._lock, self._file.reading() as db:
+            needed = self._needed(db, feed_id)
+        return None if needed is None or needed == _BEGINNING else _moment(needed)
+
+    def _needed(self, db: sqlite3.Connection, feed_id: int) -> int | None:
+        """Return since when to ask, so that nothing is missed; None when nothing is known of the feed."""
+        row = db.execute("SELECT watermark, since, floor FROM feeds WHERE feed = ?", (feed_id,)).fetchone()
+        if row is None:
+            return None
+        mark, since, floor = row
+        starts = [] if mark is None else [max(0, mark - _length(self._overlap))]
+        if floor is not None:
+            starts.append(floor)
+        if _is_outstanding(db, feed_id):
+            starts.append(since)
+        return min(starts, default=None)
 
     def watermark(self, feed_id: int) -> datetime | None:
         """Return up to when all of a feed is archived; None for a feed never had."""
-        raise NotImplementedError
+        with self._lock, self._file.reading() as db:
+            row = db.execute("SELECT watermark FROM feeds WHERE feed = ?", (feed_id,)).fetchone()
+        return None if row is None or row[0] is None else _moment(row[0])
+
+    def feeds(self) -> list[int]:
+        """Return the numbers of all feeds that anything is remembered of."""
+        with self._lock, self._file.reading() as db:
+            return [feed for (feed,) in db.execute("SELECT feed FROM feeds ORDER BY feed")]
 
     def asked(self, updates: Updates) -> None:
         """Note an answer: its files are now what must be had, for each feed in it, before that feed's mark moves."""
-        raise NotImplementedError
+        since = _BEGINNING if updates.since is None else _micros(updates.since)
+        at = _micros(updates.at)
+        with self._changing() as db:
+            for feed in updates.feeds:
+                if _is_outstanding(db, feed.feed_id):
+                    db.execute(
+                        "UPDATE feeds SET floor = min(coalesce(floor, since), since) WHERE feed = ?", (feed.feed_id,)
+                    )
+                db.execute(
+                    "INSERT INTO feeds (feed, since, answered) VALUES (?, ?, ?) "
+                    "ON CONFLICT (feed) DO UPDATE SET since = excluded.since, answered = excluded.answered",
+                    (feed.feed_id, since, at),
+                )
+                db.execute("DELETE FROM listed WHERE feed = ?", (feed.feed_id,))
+                named = [(feed.feed_id, _told(file)) for file in feed.files]
+                db.executemany("INSERT OR IGNORE INTO listed VALUES (?, ?, 0)", named)
+                db.executemany("UPDATE had SET listed = max(listed, ?) WHERE feed = ? AND file = ?", _led(at, named))
 
     def recall(self, feed_id: int, file: str, etag: str) -> bool:
         """Return whether this very file was archived before; then it counts as had for the last answer as well."""
-        raise NotImplementedError
+        name = (feed_id, _told(file))
+        with self._lock, self._file.reading() as db:
+            known = db.execute(
+                "SELECT 1 FROM had WHERE feed = ? AND file = ? AND etag = ?", (*name, _told(plain_etag(etag)))
+            ).fetchone()
+        if known is None:
+            return False
+        with self._changing() as db:
+            db.execute("UPDATE listed SET done = 1 WHERE feed = ? AND file = ?", name)
+        return True
 
     def had(self, files: Iterable[HadFile]) -> None:
-        """Note files that are safely archived now; once more does no harm."""
-        raise NotImplementedError
+        """Note files that are safely archived now; once more does no harm. Many at once cost little more than one."""
+        with self._changing() as db:
+            for one in files:
+                name = (one.feed_id, _told(one.file))
+                db.execute(
+                    "INSERT OR IGNORE INTO had VALUES (?, ?, ?, coalesce("
+                    "(SELECT answered FROM feeds WHERE feed = ?), 0))",
+                    (*name, _told(plain_etag(one.etag)), one.feed_id),
+                )
+                db.execute("UPDATE listed SET done = 1 WHERE feed = ? AND file = ?", name)
 
     def outstanding(self, feed_id: int) -> list[str]:
         """Return the files of a feed's last answer that are not had yet, in order of their names."""
-        raise NotImplementedError
+        with self._lock, self._file.reading() as db:
+            rows = db.execute("SELECT file FROM listed WHERE feed = ? AND done = 0 ORDER BY file", (feed_id,))
+            return [_text(file) for (file,) in rows]
 
     def advance(self, feed_id: int) -> bool:
-        """Move a feed's watermark to when its last answer was given; return whether it stands there.
+        """Move a feed's watermark to when its last answer was given; return whether it stands there, or beyond.
 
-        It does not move while a file of that answer is outstanding, nor where the question left a gap behind the
-        watermark, nor backwards. What was had long before the watermark is forgotten.
+        It does not move while a file of that answer is outstanding, nor where the question began later than `since`
+        says, nor backwards. What was had long before the watermark is forgotten.
         """
-        raise NotImplementedError
+        with self._changing() as db:
+            row = db.execute("SELECT watermark, since, answered FROM feeds WHERE feed = ?", (feed_id,)).fetchone()
+            if row is None or _is_outstanding(db, feed_id):
+                return False
+            mark, since, answered = row
+            needed = self._needed(db, feed_id)
+            if needed is not None and since > needed:
+                return False
+            mark = answered if mark is None else max(mark, answered)
+            db.execute("UPDATE feeds SET watermark = ?, floor = NULL WHERE feed = ?", (mark, feed_id))
+            oldest = mark - _length(self._overlap + _REMEMBERED)
+            db.execute("DELETE FROM had WHERE feed = ? AND listed < ?", (feed_id, oldest))
+        return True
 
     def close(self) -> None:
         """Let others have it; may be called twice."""
-        raise NotImplementedError
+        with self._lock:
+            self._file.close()
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._file.writing() as db:
+            yield db
 
     def __enter__(self) -> Self:
         """Return this."""
@@ -98,3 +209,37 @@ class Watermarks:
     ) -> None:
         """Let others have it."""
         self.close()
+
+
+def plain_etag(etag: str) -> str:
+    """Return an ETag without its quotes and without what calls it weak."""
+    return etag.strip().removeprefix("W/").strip('"')
+
+
+def _is_outstanding(db: sqlite3.Connection, feed_id: int) -> bool:
+    return db.execute("SELECT 1 FROM listed WHERE feed = ? AND done = 0 LIMIT 1", (feed_id,)).fetchone() is not None
+
+
+def _micros(moment: datetime) -> int:
+    return _length(moment - _EPOCH)
+
+
+def _length(length: timedelta) -> int:
+    return length // timedelta(microseconds=1)
+
+
+def _moment(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def _told(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(kept: bytes) -> str:
+    return kept.decode("utf-8", "surrogatepass")
+
+
+def _led(at: int, named: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, int, bytes]]:
+    for feed, file in named:
+        yield at, feed, file
