@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ds3tool.aws.failures import far_side
 
@@ -15,6 +15,16 @@ _CONNECT_SECONDS = 20
 _READ_SECONDS = 120
 # What boto3 takes where neither option, environment nor profile says one; services that are no AWS ask for any.
 _ANY_REGION = "us-east-1"
+
+
+class CredentialProvider(Protocol):
+    """Where credentials come from: `botocore.credentials.CredentialProvider`, or what is like it."""
+
+    METHOD: str
+
+    def load(self) -> Any:  # noqa: ANN401  # botocore has no types
+        """Return credentials as botocore knows them."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +38,24 @@ class AwsSettings:
     endpoint: str | None = None
     region: str | None = None
 
-    def client(self, service: str, *, connections: int = 10, **others: Any) -> Any:  # noqa: ANN401  # made at run time
+    def client(
+        self,
+        service: str,
+        *,
+        connections: int = 10,
+        provider: CredentialProvider | None = None,
+        **others: Any,  # noqa: ANN401  # botocore has no types
+    ) -> Any:  # noqa: ANN401  # boto3 makes its types at run time
         """Return a boto3 client of a service, with room for so many requests at once; threads may share it.
 
-        `others` are options of botocore's Config that stand in for ours. Raises FarSideDeniedError for a profile that
-        is not there or has no credentials.
+        `provider` gives the credentials, in place of all that boto3 would look through. `others` are options of
+        botocore's Config that stand in for ours. Raises FarSideDeniedError for a profile that is not there or
+        has no credentials.
         """
         import boto3
         import botocore.config
+        import botocore.credentials
+        import botocore.session
 
         logging.getLogger("botocore.credentials").setLevel(logging.WARNING)  # it tells where keys were found
         config = botocore.config.Config(
@@ -48,7 +68,10 @@ class AwsSettings:
             s3=None if self.endpoint is None else {"addressing_style": "path"},
         ).merge(botocore.config.Config(**others))
         with far_side(service):
-            session = boto3.Session(profile_name=self.profile, region_name=self.region)
+            own = botocore.session.get_session()
+            if provider is not None:
+                own.register_component("credential_provider", botocore.credentials.CredentialResolver([provider]))
+            session = boto3.Session(profile_name=self.profile, region_name=self.region, botocore_session=own)
             region = session.region_name or _ANY_REGION
             return session.client(service, region_name=region, endpoint_url=self.endpoint, config=config)
 
