@@ -7,23 +7,30 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ds3tool.aws.session import AwsSettings
 from ds3tool.clock import Clock, RealClock
+from ds3tool.errors import Ds3Error, FarSideDeniedError
 from ds3tool.lotame.model import S3Credentials
 
 _log = logging.getLogger(__name__)
 
 # They are asked for again when so much of their life has passed. Source: issue 5.
 SHARE_OF_LIFE = 0.8
+# After Lotame could not be asked, credentials that still live are used for so long before it is asked again.
+_PAUSE = timedelta(minutes=1)
 # What S3 says of credentials that are over, or that it does not know (any more).
-EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"})
+EXPIRED_CODES = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "TokenRefreshRequired"}
+)
 # A request whose credentials were over is sent again with new ones so often.
 _MOST_RENEWALS = 2
-_METHOD = "lotame"
 _RENEWALS = "ds3tool_renewals"
+_SIGNED_WITH = "ds3tool_signed_with"
 
 
 class FeedCredentials:
@@ -44,20 +51,119 @@ class FeedCredentials:
         self._clock = clock or RealClock()
         self._held = first
         self._lock = threading.Lock()
-        self.asked = 0
+        self._failure: Ds3Error | None = None
+        self._failures = 0
+        self._not_before = datetime.min.replace(tzinfo=UTC)
 
     def current(self) -> S3Credentials:
         """Return credentials of whose life less than 80 % has passed; asks Lotame for new ones where need be.
 
-        When the new ones cannot be had and the old ones still live, the old ones are returned. FarSideDeniedError
-        when Lotame gives none, or such as are over already by this host's clock.
+        When new ones cannot be had and the old ones still live, the old ones are returned. FarSideDeniedError when
+        Lotame gives none, or such as are over already by this host's clock.
         """
-        raise NotImplementedError
+        with self._turn() as failure:
+            held, now = self._held, self._now()
+            lives = held is not None and now < held.expires
+            if held is not None and (held.is_fresh(now, share=SHARE_OF_LIFE) or (lives and now < self._not_before)):
+                return held
+            try:
+                if failure is not None:
+                    raise failure
+                return self._get(now)
+            except Ds3Error as error:
+                now = self._now()
+                if held is None or now >= held.expires:
+                    raise
+                _log.warning("the old credentials are used while they live: %s", error)
+                self._not_before = now + _PAUSE
+                return held
 
     def renew(self, failed: S3Credentials) -> S3Credentials:
         """Return others than `failed`, which S3 did not take: those that another thread has by now, or new ones."""
-        raise NotImplementedError
+        with self._turn() as failure:
+            if self._held is not None and self._held != failed:
+                return self._held
+            self._held = None
+            if failure is not None:
+                raise failure
+            return self._get(self._now())
+
+    @contextmanager
+    def _turn(self) -> Iterator[Ds3Error | None]:
+        """Hold the lock. Whoever waited while another asked in vain is given that failure, and need not ask as well."""
+        failures = self._failures
+        with self._lock:
+            yield self._failure if self._failures > failures else None
+
+    def _get(self, now: datetime) -> S3Credentials:
+        try:
+            got = self._asked(now)
+        except Ds3Error as error:
+            self._failure, self._failures = error, self._failures + 1
+            raise
+        self._held, self._failure = got, None
+        _log.info("new credentials for S3, good until %s", got.expires.isoformat())
+        return got
+
+    def _asked(self, now: datetime) -> S3Credentials:
+        got = self._ask()
+        if got is None:
+            raise FarSideDeniedError(
+                "Lotame gives no credentials for this feed's files", hint="ask Lotame whether the feed is still yours"
+            )
+        if got.expires <= now:
+            raise FarSideDeniedError(
+                f"the credentials that Lotame gives are over since {got.expires:%Y-%m-%d %H:%M:%S} UTC",
+                hint="is this host's clock right?",
+            )
+        return got
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.time(), UTC)
 
     def client(self, aws: AwsSettings, *, connections: int = 10) -> Any:  # noqa: ANN401  # boto3 makes its types
-        """Return a boto3 S3 client with these credentials; it renews them by itself, also on `ExpiredToken`."""
-        raise NotImplementedError
+        """Return a boto3 S3 client with these credentials; it renews them by itself, also on `ExpiredToken`.
+
+        Each request is signed with what `current` returns then, whatever that raises. One that S3 refuses because its
+        credentials are over is sent again with new ones, twice at most. Endpoint and region are those of `aws`.
+        """
+        client = aws.client("s3", connections=connections, provider=_NobodyElse())
+        # Ahead of botocore's own: what that does about a refusal is then signed with the new ones.
+        client.meta.events.register("before-sign.s3", self._before_signing)
+        client.meta.events.register_first("needs-retry.s3", self._after_answer)
+        return client
+
+    def _before_signing(self, request: Any, **_: Any) -> None:  # noqa: ANN401  # botocore's own
+        import botocore.credentials
+
+        now = self.current()
+        frozen = botocore.credentials.Credentials(now.access_key_id, now.secret_access_key, now.session_token)
+        request.context["signing"] = {**request.context.get("signing", {}), "request_credentials": frozen}
+        request.context[_SIGNED_WITH] = now
+
+    def _after_answer(self, response: Any, request_dict: Any, **_: Any) -> int | None:  # noqa: ANN401  # botocore's own
+        """Return 0 (send it again, now) when the credentials were over and others are here; else None."""
+        context = request_dict["context"]
+        used: S3Credentials | None = context.get(_SIGNED_WITH)
+        if used is None or response is None or not _is_over(response[1]):
+            return None
+        if context.get(_RENEWALS, 0) >= _MOST_RENEWALS:
+            return None
+        context[_RENEWALS] = context.get(_RENEWALS, 0) + 1
+        self.renew(used)
+        return 0
+
+
+class _NobodyElse:
+    """A provider without credentials: each request is signed with those that are right for it then."""
+
+    METHOD = "lotame"
+
+    def load(self) -> None:
+        """Return none."""
+
+
+def _is_over(answer: Any) -> bool:  # noqa: ANN401  # botocore's own dict
+    code = str(answer.get("Error", {}).get("Code", ""))
+    # The answer to a HEAD has no body that could tell why: of credentials that are over only the status is left.
+    return code in EXPIRED_CODES or code == "400"
