@@ -36,8 +36,9 @@ class Cache:
         self.capacity = capacity
         self.used = 0
         self._arrivals = 0
-        for number in range(_FOLDERS):
-            os.makedirs(f"{directory}/{number:02x}", exist_ok=True)
+        # Made when something comes into them: 256 of them would be most of what a start costs.
+        self._folders: set[int] = set()
+        os.makedirs(directory, exist_ok=True)
 
     def path(self, blob: int) -> str:
         """Return where the bytes of blob `blob` are while it is cached."""
@@ -46,7 +47,19 @@ class Cache:
     def new_path(self, blob: int) -> str:
         """Return a path beside `path` that nobody else writes to, for bytes on their way in."""
         self._arrivals += 1
+        self._make_folder(blob)
         return f"{self.path(blob)}.{self._arrivals}.part"
+
+    def take_in(self, arrived: str, blob: int) -> None:
+        """Make the file `arrived`, a new path of this or another blob, the bytes of blob `blob`."""
+        self._make_folder(blob)
+        os.replace(arrived, self.path(blob))
+
+    def _make_folder(self, blob: int) -> None:
+        number = blob % _FOLDERS
+        if number not in self._folders:
+            os.makedirs(f"{self._directory}/{number:02x}", exist_ok=True)
+            self._folders.add(number)
 
     @property
     def throttled(self) -> bool:
@@ -116,8 +129,8 @@ class Cache:
         db = self._store.db
         held: dict[int, int] = dict(db.execute("SELECT n, length FROM blobs WHERE cached = 1"))
         missing = {blob for blob, length in held.items() if length}  # an empty blob has no file
-        for number in range(_FOLDERS):
-            with os.scandir(f"{self._directory}/{number:02x}") as entries:
+        for folder in os.listdir(self._directory):
+            with os.scandir(f"{self._directory}/{folder}") as entries:
                 for entry in entries:
                     blob = int(entry.name) if entry.name.isdigit() else -1
                     if held.get(blob) == entry.stat().st_size:

@@ -464,7 +464,7 @@ class Drives:
                 db.execute("UPDATE blobs SET cached = 0 WHERE n = ?", (blob,))
             os.unlink(path)
             return
-        os.replace(path, self._cache.path(blob))
+        self._cache.take_in(path, blob)
         self._jobs.blob_loaded(blob, length, failure=None, loader=task.chunk)
 
     def _record_failure(self, tape: Tape, blob: int, reason: str) -> None:

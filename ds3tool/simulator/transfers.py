@@ -230,7 +230,7 @@ class Transfers:
                 )
                 return
             if path is not None:
-                os.rename(path, self._cache.path(place.blob))
+                self._cache.take_in(path, place.blob)
             left = job.partial.get(place.object, 1) - 1
             if not left:
                 self._objects.finish(db, place.object, rules, upload.metadata)
@@ -298,7 +298,7 @@ class Transfers:
             )
             db.execute("INSERT INTO entries (chunk, place, blob) VALUES (?, 0, ?)", (chunk.n, blob))
             if path is not None:
-                os.rename(path, self._cache.path(blob))
+                self._cache.take_in(path, blob)
             self._objects.finish(db, number, rules, upload.metadata)
             self._store.after_commit(lambda: self._jobs.begin_storing(job, chunk))
 
