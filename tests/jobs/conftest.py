@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ds3tool.simulator import Appliance, ApplianceSettings
+from ds3tool.simulator.clock import Clock
 from tests.jobs.rooms import MIB, Room
 
 SMALL = ApplianceSettings(
@@ -20,8 +21,8 @@ def room_with() -> Iterator[Callable[..., Room]]:
     """Give a function that starts an appliance with other settings than the small one's, and a client of it."""
     rooms: list[Room] = []
 
-    def start(**changes: object) -> Room:
-        appliance = Appliance(replace(SMALL, **changes)).start()  # type: ignore[arg-type]  # fields by name
+    def start(*, clock: Clock | None = None, **changes: object) -> Room:
+        appliance = Appliance(replace(SMALL, **changes), clock=clock).start()  # type: ignore[arg-type]  # fields by name
         rooms.append(Room(appliance))
         return rooms[-1]
 

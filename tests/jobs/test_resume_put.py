@@ -27,6 +27,7 @@ from ds3tool.simulator import Appliance, Quirk
 from ds3tool.simulator.transfers import Transfers
 from tests.jobs.doubles import SwiftClock
 from tests.jobs.interrupted import Killed, Moment, MortalRecorder, Work
+from tests.jobs.quick_clocks import AppliancesQuickClock, QuickClock
 from tests.jobs.rooms import BUCKET, MIB, HookedSource, Room
 from tests.jobs.test_awkward_appliance import EVERY_QUIRK, EVERY_RELEASE
 
@@ -143,8 +144,8 @@ def test_put_is_resumed_whatever_the_quirk(
     sent: Counter[tuple[str, int]],
 ) -> None:
     """Under each quirk and each release nothing that was recorded is sent again, and all arrives."""
-    room = room_with(quirks=quirks)
-    work = Work(room, tmp_path / "work", tmp_path / "tree")
+    room = room_with(quirks=quirks, clock=AppliancesQuickClock())
+    work = Work(room, tmp_path / "work", tmp_path / "tree", clock=QuickClock())
     make_tree(tmp_path / "tree", small=6, large=2)
     assert work.put(dies=moment) is None
     recorded = work.recorded()
@@ -263,7 +264,8 @@ def test_job_that_was_created_and_not_recorded_is_found_by_its_name(
     room_with: Callable[..., Room], tmp_path: Path, quirks: frozenset[Quirk]
 ) -> None:
     """No second job is made, though the list of jobs may be five seconds old."""
-    work = work_in(room_with(quirks=quirks), tmp_path)
+    work = work_in(room_with(quirks=quirks, clock=AppliancesQuickClock()), tmp_path)
+    work.clock = QuickClock()
     assert work.put(dies=Moment("created")) is None
     (remainder,) = work.remainders()
     assert remainder.job_id is None
