@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ds3tool.cli import lotame_convert
+from ds3tool.cli import lotame_convert, lotame_feeds
 from ds3tool.cli.options import command, group
 
 app = group("lotame", "Lotame's DataStream: feeds, what is new in them, their files here or as a table.")
 
+command(app, "feeds", examples=lotame_feeds.FEEDS_EXAMPLES)(lotame_feeds.feeds)
+command(app, "updates", examples=lotame_feeds.UPDATES_EXAMPLES)(lotame_feeds.updates)
 command(app, "convert", examples=lotame_convert.EXAMPLES)(lotame_convert.convert)

@@ -1,0 +1,231 @@
+"""What is new in Lotame's feeds for one destination: the files to be had, each as S3 has it now, and what is missing.
+
+Each feed is asked for right before its files are looked at, since its last watermark less an overlap; files that the
+destination has already, by feed, name and ETag, are left out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from ds3tool.aws.failures import far_side
+from ds3tool.aws.session import AwsSettings
+from ds3tool.errors import Ds3Error, FarSideError, FarSideForbiddenError, FarSideNotFoundError, SourceError
+from ds3tool.lotame import keys
+from ds3tool.lotame.client import LotameClient
+from ds3tool.lotame.credentials import FeedCredentials
+from ds3tool.lotame.model import FeedUpdates, S3Credentials, S3Location, Updates
+from ds3tool.lotame.watermark import HadFile, Watermarks, plain_etag
+
+_log = logging.getLogger(__name__)
+
+# So many files are looked at ahead of the one that is wanted next.
+_AHEAD = 16
+_NEVER = datetime.fromtimestamp(0, UTC)
+# S3's answer to a HEAD has no body that would say why: this is what it is when credentials have expired.
+_BAD_REQUEST = 400
+
+
+@dataclass(frozen=True, slots=True)
+class FeedFile:
+    """A file of a feed as S3 has it: its name as Lotame lists it, its place, size in bytes, ETag and time.
+
+    `key` is its name in an archive, below whatever prefix. `is_mapping`: it is the feed's mapping file.
+    """
+
+    feed_id: int
+    name: str
+    place: S3Location
+    size: int
+    etag: str
+    modified: datetime
+    key: str
+    is_mapping: bool = False
+
+    @property
+    def had(self) -> HadFile:
+        """What is remembered of it once it is safe."""
+        return HadFile(self.feed_id, str(self.place) if self.is_mapping else self.name, self.etag)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A file that Lotame has listed and that cannot be had; `place` is where it should be, as far as that is known."""
+
+    feed_id: int
+    place: str
+    error: Ds3Error
+
+
+@dataclass(slots=True)
+class FeedNews:
+    """One feed's answer: what it says of the feed, the credentials for its files, and the key of the answer itself.
+
+    `vanished` are files that the last answer had listed, that were not had, and that Lotame does not list any more.
+    """
+
+    updates: Updates
+    feed: FeedUpdates
+    credentials: FeedCredentials
+    answer_key: str
+    vanished: tuple[Gap, ...] = ()
+
+    @property
+    def window(self) -> str:
+        """The time that its files are of, in words: between the question's `since` and the answer."""
+        until = f"{self.updates.at:%Y-%m-%d %H:%M}Z"
+        since = self.updates.since
+        return f"before {until}" if since is None else f"between {since:%Y-%m-%d %H:%M}Z and {until}"
+
+
+@dataclass(slots=True)
+class News:
+    """Asks for what is new, feed by feed, and looks at each file.
+
+    `marks` is what the destination has; None where nothing is remembered (all is new). `noting`: the answers are noted
+    there, which is for whoever goes on to have the files. `since` overrides the watermarks.
+    """
+
+    client: LotameClient
+    aws: AwsSettings
+    marks: Watermarks | None
+    feed: int | None = None
+    since: datetime | None = None
+    noting: bool = True
+
+    def feed_ids(self) -> Sequence[int]:
+        """Return the numbers of the feeds that are meant, asking for them where all are."""
+        return [self.feed] if self.feed is not None else sorted(feed.id for feed in self.client.feeds())
+
+    def of_feed(self, feed_id: int) -> FeedNews:
+        """Ask what is new in one feed. Raises what `LotameClient.updates` raises."""
+        since = self.since
+        if since is None and self.marks is not None:
+            since = self.marks.since(feed_id)
+        before = [] if self.marks is None else self.marks.outstanding(feed_id)
+        updates = self.client.updates(feed_id, since)
+        feed = updates.feed(feed_id) or FeedUpdates(feed_id)
+        if self.marks is not None and self.noting:
+            self.marks.asked(updates)
+        credentials = FeedCredentials(partial(self._ask_again, feed_id, since), first=updates.credentials)
+        key = keys.answer_key(self.client.settings.client_id, feed_id, updates.at)
+        news = FeedNews(updates, feed, credentials, key)
+        # A question that leaves out the time they are of tells nothing of them.
+        if self.since is None:
+            news.vanished = tuple(_vanished(news, name) for name in before if name not in set(feed.files))
+        return news
+
+    def credentials_of(self, feed_id: int, since: datetime | None = None) -> FeedCredentials:
+        """Return credentials for a feed's files that are asked for when they are first needed."""
+        return FeedCredentials(partial(self._ask_again, feed_id, since))
+
+    def _ask_again(self, feed_id: int, since: datetime | None) -> S3Credentials | None:
+        return self.client.updates(feed_id, since).credentials
+
+    def files(self, news: FeedNews) -> Iterator[FeedFile | Gap]:
+        """Yield the files of a feed that are not had yet, in Lotame's order, and what is missing of them.
+
+        The mapping file, where it lies in S3, comes last, if any other is new. Raises FarSideDeniedError and
+        FarSideUnreachableError. Memory: 16 files.
+        """
+        if not news.feed.files:
+            return
+        found = 0
+        s3 = news.credentials.client(self.aws, connections=_AHEAD)
+        with ThreadPoolExecutor(_AHEAD, "ds3tool-lotame-look") as pool:
+            for one in self._looked_at(news, s3, pool):
+                if isinstance(one, FeedFile) and self._is_had(one):
+                    continue
+                found += 1
+                yield one
+        if found and isinstance(news.feed.mapping, S3Location):
+            mapping = self._look(news, s3, news.feed.mapping.key.rpartition("/")[2], news.feed.mapping, mapping=True)
+            if isinstance(mapping, Gap) or not self._is_had(mapping):
+                yield mapping
+
+    def _looked_at(self, news: FeedNews, s3: Any, pool: ThreadPoolExecutor) -> Iterator[FeedFile | Gap]:  # noqa: ANN401
+        coming: deque[Future[FeedFile | Gap]] = deque()
+        try:
+            for name in news.feed.files:
+                coming.append(pool.submit(self._look, news, s3, name, news.feed.where(name)))
+                if len(coming) > _AHEAD:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            for one in coming:
+                one.cancel()
+
+    def _is_had(self, file: FeedFile) -> bool:
+        had = file.had
+        return self.marks is not None and self.marks.recall(had.feed_id, had.file, had.etag)
+
+    def _look(
+        self,
+        news: FeedNews,
+        s3: Any,  # noqa: ANN401  # boto3's client
+        name: str,
+        place: S3Location,
+        *,
+        mapping: bool = False,
+    ) -> FeedFile | Gap:
+        try:
+            head = self._head(news.credentials, s3, place)
+        except (FarSideNotFoundError, FarSideForbiddenError) as error:
+            # Who may not list a bucket is not told that an object is missing: it is forbidden to them then.
+            why = "is not there" if isinstance(error, FarSideNotFoundError) else "is not there, or may not be read"
+            _log.info("%s: %s", place, error)
+            what = "the mapping file" if mapping else name
+            return Gap(
+                news.feed.feed_id,
+                str(place),
+                SourceError(
+                    f"feed {news.feed.feed_id}: {what} is listed by Lotame and {why}; it is of the time {news.window}",
+                    hint="it is asked for again by the next run; if it does not come back, ask Lotame",
+                ),
+            )
+        modified = head.get("LastModified") or _NEVER
+        client_id = self.client.settings.client_id
+        make = keys.mapping_key if mapping else keys.data_key
+        return FeedFile(
+            news.feed.feed_id,
+            name,
+            place,
+            int(head["ContentLength"]),
+            plain_etag(str(head.get("ETag", ""))),
+            modified,
+            make(client_id, news.feed, name, modified),
+            is_mapping=mapping,
+        )
+
+    @staticmethod
+    def _head(credentials: FeedCredentials, s3: Any, place: S3Location) -> Any:  # noqa: ANN401  # botocore's own dict
+        held = credentials.current()
+        try:
+            with far_side(str(place)):
+                return s3.head_object(Bucket=place.bucket, Key=place.key)
+        except FarSideError as error:
+            if error.status != _BAD_REQUEST:
+                raise
+            credentials.renew(held)
+        with far_side(str(place)):
+            return s3.head_object(Bucket=place.bucket, Key=place.key)
+
+
+def _vanished(news: FeedNews, name: str) -> Gap:
+    return Gap(
+        news.feed.feed_id,
+        name,
+        SourceError(
+            f"feed {news.feed.feed_id}: {name} could not be had, and Lotame does not list it any more; "
+            f"what it lists now is of the time {news.window}",
+            hint="ask Lotame to deliver it again",
+        ),
+    )
