@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tape": ("ds3tool.cli.tape", _APPLIANCE),
     "cache": ("ds3tool.cli.cache", _APPLIANCE),
     "lotame": ("ds3tool.cli.lotame", _FAR),
+    "s3": ("ds3tool.cli.s3", _FAR),
     "config": ("ds3tool.cli.config", _HOST),
     "doctor": ("ds3tool.cli.doctor", _HOST),
     "sim": ("ds3tool.cli.sim", _HOST),
