@@ -19,11 +19,16 @@ from typing import Any
 from urllib.parse import unquote
 
 from ds3tool.client import Ds3Client
+from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.journal import Journal
+from ds3tool.jobs.put import PutRun
+from ds3tool.jobs.run import RunSettings
 from ds3tool.jobs.works import works
 from ds3tool.protocol.model import JobType
 from ds3tool.simulator import Appliance, ApplianceSettings
 from ds3tool.simulator.messages import Reply, Request
+from ds3tool.sinks.local import LocalSink
+from ds3tool.sources.local import LocalSource
 from ds3tool.transport.settings import ConnectionSettings
 from tests.trees import digests
 
@@ -89,12 +94,16 @@ def make_files(root: Path, *, seed: int, small: int = 40) -> None:
 
 @dataclass
 class Host:
-    """The side where the tool runs: its environment, its state folder, its child processes."""
+    """The side where the tool runs: its environment, its state folder, its child processes.
+
+    `patient`: its tools wait seconds for an appliance that lists its jobs late, as they do in the world.
+    """
 
     endpoint: str
     access_key: str
     secret_key: str
     folder: Path
+    patient: bool = True
     environ: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -118,7 +127,10 @@ class Host:
     def start(self, point: str, count: int, *arguments: str) -> subprocess.Popen[str]:
         """Start the tool, armed at a point (`none` for never)."""
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.soak.victim", point, str(count), "--", *arguments],
+            [
+                *(sys.executable, "-m", "tests.soak.victim", point, str(count)),
+                *("patient" if self.patient else "hurried", *arguments),
+            ],
             env=self.environ,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
@@ -201,8 +213,10 @@ def compare_put(host: Host, bucket: str, tree: Path) -> None:
     assert listed.keys() == {path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file()}
     assert all(item.last_modified is not None for item in listed.values()), "an object is not complete"
     back = host.folder / "back"
-    got = host.run("get", f"ds3://{bucket}/", str(back))
-    assert got.returncode == 0, got.stderr
+    with host.client() as client, contextlib.closing(LocalSink(str(back))) as sink:
+        objects = client.list_objects(bucket)
+        got = GetRun(client, sink, bucket, objects, name_of=str, settings=RunSettings()).run()
+    assert got.exit_code == 0, got.failures or got.stopped
     compare_get(back, tree)
 
 
@@ -229,6 +243,17 @@ def nothing_moved_twice(verb: str, bucket: str, recorded: set[tuple[JobType, str
     assert not again, f"moved again although recorded: {again[:5]}"
 
 
+def stock(host: Host, tree: Path | None) -> str:
+    """Make a bucket and put the tree into it, if there is one; return its name."""
+    bucket = f"b{random.Random(f'{host.folder}').getrandbits(60):x}"
+    with host.client() as client:
+        client.create_bucket(bucket)
+        if tree is not None:
+            put = PutRun(client, LocalSource(str(tree), prefix=""), bucket, settings=RunSettings()).run()
+            assert put.exit_code == 0, put.failures or put.stopped
+    return bucket
+
+
 def kill_the_tool(
     appliance: WatchedAppliance,
     host: Host,
@@ -239,16 +264,19 @@ def kill_the_tool(
     count: int,
     after: float | None = None,
     options: Sequence[str] = (),
+    stocked: str | None = None,
 ) -> Outcome:
-    """Put or get the tree, die at a point (or `after` seconds from its beginning), resume, and compare everything."""
-    bucket = f"b{random.Random(f'{host.folder}').getrandbits(60):x}"
+    """Put or get the tree, die at a point (or `after` seconds from its beginning), resume, and compare everything.
+
+    A get is of the bucket `stocked`, which holds the tree, or of a new one.
+    """
     target = host.folder / "target"
-    with host.client() as client:
-        client.create_bucket(bucket)
-    put = ["put", str(tree), f"ds3://{bucket}/", "--transfers", "2"]
-    if verb == "get":
-        assert host.run(*put).returncode == 0
+    if verb == "get" and stocked is not None:
+        bucket = stocked
+    else:
+        bucket = stock(host, tree if verb == "get" else None)
         no_job_left_open(appliance)
+    put = ["put", str(tree), f"ds3://{bucket}/", "--transfers", "2"]
     arguments = [*(put if verb == "put" else ["get", f"ds3://{bucket}/", str(target), "--transfers", "2"]), *options]
     victim = host.start(point, count, *arguments)
     try:
@@ -322,13 +350,9 @@ def kill_the_appliance(
     appliance: MortalAppliance, host: Host, verb: str, tree: Path, *, after: float, options: Sequence[str] = ()
 ) -> Outcome:
     """Put or get the tree while the appliance dies and comes back; resume what has given up, and compare everything."""
-    bucket = f"b{random.Random(f'{host.folder}').getrandbits(60):x}"
     target = host.folder / "target"
-    with host.client() as client:
-        client.create_bucket(bucket)
+    bucket = stock(host, tree if verb == "get" else None)
     put = ["put", str(tree), f"ds3://{bucket}/", "--transfers", "2"]
-    if verb == "get":
-        assert host.run(*put).returncode == 0
     arguments = [*(put if verb == "put" else ["get", f"ds3://{bucket}/", str(target), "--transfers", "2"]), *options]
     arguments += ["--max-retry-time", "0s"]  # it gives up at once, so that resuming is what is tried here
     tool = host.start("none", 1, *arguments)

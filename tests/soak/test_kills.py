@@ -16,7 +16,9 @@ from tests.soak.kills import (
     kill_the_appliance,
     kill_the_tool,
     make_files,
+    no_job_left_open,
     settings,
+    stock,
 )
 from tests.soak.victim import OF_GET, POINTS
 
@@ -39,30 +41,39 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def appliance() -> Iterator[WatchedAppliance]:
-    """One appliance for all kills of the tool; each has a bucket of its own."""
+    """One appliance for all kills of the tool; each put has a bucket of its own."""
     with WatchedAppliance(settings()) as started:
         yield started
 
 
+@pytest.fixture(scope="module")
+def stocked(appliance: WatchedAppliance, tree: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The bucket that all gets are from; it holds the tree."""
+    folder = tmp_path_factory.mktemp("stocking")
+    bucket = stock(Host(appliance.endpoint, appliance.access_key, appliance.secret_key, folder), tree)
+    no_job_left_open(appliance)
+    return bucket
+
+
 @pytest.mark.parametrize(("verb", "point", "count"), CASES)
 def test_a_tool_killed_at_a_point_is_resumed_whole(
-    appliance: WatchedAppliance, tree: Path, tmp_path: Path, verb: str, point: str, count: int
+    appliance: WatchedAppliance, stocked: str, tree: Path, tmp_path: Path, verb: str, point: str, count: int
 ) -> None:
     """Every byte is there, nothing recorded passes again, no job is left open and no temporary file."""
-    host = Host(appliance.endpoint, appliance.access_key, appliance.secret_key, tmp_path)
-    outcome = kill_the_tool(appliance, host, verb, tree, point=point, count=count)
+    host = Host(appliance.endpoint, appliance.access_key, appliance.secret_key, tmp_path, patient=False)
+    outcome = kill_the_tool(appliance, host, verb, tree, point=point, count=count, stocked=stocked)
     assert outcome.struck, "the point was never passed"
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_tool_killed_at_any_moment_is_resumed_whole(
-    appliance: WatchedAppliance, tree: Path, tmp_path: Path, seed: int
+    appliance: WatchedAppliance, stocked: str, tree: Path, tmp_path: Path, seed: int
 ) -> None:
     """As above, whenever it happens to die."""
     chance = random.Random(seed)
-    host = Host(appliance.endpoint, appliance.access_key, appliance.secret_key, tmp_path)
+    host = Host(appliance.endpoint, appliance.access_key, appliance.secret_key, tmp_path, patient=False)
     verb, after = ("put", "get")[seed % 2], chance.uniform(0.0, 1.0)
-    kill_the_tool(appliance, host, verb, tree, point="none", count=1, after=after, options=SLOW)
+    kill_the_tool(appliance, host, verb, tree, point="none", count=1, after=after, options=SLOW, stocked=stocked)
 
 
 @pytest.mark.parametrize("verb", ["put", "get"])

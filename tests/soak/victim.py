@@ -1,6 +1,7 @@
-"""The tool, armed: `python -m tests.soak.victim POINT COUNT -- ARGUMENTS` dies by SIGKILL when it passes POINT.
+"""The tool, armed: `python -m tests.soak.victim POINT COUNT patient|hurried ARGUMENTS` dies by SIGKILL at POINT.
 
 A point is a place between two steps that a crash must not confuse; COUNT says at which passing of it the process dies.
+A hurried tool waits no seconds for an appliance whose lists of jobs are late: the embedded one's never are.
 The product has no such places of its own: the steps are wrapped here, in the process that is to die.
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ds3tool.cli.main import main
+from ds3tool.jobs import job_run
 from ds3tool.jobs.journal import Journal
 from ds3tool.sinks.publishing import Publisher
 from ds3tool.transport.burst import Burst
@@ -94,12 +96,14 @@ POINTS: dict[str, Callable[[Fuse], None]] = {
 OF_GET = frozenset({"before-rename", "after-rename", "appeared-unrecorded"})
 
 
-def run(point: str, count: int, arguments: list[str]) -> int:
+def run(point: str, count: int, arguments: list[str], *, hurried: bool) -> int:
     """Arm `point`, unless it is `none`, and run the command line."""
+    if hurried:
+        setattr(job_run, "LAG_SECONDS", (0.01,))  # noqa: B010  # as the steps are wrapped
     if point != "none":
         POINTS[point](Fuse(count))
     return main(arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1], int(sys.argv[2]), sys.argv[4:]))
+    sys.exit(run(sys.argv[1], int(sys.argv[2]), sys.argv[4:], hurried=sys.argv[3] == "hurried"))
