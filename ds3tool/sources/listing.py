@@ -45,7 +45,7 @@ class ListedFiles(LocalSource):
         super().__init__(root, prefix=prefix, names=names, wanted=wanted, symlinks=symlinks, preserve=preserve)
         if not self.is_folder:
             raise UsageError(f"{root} is no folder, so no list can name what is below it")
-        self._listed = _Kept(listed)
+        self._listed = Kept(listed)
 
     def objects(self) -> Iterator[SourceObject]:
         """Yield what the list names, in its order; each folder's content as a walk of it would."""
@@ -150,7 +150,7 @@ def _is_below(name: bytes, folders: set[bytes]) -> bool:
     return False
 
 
-class _Kept:
+class Kept:
     """The names of a list that can be read once only, kept so that they can be walked again."""
 
     def __init__(self, names: Iterable[bytes]) -> None:

@@ -31,7 +31,7 @@ class Script:
             from botocore.exceptions import ClientError
 
             said = {"Error": {"Code": "NotImplemented", "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
-            raise ClientError(said, "ListObjectsV2")  # type: ignore[arg-type]  # as botocore's own
+            raise ClientError(said, "ListObjectsV2")
         return self.replies[int(str(asked.get("ContinuationToken", "0")))]
 
 
