@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,9 +44,15 @@ class AwsOptions:
         What the environment says of the place is kept with it, so that a piece of work that another shell, or a
         timer, resumes means the same place; who asks is found anew each time. UsageError for an endpoint that is none.
         """
+        return self._over(settings.profile_table("s3"), service)
+
+    def not_ours(self) -> AwsSettings:
+        """Return where S3 is reached that is somebody else's, whose keys come from them: no profile says that."""
+        return replace(self._over({}, "s3"), profile=None)
+
+    def _over(self, table: Mapping[str, str], service: str) -> AwsSettings:
         from ds3tool.aws.session import AwsSettings
 
-        table = settings.profile_table("s3")
         endpoint = self.s3_endpoint or table.get("endpoint") or _endpoint_of_environment(service)
         if endpoint is not None:
             _check(endpoint)
