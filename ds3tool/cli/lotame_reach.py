@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +19,12 @@ from ds3tool.errors import UsageError
 from ds3tool.filters import parse_moment
 
 if TYPE_CHECKING:
+    from ds3tool.aws.session import AwsSettings
+    from ds3tool.cli.aws_options import AwsOptions
     from ds3tool.lotame.client import LotameClient
+
+# Source: the cookbook's downloader.
+_REGION = "us-east-1"
 
 Feed = Annotated[str, typer.Option("--feed", metavar="ID", help="One feed, by its number; else all of them.")]
 
@@ -113,6 +118,11 @@ class SinceOptions:
         if not 0 < self.hours <= 24 * 3660:
             raise UsageError(f"--hours {self.hours:g} is no number of hours", hint="a number above zero, such as 24")
         return datetime.now(UTC) - timedelta(hours=self.hours)
+
+
+def files_of(aws: AwsOptions) -> AwsSettings:
+    """Return where Lotame's files lie: in its own buckets, of which ours say nothing."""
+    return replace(aws.not_ours(), region=aws.s3_region or _REGION)
 
 
 def feed_of(text: str) -> int | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from ds3tool.aws.failures import far_side
 from ds3tool.aws.session import AwsSettings
-from ds3tool.errors import Ds3Error, FarSideError, FarSideForbiddenError, FarSideNotFoundError, SourceError
+from ds3tool.errors import Ds3Error, FarSideForbiddenError, FarSideNotFoundError, SourceError
 from ds3tool.lotame import keys
 from ds3tool.lotame.client import LotameClient
 from ds3tool.lotame.credentials import FeedCredentials
@@ -29,8 +29,6 @@ _log = logging.getLogger(__name__)
 # So many files are looked at ahead of the one that is wanted next.
 _AHEAD = 16
 _NEVER = datetime.fromtimestamp(0, UTC)
-# S3's answer to a HEAD has no body that would say why: this is what it is when credentials have expired.
-_BAD_REQUEST = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,11 @@ class FeedFile:
     modified: datetime
     key: str
     is_mapping: bool = False
+
+    @property
+    def delivered(self) -> str:
+        """When S3 had it, for a person."""
+        return f"{self.modified:%Y-%m-%d %H:%M}Z"
 
     @property
     def had(self) -> HadFile:
@@ -177,7 +180,8 @@ class News:
         mapping: bool = False,
     ) -> FeedFile | Gap:
         try:
-            head = self._head(news.credentials, s3, place)
+            with far_side(str(place)):
+                head = s3.head_object(Bucket=place.bucket, Key=place.key)
         except (FarSideNotFoundError, FarSideForbiddenError) as error:
             # Who may not list a bucket is not told that an object is missing: it is forbidden to them then.
             why = "is not there" if isinstance(error, FarSideNotFoundError) else "is not there, or may not be read"
@@ -204,19 +208,6 @@ class News:
             make(client_id, news.feed, name, modified),
             is_mapping=mapping,
         )
-
-    @staticmethod
-    def _head(credentials: FeedCredentials, s3: Any, place: S3Location) -> Any:  # noqa: ANN401  # botocore's own dict
-        held = credentials.current()
-        try:
-            with far_side(str(place)):
-                return s3.head_object(Bucket=place.bucket, Key=place.key)
-        except FarSideError as error:
-            if error.status != _BAD_REQUEST:
-                raise
-            credentials.renew(held)
-        with far_side(str(place)):
-            return s3.head_object(Bucket=place.bucket, Key=place.key)
 
 
 def _vanished(news: FeedNews, name: str) -> Gap:
