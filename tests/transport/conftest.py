@@ -50,8 +50,17 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _looked_at_once() -> Iterator[None]:
+    """What is there before the first of a file is garbage or stays: to look at it all before each test takes long."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
+def nothing_left(_looked_at_once: None) -> Iterator[None]:
     """No test leaves a descriptor or a thread; what an earlier test's garbage still holds is let go first."""
     gc.collect()
     descriptors, threads = open_descriptors(), threading.active_count()
