@@ -7,19 +7,50 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from ds3tool.errors import FarSideUnreachableError
 from ds3tool.jobs.ends import SourceObject
 from ds3tool.jobs.known_digests import KnownDigests
 from ds3tool.protocol.model import ChecksumType, ObjectHead
 from ds3tool.protocol.object_attributes import ETAG, LAST_MODIFIED
-from ds3tool.sources.s3_reader import READ_BYTES, Facts, Pin, S3Reader, reading
+from ds3tool.sources.s3_reader import READ_BYTES, Facts, Pin, reading
 from ds3tool.sources.s3_remarks import Remarks
 from ds3tool.sources.s3_vouched import Comparison
 from ds3tool.transport.bodies import Wire
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class ObjectReader(Protocol):
+    """What asks a server for pinned objects: that of S3, or one of the web. Called from any thread.
+
+    Errors are those of `OpenS3.blocks`; once `ended` is set, requests end with InterruptedRunError.
+    """
+
+    def shown(self, key: str) -> str:
+        """Return what a person knows an object by."""
+        ...
+
+    def head(self, pin: Pin, size: int, ended: threading.Event) -> Facts:
+        """Return what the server tells of an object that is still what was listed."""
+        ...
+
+    def get(self, pin: Pin, offset: int, length: int, size: int, ended: threading.Event) -> tuple[Any, Any]:
+        """Return the reply to a request for exactly a range, and what its bytes are read from."""
+        ...
+
+    def facts(self, pin: Pin, reply: Any, ended: threading.Event) -> Facts:  # noqa: ANN401  # each server's own
+        """Return what a reply about the whole object tells of it."""
+        ...
+
+    def first_part(self, pin: Pin, ended: threading.Event) -> int | None:
+        """Return the size of the first part that an object was uploaded in, None where nobody tells."""
+        ...
+
+    def wait(self, fruitless: int, ended: threading.Event) -> bool:
+        """Wait before a reading that broke off goes on; False when it has done so too often without a byte."""
+        ...
 
 
 @dataclass(slots=True)
@@ -55,7 +86,7 @@ class OpenS3:
     A reading holds a block of 1 MiB, and urllib3 as much again.
     """
 
-    def __init__(self, reader: S3Reader, item: SourceObject, *, known: UnderWays, remarks: Remarks) -> None:
+    def __init__(self, reader: ObjectReader, item: SourceObject, *, known: UnderWays, remarks: Remarks) -> None:
         self._reader = reader
         self._item = item
         self._pin = Pin.of(item.name)
