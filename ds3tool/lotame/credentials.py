@@ -121,13 +121,14 @@ class FeedCredentials:
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.time(), UTC)
 
-    def client(self, aws: AwsSettings, *, connections: int = 10) -> Any:  # noqa: ANN401  # boto3 makes its types
+    def client(self, aws: AwsSettings, *, connections: int = 10, **others: Any) -> Any:  # noqa: ANN401  # botocore's
         """Return a boto3 S3 client with these credentials; it renews them by itself, also on `ExpiredToken`.
 
         Each request is signed with what `current` returns then, whatever that raises. One that S3 refuses because its
-        credentials are over is sent again with new ones, twice at most. Endpoint and region are those of `aws`.
+        credentials are over is sent again with new ones, twice at most. Endpoint and region are those of `aws`, and
+        `others` are what its clients take beside.
         """
-        client = aws.client("s3", connections=connections, provider=_NobodyElse())
+        client = aws.client("s3", connections=connections, provider=_NobodyElse(), **others)
         # Ahead of botocore's own: what that does about a refusal is then signed with the new ones.
         client.meta.events.register("before-sign.s3", self._before_signing)
         client.meta.events.register_first("needs-retry.s3", self._after_answer)
