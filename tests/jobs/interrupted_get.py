@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ds3tool.client import Ds3Client
+from ds3tool.clock import Clock
 from ds3tool.errors import Ds3Error, NotFoundError, TransportError
 from ds3tool.jobs.arrival import Arrival
 from ds3tool.jobs.ends import TargetObject
@@ -156,6 +157,7 @@ class GetWork:
     cut: int = 1 << 60
     prepare: Callable[[GetRun], None] = lambda run: None
     endpoint: str | None = None
+    clock: Clock | None = None
     journal: Path | None = None
     unfinished: int = 0
     _count: int = 0
@@ -199,6 +201,7 @@ class GetWork:
                 settings=self.settings or self.room.settings,
                 whole_blobs=self.whole_blobs,
                 recorder=recorder,
+                clock=self.clock,
             )
             self.prepare(run)
             try:

@@ -29,6 +29,7 @@ from ds3tool.sinks.leftovers import part_name
 from ds3tool.sources.local import LocalSource, Symlinks
 from tests.jobs.interrupted import Moment
 from tests.jobs.interrupted_get import WORK, CountingClient, GetWork
+from tests.jobs.quick_clocks import AppliancesQuickClock, QuickClock
 from tests.jobs.rooms import BUCKET, MIB, Meddler, Room
 from tests.jobs.test_awkward_appliance import EVERY_QUIRK, EVERY_RELEASE
 
@@ -536,10 +537,10 @@ def test_resume_under_every_quirk_and_release(
     room_with: Callable[..., Room], tmp_path: Path, quirks: frozenset[Quirk]
 ) -> None:
     """Killed twice, the second time with a blob gone bad on the disk: all comes, and nothing is left behind."""
-    room = room_with(quirks=quirks)
+    room = room_with(quirks=quirks, clock=AppliancesQuickClock())
     room.settings = replace(room.settings, engine=replace(room.settings.engine, transfers=2))
     work = work_in(room, tmp_path, small=6, large=2)
-    work.unnamed = True
+    work.unnamed, work.clock = True, QuickClock()
     assert work.get(dies=Moment("moved", 6, after=True)) is None
     if work.try_resume(dies=Moment("moved", 2, after=True)) is None:
         for part in work.parts():
