@@ -10,6 +10,7 @@ from enum import StrEnum
 
 # The largest record is 1,000 KiB, and a Lambda may make 6 MB of it; what is longer has lost its end.
 LONGEST_RECORD = 16 * 1024 * 1024
+_ENDLESS = "it is longer than any record"
 _SAMPLE_BYTES = 64 * 1024
 _NOT_BLANK = re.compile(rb"[^\s]")
 _JSON_START = re.compile(rb"[\[{\n]")
@@ -111,7 +112,7 @@ def _separated(chunks: Iterable[bytes], separator: bytes) -> Iterator[Record | U
 
 
 def _too_long(offset: int, length: int) -> Unreadable:
-    return Unreadable(offset, length, f"a record of {length:,} bytes is longer than any")
+    return Unreadable(offset, length, _ENDLESS)
 
 
 # -- JSON ------------------------------------------------------------------------------------------------------------
@@ -185,13 +186,11 @@ class _Objects:
             if cut and not final and len(text) - at <= LONGEST_RECORD:
                 return None
             why = f"it is no valid JSON: {error.msg[:1].lower()}{error.msg[1:]}"
-            if cut:
-                why = "it is cut short" if len(text) - at <= LONGEST_RECORD else "it is longer than any record"
-            return self._broken(at, error.pos, why, final=final)
+            return self._broken(at, error.pos, why, final=final, cut=cut)
         except RecursionError:
             return self._broken(at, at, "it is nested too deeply", final=final)
         if end - at > LONGEST_RECORD:
-            return self._broken(at, at, "it is longer than any record", final=final)
+            return self._broken(at, at, _ENDLESS, final=final)
         data = bytes(self._buffer[at:end])
         try:
             data.decode("utf-8")
@@ -199,17 +198,23 @@ class _Objects:
             return end, Unreadable(self._offset + at, end - at, "it is not UTF-8")
         return end, Record(self._offset + at, data)
 
-    def _broken(self, at: int, broken: int, why: str, *, final: bool) -> tuple[int, Unreadable | None] | None:
+    def _broken(
+        self, at: int, broken: int, why: str, *, final: bool, cut: bool = False
+    ) -> tuple[int, Unreadable | None] | None:
         """Return where to go on behind a broken object, which broke at `broken`, and what is lost of it.
 
-        None when the place to go on has not come yet.
+        `cut`: where it broke is where the bytes end. None when the place to go on has not come yet.
         """
         lines = list(_LINE_WITH_OBJECT.finditer(self._buffer, at, broken + 2))
         end = lines[-1].start() if lines else _balanced_end(self._buffer, at)
         if end is not None:
             return end, Unreadable(self._offset + at, end - at, why)
-        if not final and len(self._buffer) - at <= LONGEST_RECORD:
+        if len(self._buffer) - at > LONGEST_RECORD:
+            why = _ENDLESS
+        elif not final:
             return None
+        elif cut:
+            why = "it is cut short"
         self._lose(at, why, until=_LINE_END)
         return at, None
 

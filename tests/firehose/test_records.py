@@ -116,6 +116,22 @@ def test_what_is_broken_is_told_and_what_follows_is_read(
     assert told(data, size=size) == found
 
 
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b'{"a":1', "it is cut short"),
+        (b'{"a":"on and on', "it is cut short"),
+        (b'{"a":wrong}', "it is no valid JSON: expecting value"),
+        (b'{"a":1}x', "it is not JSON"),
+        (b'{"a":"\xe4"}', "it is not UTF-8"),
+    ],
+)
+def test_the_reason_is_told(data: bytes, why: str) -> None:
+    """What is cut short is told from what was wrong when it was put."""
+    lost = [one for one in records(pieces(data, 3), JSON) if isinstance(one, Unreadable)]
+    assert [one.why for one in lost] == [why]
+
+
 def test_nesting_without_end_is_no_record() -> None:
     """Brackets that nobody can follow are lost as a whole."""
     deep = b"[" * 100_000 + b"]" * 100_000
@@ -188,7 +204,7 @@ def test_gzip_that_is_cut_or_wrong_is_told_with_its_place(size: int) -> None:
 def test_a_bomb_is_unpacked_in_blocks() -> None:
     """Zeros that were packed a thousand times smaller take no more memory than others."""
     packer = zlib.compressobj(wbits=31)
-    bomb = b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(256)), packer.flush()])
+    bomb = b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(64)), packer.flush()])
     tracemalloc.start()
     try:
         assert sum(map(len, unpacked([bomb]))) == 64 << 20

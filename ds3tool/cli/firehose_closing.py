@@ -1,0 +1,45 @@
+"""The options that say when an hour of a delivery stream is closed; several commands take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from ds3tool.cli.options import option_group
+from ds3tool.firehose.closed import DEFAULT_INTERVAL, DEFAULT_MARGIN, Closing, parse_zone
+from ds3tool.sizes import parse_duration
+
+
+def closing_of(interval: str | None, margin: str | None, timezone: str | None) -> Closing:
+    """Return what `--interval`, `--margin` and `--timezone` mean; UsageError for what means nothing."""
+    return Closing(
+        DEFAULT_INTERVAL if interval is None else timedelta(seconds=parse_duration(interval)),
+        DEFAULT_MARGIN if margin is None else timedelta(seconds=parse_duration(margin)),
+        parse_zone(timezone or "UTC"),
+    )
+
+
+@option_group("When an hour is closed")
+@dataclass(frozen=True, slots=True)
+class ClosingOptions:
+    """What `--interval`, `--margin` and `--timezone` were given."""
+
+    interval: Annotated[
+        str | None,
+        typer.Option("--interval", metavar="DURATION", help="The stream's buffering interval; 300s unless given."),
+    ] = None
+    margin: Annotated[
+        str | None,
+        typer.Option("--margin", metavar="DURATION", help="Time for deliveries that are tried again; 2h unless given."),
+    ] = None
+    timezone: Annotated[
+        str | None,
+        typer.Option("--timezone", metavar="ZONE", help="The stream's CustomTimeZone, as Europe/Berlin; else UTC."),
+    ] = None
+
+    def closing(self) -> Closing:
+        """Return what the options mean."""
+        return closing_of(self.interval, self.margin, self.timezone)
