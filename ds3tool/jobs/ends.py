@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from ds3tool.errors import Ds3Error
+from ds3tool.errors import Ds3Error, FarSideDeniedError, FarSideUnreachableError
 from ds3tool.protocol.messages import Response
 from ds3tool.protocol.ranges import ByteRange
 from ds3tool.transport.bodies import OutgoingBody
 
 if TYPE_CHECKING:
     from ds3tool.jobs.arrival import Arrival
+    from ds3tool.jobs.known_digests import KnownDigests
+
+# What a sink tells of one object, and all others would meet too; another run may mend it.
+TARGET_LOST = (FarSideDeniedError, FarSideUnreachableError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +211,10 @@ class Sink(Protocol):
         ...
 
     def settle(self, *, wait: bool) -> list[tuple[TargetObject, Ds3Error | None]]:
-        """Return the objects that have appeared, or failed to, since the last call; `wait` for all that are due."""
+        """Return the objects that have appeared, or failed to, since the last call; `wait` for all that are due.
+
+        With one of TARGET_LOST an object may be told of before it is finished.
+        """
         ...
 
     def close(self) -> None:
@@ -239,7 +246,7 @@ class KeepingSink(Sink, Protocol):
         """Remove what is unfinished of an object, by whichever run; nobody is storing it."""
         ...
 
-    def names_beside(self, name: str) -> tuple[frozenset[str], bool]:
+    def names_beside(self, name: str) -> tuple[Container[str], bool]:
         """Return all names in the folder where an object of this name stands, and whether any is unfinished here.
 
         One look serves all objects of the folder. SinkError when it cannot be looked into.
@@ -252,4 +259,13 @@ class KeepingSink(Sink, Protocol):
 
     def sweep(self, names: Iterable[str]) -> int:
         """Remove all that is unfinished of this work beside objects of these names; return how many there were."""
+        ...
+
+
+@runtime_checkable
+class KeyedSink(Sink, Protocol):
+    """A sink of keys, as S3 is: `/` means nothing in a name, so that `a` and `a/b` are two objects."""
+
+    def digests(self, name: str) -> KnownDigests | None:
+        """Return what is vouched for of what has that name, without its bytes being read; None when nothing has."""
         ...

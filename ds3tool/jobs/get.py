@@ -18,7 +18,7 @@ from ds3tool.errors import (
     SinkError,
     UsageError,
 )
-from ds3tool.jobs.ends import Failure, KeepingSink, Sink
+from ds3tool.jobs.ends import TARGET_LOST, Failure, KeepingSink, Sink
 from ds3tool.jobs.fate import Fate
 from ds3tool.jobs.get_found import Begun, Found, kept_remainder, room_needed
 from ds3tool.jobs.get_job import GetJobs
@@ -250,6 +250,8 @@ class GetRun(GetJobs):
                 self._finish_unlisted(plan.target_object(number), described=False)
             rest = []
         for item, failed in self._sink.settle(wait=True):
+            if isinstance(failed, TARGET_LOST):
+                raise failed
             if failed is not None:
                 self.take_failure(Failure(item.key, failed), job_id=None)
         return (plan, found) if len(rest) == len(plan) else (plan.keep(rest), found.keep(rest))

@@ -21,7 +21,7 @@ from ds3tool.errors import (
     NotFoundError,
     RetryLaterError,
 )
-from ds3tool.jobs.ends import KeepingSink, Sink, TargetObject
+from ds3tool.jobs.ends import TARGET_LOST, KeepingSink, Sink, TargetObject
 from ds3tool.jobs.engine import SMALL_BLOB_BYTES, Engine
 from ds3tool.jobs.fate import LAG_SECONDS
 from ds3tool.jobs.get_found import Begun, Found
@@ -269,17 +269,25 @@ class GetJobs(Run):
         self._sink.finish(item)
 
     def _take_settled(self, job_id: str, *, wait: bool) -> None:
-        """Count what has appeared at the target, and what could not."""
+        """Count what has appeared at the target, and what could not.
+
+        Where the target itself cannot be had any more, that is raised: the objects are as if they had not come.
+        """
         settled = self._sink.settle(wait=wait)
         there = [item.number for item, error in settled if error is None]
         if there:
             self._have_appeared(job_id, there)
+        lost: Ds3Error | None = None
         for item, error in settled:
             if error is None:
                 self._appeared += 1
                 self.object_ended(item.key, item.size, None)
+            elif isinstance(error, TARGET_LOST):
+                lost = lost or error
             else:
                 self.fail(item.key, error, job_id=job_id)
+        if lost is not None:
+            raise lost
 
     def _have_appeared(self, job_id: str, numbers: Sequence[int]) -> None:
         """Record that objects have their names, and are safe."""

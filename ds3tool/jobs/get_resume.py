@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -72,7 +72,7 @@ class Looker:
         self._tick = tick
         self._stopped = threading.Event()
         # What is in the folders that were looked into last.
-        self._beside: OrderedDict[str, tuple[frozenset[str], bool]] = OrderedDict()
+        self._beside: OrderedDict[str, tuple[Container[str], bool]] = OrderedDict()
 
     def look(self) -> Found:
         """Return what is there. An appliance that cannot be reached, and whatever `tick` raises, ends it."""
@@ -129,7 +129,7 @@ class Looker:
         names, _ = self._look_beside(name)
         return last in names or not last.isascii()
 
-    def _look_beside(self, name: str) -> tuple[frozenset[str], bool]:
+    def _look_beside(self, name: str) -> tuple[Container[str], bool]:
         folder = name.rpartition("/")[0]
         known = self._beside.get(folder)
         if known is None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import Ds3Error, ForbiddenError, JobError, NotFoundError, SinkError, UsageError
-from ds3tool.jobs.ends import Failure, Sink, TargetObject
+from ds3tool.jobs.ends import Failure, KeyedSink, Sink, TargetObject
 from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.integrity import has_digests
+from ds3tool.jobs.known_digests import KnownDigests
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.protocol import escaped
 from ds3tool.protocol.attributes import FileAttributes
@@ -173,7 +174,12 @@ class Targets:
     def is_same(self, item: TargetObject) -> bool | None:
         """Whether what has an object's name has its bytes too; None when nobody can tell. Asks the appliance once."""
         head = self._client.head_object(self._bucket, item.key, version_id=item.version_id)
-        if self._sink.is_link(item.name) != FileAttributes.from_metadata(head.metadata).link:
+        if isinstance(self._sink, KeyedSink):
+            there = self._sink.digests(item.name)
+            same = None if there is None else there.agrees_with(KnownDigests.of_head(head))
+            if same is not None:
+                return same
+        elif self._sink.is_link(item.name) != FileAttributes.from_metadata(head.metadata).link:
             return False
         return has_digests(head, lambda at, length: self._sink.read_existing(item.name, at, length), item.size)
 
@@ -187,9 +193,10 @@ class Targets:
             return plan
         first: dict[str, int] = {}
         folders: set[str] = set()
+        has_folders = not isinstance(self._sink, KeyedSink)
         for number, name in enumerate(plan.target_names):
             first.setdefault(name, number)
-            folder = name.rpartition("/")[0]
+            folder = name.rpartition("/")[0] if has_folders else ""
             while folder and folder not in folders:
                 folders.add(folder)
                 folder = folder.rpartition("/")[0]
@@ -197,7 +204,7 @@ class Targets:
         for number, name in enumerate(plan.target_names):
             if first[name] != number:
                 other = plan.keys[first[name]]
-                failed = f"{plan.keys[number]} and {other} would become one file"
+                failed = f"{plan.keys[number]} and {other} would become one {'file' if has_folders else 'object'}"
             elif name in folders:
                 failed = f"{plan.keys[number]} would become a file, and others need a folder of that name"
             else:
