@@ -11,10 +11,19 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from ds3tool.errors import ProtocolError
-from ds3tool.lotame.model import Feed, FeedUpdates, Location, S3Credentials, S3Location, Updates, WebLocation
+from ds3tool.lotame.model import (
+    Feed,
+    FeedUpdates,
+    Location,
+    S3Credentials,
+    S3Location,
+    Updates,
+    WebLocation,
+    bare_address,
+)
 
 # The name of the key differs by its case between the two calls.
 _MAPPING_KEYS = ("metaDataFile", "metadataFile")
@@ -201,12 +210,6 @@ def _said(answer: Mapping[str, Json]) -> str | None:
 
 def _wrong(what: str) -> ProtocolError:
     return ProtocolError(f"Lotame's answer is not what it should be: {what}", hint=_HINT)
-
-
-def bare_address(url: str) -> str:
-    """Return an address of the web without what may be a secret in it: user, password, query, fragment."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 # -- what may be kept -------------------------------------------------------------------------------------------------

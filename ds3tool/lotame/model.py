@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
+
+
+def bare_address(url: str) -> str:
+    """Return an address of the web without what may be a secret in it: user, password, query, fragment."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +30,17 @@ class S3Location:
         return f"s3://{self.bucket}/{self.key}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class WebLocation:
     """A place on the web, `http` or `https`; what stands behind its `?` may be a secret, and is not shown."""
 
-    url: str = field(repr=False)
+    url: str
 
     def __str__(self) -> str:
-        return self.url.partition("?")[0]
+        return bare_address(self.url)
+
+    def __repr__(self) -> str:
+        return f"WebLocation({str(self)!r})"
 
     @property
     def name(self) -> str:

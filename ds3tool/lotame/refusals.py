@@ -22,7 +22,7 @@ from ds3tool.errors import (
     ProxyRefusedError,
     TlsError,
 )
-from ds3tool.lotame.answers import bare_address
+from ds3tool.lotame.model import bare_address
 from ds3tool.lotame.settings import BASE_URL, LotameSettings
 
 if TYPE_CHECKING:
