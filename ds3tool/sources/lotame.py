@@ -1,0 +1,381 @@
+"""Lotame's DataStream as a source: what is new in its feeds for one destination, read from Lotame's own S3."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from ds3tool.aws.session import AwsSettings
+from ds3tool.clock import Clock, RealClock
+from ds3tool.errors import (
+    Ds3Error,
+    FarSideForbiddenError,
+    FarSideNotFoundError,
+    ProtocolError,
+    SourceError,
+    UsageError,
+)
+from ds3tool.jobs.archived import archived_of
+from ds3tool.jobs.ends import Failure, OpenObject, SourceObject
+from ds3tool.jobs.stream_mover import HeldBlocks
+from ds3tool.lotame.client import LotameClient
+from ds3tool.lotame.credentials import FeedCredentials
+from ds3tool.lotame.news import FeedNews, Gap, News
+from ds3tool.lotame.watermark import HadFile, Watermarks
+from ds3tool.lotame.wholeness import GzipCheck
+from ds3tool.protocol import xmlcodec
+from ds3tool.protocol.object_attributes import ObjectAttributes
+from ds3tool.sources.lotame_names import FeedPin, answer_name, answer_of, is_answer
+from ds3tool.sources.s3_opened import OpenS3, UnderWays
+from ds3tool.sources.s3_reader import READ_BYTES, S3Reader
+from ds3tool.sources.s3_remarks import Remarks
+from ds3tool.transport.bodies import OutgoingBody
+
+if TYPE_CHECKING:
+    from ds3tool.jobs.journal import Journal
+    from ds3tool.jobs.run import RunResult
+
+_CONNECTIONS = 64
+# Credentials alone are wanted: the shorter the time that is asked for, the shorter the answer.
+_RECENTLY = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class LotamePlace:
+    """Where a source reads and remembers: how its client and the destination's watermarks are made, when needed.
+
+    `aws` says where Lotame's S3 is; its credentials come from Lotame.
+    """
+
+    client: Callable[[], LotameClient]
+    marks: Callable[[], Watermarks]
+    aws: AwsSettings
+
+
+@dataclass(slots=True)
+class _Listed:
+    """What one walk over the feeds has found: keys and what is remembered of each file."""
+
+    files: dict[str, tuple[bytes, HadFile]] = field(default_factory=dict)
+
+
+class LotameSource:
+    """The files of one feed (None: of all) that a destination lacks; keys begin with `prefix`.
+
+    Beside the files of a feed come its answer, without credentials, and its mapping file. A file that Lotame lists and
+    S3 has not is a failure; so is gzip that is cut short, which is noticed while it is read. `noting`: what Lotame
+    answers is noted in the watermarks, to be followed by `account`; dry runs do not. With `planned` these objects are
+    what there is, and nothing is asked.
+
+    `open` needs nothing but an object's name, also in a later process. Close it: it holds the watermarks from the
+    first walk, or `account`, on, and LockedError says that another run has them.
+    """
+
+    def __init__(
+        self,
+        place: LotamePlace,
+        *,
+        feed: int | None,
+        prefix: str,
+        noting: bool = True,
+        planned: Callable[[], Iterator[SourceObject]] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if not xmlcodec.fits(prefix):
+            raise UsageError(
+                f"{prefix!a} holds characters that no request can carry, so no key can begin with it",
+                hint="give another prefix",
+            )
+        self._place = place
+        self._feed = feed
+        self._prefix = prefix
+        self._noting = noting
+        self._planned = planned
+        self._clock = clock or RealClock()
+        self._lock = threading.RLock()
+        self._client: LotameClient | None = None
+        self._marks: Watermarks | None = None
+        self._credentials: dict[int, FeedCredentials] = {}
+        self._readers: dict[tuple[int, str], S3Reader] = {}
+        self._known = UnderWays()
+        self._whole: dict[bytes, _WholeOnce] = {}
+        self._remarks = Remarks()
+        self._listed: _Listed | None = None
+        self.failures: list[Failure] = []
+        self.skipped: list[str] = []
+
+    @property
+    def sequential(self) -> bool:
+        """Files can be read anywhere, and again."""
+        return False
+
+    @property
+    def distant(self) -> bool:
+        """Each reading is a request to S3."""
+        return True
+
+    @property
+    def notes(self) -> list[str]:
+        """Which files could not be held against what S3 states."""
+        return self._remarks.notes
+
+    def place(self, name: bytes) -> str:
+        """Return where an object is: its address in S3, or whose answer it is."""
+        if is_answer(name):
+            return "an answer of Lotame's"
+        one = FeedPin.of(name)
+        return f"s3://{one.bucket}/{one.pin.key}"
+
+    def close(self) -> None:
+        """Let go of Lotame's client, and of the watermarks. Twice is harmless."""
+        with self._lock:
+            client, self._client = self._client, None
+            marks, self._marks = self._marks, None
+        if client is not None:
+            client.close()
+        if marks is not None:
+            marks.close()
+
+    # -- what is new -----------------------------------------------------------------------------------------------
+
+    def objects(self) -> Iterator[SourceObject]:
+        """Yield what the destination lacks, feed by feed, each in Lotame's order; after its files the feed's answer.
+
+        Raises LockedError, and what Lotame and S3 say to whom they do not know or when nobody answers.
+        """
+        self.failures.clear()
+        if self._planned is not None:
+            yield from self._planned()
+            return
+        self._listed = listed = _Listed()
+        news = self._news()
+        for feed_id in news.feed_ids():
+            try:
+                of_feed = news.of_feed(feed_id)
+            except (FarSideForbiddenError, FarSideNotFoundError, ProtocolError) as error:
+                self.failures.append(Failure(None, error, f"lotame://{feed_id}"))
+                continue
+            yield from self._of_feed(news, of_feed, listed)
+
+    def _of_feed(self, news: News, of_feed: FeedNews, listed: _Listed) -> Iterator[SourceObject]:
+        with self._lock:
+            self._credentials[of_feed.feed.feed_id] = of_feed.credentials
+        self._fail(of_feed.vanished)
+        count = 0
+        for one in news.files(of_feed):
+            if isinstance(one, Gap):
+                self._fail((one,))
+                continue
+            count += 1
+            key, name = self._prefix + one.key, FeedPin.to(one).to_name()
+            listed.files[key] = (name, one.had)
+            yield SourceObject(key, one.size, _nanoseconds(one.modified), name)
+        if count:
+            record = of_feed.updates.record
+            at = _nanoseconds(of_feed.updates.at)
+            yield SourceObject(self._prefix + of_feed.answer_key, len(record), at, answer_name(record))
+
+    def _fail(self, gaps: tuple[Gap, ...]) -> None:
+        self.failures.extend(Failure(None, gap.error, gap.place) for gap in gaps)
+
+    def _news(self) -> News:
+        return News(self._asked(), self._place.aws, self._had(), feed=self._feed, noting=self._noting)
+
+    def _asked(self) -> LotameClient:
+        with self._lock:
+            if self._client is None:
+                self._client = self._place.client()
+            return self._client
+
+    def _had(self) -> Watermarks:
+        with self._lock:
+            if self._marks is None:
+                self._marks = self._place.marks()
+            return self._marks
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def open(self, item: SourceObject) -> OpenObject:
+        """Open an object by its name; nothing is asked for before it is read."""
+        if is_answer(item.name):
+            return OpenAnswer(answer_of(item.name))
+        one = FeedPin.of(item.name)
+        reader = self._reader(one.feed_id, one.bucket)
+        inner = replace(item, name=one.pin.to_name())
+        check = self._check_of(item.name) if one.pin.key.endswith(".gz") else None
+        return OpenFeedFile(reader, inner, known=self._known, remarks=self._remarks, feed_id=one.feed_id, check=check)
+
+    def _reader(self, feed_id: int, bucket: str) -> S3Reader:
+        with self._lock:
+            reader = self._readers.get((feed_id, bucket))
+            if reader is None:
+                reader = S3Reader(bucket, lambda: self._s3(feed_id), clock=self._clock)
+                self._readers[feed_id, bucket] = reader
+            return reader
+
+    def _s3(self, feed_id: int) -> Any:  # noqa: ANN401  # boto3 makes its types at run time
+        with self._lock:
+            credentials = self._credentials.get(feed_id)
+            if credentials is None:
+                since = datetime.fromtimestamp(self._clock.time(), UTC) - _RECENTLY
+                credentials = FeedCredentials(lambda: self._asked().updates(feed_id, since).credentials)
+                self._credentials[feed_id] = credentials
+        return credentials.client(
+            self._place.aws,
+            connections=_CONNECTIONS,
+            # As S3Source has it: whoever reads repeats what fails.
+            retries={"mode": "standard", "total_max_attempts": 1},
+            response_checksum_validation="when_required",
+        )
+
+    def _check_of(self, name: bytes) -> _WholeOnce:
+        with self._lock:
+            return self._whole.setdefault(name, _WholeOnce(self, name))
+
+    def forget(self, name: bytes) -> None:
+        """Let go of what is known of a file's gzip stream."""
+        with self._lock:
+            self._whole.pop(name, None)
+
+    # -- what was archived -------------------------------------------------------------------------------------------
+
+    def account(self, journal: Journal, result: RunResult) -> None:
+        """Note what the work of `journal` has archived, so that it is not asked for again, and let watermarks move.
+
+        Also after a work that an earlier process has begun. What cannot be noted is told among the result's notes: the
+        next run finds it on the appliance, and leaves it out then.
+        """
+        try:
+            archived = archived_of(journal)
+            had = [FeedPin.of(one.name).had for one in archived.objects if not is_answer(one.name)]
+            if result.stopped is None and not journal.unfinished:
+                had += self._left_out(archived.planned, {one.key for one in result.failures if one.key is not None})
+            marks = self._had()
+            marks.had(had)
+            for feed_id in marks.feeds():
+                marks.advance(feed_id)
+        except Ds3Error as error:
+            result.notes.append(
+                f"what was archived could not be noted, so that the next run looks at it again: {error.message}"
+            )
+
+    def _left_out(self, planned: set[bytes], failed: set[str]) -> list[HadFile]:
+        """Return the files that were listed here and needed not be put: the appliance had them."""
+        if self._listed is None:
+            return []
+        files = self._listed.files
+        if any(key not in files and "~" in key for key in failed):
+            return []  # put under another name (--if-exists rename), and failed: whose it was is not known
+        return [had for key, (name, had) in files.items() if name not in planned and key not in failed]
+
+
+def _nanoseconds(moment: datetime) -> int:
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
+
+
+class _WholeOnce:
+    """Whether the gzip stream of one file is whole, found out once, however many blobs it is put in."""
+
+    def __init__(self, source: LotameSource, name: bytes) -> None:
+        self.lock = threading.Lock()
+        self.known = False
+        self._source = source
+        self._name = name
+
+    def forget(self) -> None:
+        """Nobody asks any more."""
+        self._source.forget(self._name)
+
+
+class OpenFeedFile(OpenS3):
+    """A file of a feed: an object of S3 of which the last byte comes only if its gzip stream is whole."""
+
+    def __init__(
+        self,
+        reader: S3Reader,
+        item: SourceObject,
+        *,
+        known: UnderWays,
+        remarks: Remarks,
+        feed_id: int,
+        check: _WholeOnce | None,
+    ) -> None:
+        super().__init__(reader, item, known=known, remarks=remarks)
+        self._feed_id = feed_id
+        self._check = check
+
+    def blocks(self, offset: int, length: int) -> Iterator[bytes]:
+        """Yield a range as every object of S3 does; SourceError before its last block when the file is cut short.
+
+        A file of several blobs is read through once before the first of them.
+        """
+        if self._check is None or self._check.known:
+            yield from super().blocks(offset, length)
+            return
+        if (offset, length) != (0, self._item.size):
+            self._read_through(self._check)
+            yield from super().blocks(offset, length)
+            return
+        check, done = GzipCheck(), 0
+        for block in super().blocks(offset, length):
+            check.feed(block)
+            done += len(block)
+            if done == length:
+                self._see(check)
+            yield block
+        if not length:
+            self._see(check)
+
+    def _read_through(self, once: _WholeOnce) -> None:
+        with once.lock:
+            if once.known:
+                return
+            check = GzipCheck()
+            for start in range(0, self._item.size, READ_BYTES):
+                check.feed(self.read(start, min(READ_BYTES, self._item.size - start)))
+            self._see(check)
+            once.known = True
+
+    def _see(self, check: GzipCheck) -> None:
+        trouble = check.trouble()
+        if trouble is not None:
+            delivered = datetime.fromtimestamp(self._item.modified_ns // 1_000_000_000, UTC)
+            raise SourceError(
+                f"feed {self._feed_id}: {self._shown}, delivered {delivered:%Y-%m-%d %H:%M}Z, is not whole: {trouble}",
+                hint="the next run asks for it again; if it stays so, ask Lotame to deliver it again",
+            )
+
+    def forget(self, *, moved: bool) -> None:
+        """Let go of what is known of the file."""
+        super().forget(moved=moved)
+        if self._check is not None:
+            self._check.forget()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAnswer:
+    """An answer of Lotame's, in memory."""
+
+    data: bytes
+
+    def body(self, offset: int, length: int, *, counter: Callable[[int], None]) -> OutgoingBody:
+        """Return a body of the range."""
+        return HeldBlocks([self.read(offset, length)], length, counter)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return these bytes."""
+        return self.data[offset : offset + length]
+
+    def check_unchanged(self) -> None:
+        """Accept: it cannot change."""
+
+    def metadata(self) -> Mapping[str, str]:
+        """Return what kind of text it is."""
+        return ObjectAttributes(content_type="application/json").to_metadata()
+
+    def close(self) -> None:
+        """Hold nothing."""
