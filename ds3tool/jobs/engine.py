@@ -58,6 +58,11 @@ class EngineSettings:
         """Return the settings that `--transfers N` means: N of either kind; the defaults without it."""
         return cls() if transfers is None else cls(transfers, transfers)
 
+    @property
+    def for_distant(self) -> EngineSettings:
+        """The same for what lies on another host: small blobs are threads' work there, and wait for that host."""
+        return EngineSettings(max(self.transfers, self.lanes), self.lanes)
+
 
 class Engine:
     """Moves all blobs of one job that a `JobState` holds.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -10,6 +11,7 @@ from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
 from ds3tool.errors import ConflictError, Ds3Error, JobError, JobLostError
 from ds3tool.jobs.decisions import MENDABLE
+from ds3tool.jobs.distant_mover import DistantMover
 from ds3tool.jobs.dropping import drop_object
 from ds3tool.jobs.ends import Source, SourceObject
 from ds3tool.jobs.engine import SMALL_BLOB_BYTES, Engine
@@ -80,11 +82,11 @@ class PutJobRun(Run):
         `held` is what an earlier run has moved of it, of work that was `begun` then.
         """
         job_id = details.job.id
-        in_order = self._source.sequential
+        in_order, distant = self._source.sequential, self._source.distant
         state = JobState(
             details.chunks,
             plan.keys,
-            small_limit=SMALL_BLOB_BYTES if Burst.suits(self.transport) and not in_order else -1,
+            small_limit=SMALL_BLOB_BYTES if Burst.suits(self.transport) and not (in_order or distant) else -1,
             skip_cached=True,
             in_order=in_order,
             held=held,
@@ -162,7 +164,9 @@ class PutJobRun(Run):
         held: HeldBlobs | None,
         begun: datetime | None,
     ) -> PutMover:
-        return (StreamMover if self._source.sequential else PutMover)(
+        # Of several sources one may be a stream and another distant: what can be read but once decides.
+        distant = self._source.distant and not self._source.sequential
+        return (StreamMover if self._source.sequential else DistantMover if distant else PutMover)(
             self.client,
             self.transport,
             source=self._source,
@@ -247,13 +251,13 @@ class PutJobRun(Run):
         def on_objects(owners: Sequence[int]) -> None:
             nonlocal disproved
             wrong = set()
-            if confirmation is not None:
-                for owner, proof in confirmation.prove(owners):
-                    if isinstance(proof, MovedBlobs):
-                        self.recorder.moved(job_id, proof)
-                    else:
-                        wrong.add(owner)
-                        on_failure(owner, proof)
+            confirmed = () if confirmation is None else confirmation.prove(owners)
+            for owner, proof in itertools.chain(mover.prove(owners), confirmed):
+                if isinstance(proof, MovedBlobs):
+                    self.recorder.moved(job_id, proof)
+                elif owner not in wrong:
+                    wrong.add(owner)
+                    on_failure(owner, proof)
             disproved += len(wrong)
             self._objects_ended(plan, [owner for owner in owners if owner not in wrong])
 
@@ -267,7 +271,7 @@ class PutJobRun(Run):
             state=state,
             mover=mover,
             recorder=self.recorder,
-            settings=self.settings.engine,
+            settings=self.settings.engine.for_distant if self._source.distant else self.settings.engine,
             clock=self.clock,
             on_failure=on_failure,
             on_objects=on_objects,

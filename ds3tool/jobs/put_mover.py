@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import (
@@ -18,6 +18,7 @@ from ds3tool.jobs.decisions import UNREACHABLE, Decision, after_try
 from ds3tool.jobs.ends import OpenObject, Source
 from ds3tool.jobs.integrity import compare_sent, digest_range
 from ds3tool.jobs.plan import PlannedJob
+from ds3tool.jobs.recorder import MovedBlobs
 from ds3tool.jobs.remainder import HeldBlobs
 from ds3tool.jobs.state import JobState
 from ds3tool.jobs.steadiness import Steadiness, mark_of
@@ -137,35 +138,50 @@ class PutMover:
 
     def move(self, number: int, counter: Callable[[int], None]) -> str | None:
         """Digest one blob, send it, and make sure that its source is still what was planned."""
-        self._sent.pop(number, None)
-        offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
         opened = self._open(number)
-        marks = {mark_of(opened)}
         try:
-            damaged = False
-            while True:
-                digests = self._digests(number, opened)
-                checksum = digests.blobs.get(offset)
-                opened.check_unchanged()
-                self._attempted[number] = 1
-                try:
-                    body = opened.body(offset, length, counter=counter)
-                    self._put(number, body, checksum, {**self._metadata(opened), **digests.metadata})
-                    break
-                except (ApplianceError, ChecksumError, ProtocolError) as error:
-                    opened.check_unchanged()  # what is wrong with the bytes may be that they changed
-                    if after_try(error, sends=True, damaged=damaged, sent=False) is not Decision.AGAIN_AT_ONCE:
-                        raise
-                    if self._whole is not None and checksum is not None:  # else it is digested again all the same
-                        self._digest_again(number, opened, {offset: checksum})
-                    damaged = True
-                    _log.warning("job %s: %s; sent again", self.job_id, error)
-            opened.check_unchanged()
-            if checksum is not None:
-                self._look_again(number, opened, checksum, {*marks, mark_of(opened)})
+            return self._move_digested(number, opened, counter)
         finally:
             opened.close()
+
+    def _move_digested(self, number: int, opened: OpenObject, counter: Callable[[int], None]) -> str | None:
+        """Move a blob whose bytes are read twice: for their digest, which goes ahead, and while they are sent."""
+        self._sent.pop(number, None)
+        offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
+        marks = {mark_of(opened)}
+        damaged = False
+        while True:
+            digests = self._digests(number, opened)
+            checksum = digests.blobs.get(offset)
+            opened.check_unchanged()
+            self._attempted[number] = 1
+            try:
+                body = opened.body(offset, length, counter=counter)
+                self._put(number, body, checksum, {**self._metadata(opened), **digests.metadata})
+                break
+            except (ApplianceError, ChecksumError, ProtocolError) as error:
+                opened.check_unchanged()  # what is wrong with the bytes may be that they changed
+                if after_try(error, sends=True, damaged=damaged, sent=False) is not Decision.AGAIN_AT_ONCE:
+                    raise
+                if self._whole is not None and checksum is not None:  # else it is digested again all the same
+                    self._digest_again(number, opened, {offset: checksum})
+                damaged = True
+                _log.warning("job %s: %s; sent again", self.job_id, error)
+        opened.check_unchanged()
+        if checksum is not None:
+            self._look_again(number, opened, checksum, {*marks, mark_of(opened)})
         return checksum
+
+    def _put_held(self, number: int, body: OutgoingBody, checksum: str | None, stored_with: Mapping[str, str]) -> None:
+        """Send a blob that can be sent again as it is, and do so once where it arrived damaged."""
+        self._attempted[number] = 1
+        try:
+            self._put(number, body, checksum, stored_with)
+        except (ApplianceError, ChecksumError, ProtocolError) as error:
+            if after_try(error, sends=True, damaged=False, sent=False) is not Decision.AGAIN_AT_ONCE:
+                raise
+            _log.warning("job %s: %s; sent again", self.job_id, error)
+            self._put(number, body, checksum, stored_with)
 
     def _look_again(self, number: int, opened: OpenObject, checksum: str, marks: set[int]) -> None:
         """Once all of an object is sent: see that it was of one moment, when something was done to it meanwhile."""
@@ -306,6 +322,10 @@ class PutMover:
         if checksum is not None and result.checksum is not None and result.checksum_type == self._checksum_type:
             key, offset = self._blobs.keys[number], self._blobs.offsets[number]
             compare_sent(key, offset, expected=checksum, actual=result.checksum)
+
+    def prove(self, owners: Iterable[int]) -> Iterator[tuple[int, MovedBlobs | Ds3Error]]:  # noqa: ARG002
+        """Yield, of objects of which all blobs are through, what is left to be proved of them: nothing here."""
+        return iter(())
 
     def checksum_kind(self, number: int) -> ChecksumType | None:  # noqa: ARG002  # one for all
         """Return the job's type of digests."""

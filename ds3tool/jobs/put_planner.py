@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from ds3tool.client import Ds3Client
-from ds3tool.errors import Ds3Error, SourceError, UsageError
+from ds3tool.errors import Ds3Error, FarSideDeniedError, FarSideUnreachableError, SourceError, UsageError
+from ds3tool.jobs.distant_ends import StatedObject
 from ds3tool.jobs.ends import Source, SourceObject
 from ds3tool.jobs.existing import IfExists, numbered_name
 from ds3tool.jobs.integrity import digest_range, has_digests, md5_of_etag
@@ -101,6 +102,8 @@ class PutPlanner:
             item = plan.source_object(wanted[listed.key])
             try:
                 self._decide(item, listed, settled)
+            except (FarSideDeniedError, FarSideUnreachableError):
+                raise  # it is no fault of this object
             except Ds3Error as error:
                 settled.left_out.add(listed.key)
                 self._fail(listed.key, error)
@@ -229,8 +232,12 @@ class PutPlanner:
         md5 = md5_of_etag(listed.etag) if self._policy.checksum_type == ChecksumType.MD5 else None
         opened = self._source.open(item)
         try:
-            if md5 is not None:
-                same: bool | None = digest_range(opened.read, 0, item.size, ChecksumType.MD5) == md5
+            same: bool | None
+            if isinstance(opened, StatedObject):  # reading it would cost as much as putting it
+                same = md5 is not None and opened.has_etag(listed.etag)
+                same = same or opened.is_same(self._client.head_object(self._bucket, item.key))
+            elif md5 is not None:
+                same = digest_range(opened.read, 0, item.size, ChecksumType.MD5) == md5
             else:
                 same = has_digests(self._client.head_object(self._bucket, item.key), opened.read, item.size)
             opened.check_unchanged()

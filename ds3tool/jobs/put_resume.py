@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import ChecksumError, Ds3Error, ForbiddenError, NotFoundError
+from ds3tool.jobs.distant_ends import StatedObject
 from ds3tool.jobs.ends import OpenObject, Source
 from ds3tool.jobs.integrity import compare_sent, digest_range, has_digests, md5_of_etag
 from ds3tool.jobs.known_digests import KnownDigests
@@ -245,7 +246,7 @@ def _is_ours(
 
 def _has_bytes(head: ObjectHead, opened: OpenObject, size: int) -> bool | None:
     try:
-        same = has_digests(head, opened.read, size)
+        same = opened.is_same(head) if isinstance(opened, StatedObject) else has_digests(head, opened.read, size)
         opened.check_unchanged()
     except Ds3Error:
         return False

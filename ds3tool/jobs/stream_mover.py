@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ds3tool.errors import (
     ApplianceError,
-    ChecksumError,
     Ds3Error,
     ProtocolError,
     SourceError,
@@ -23,8 +21,6 @@ from ds3tool.jobs.waiting import ending_with
 from ds3tool.protocol.checksums import Hasher, new_hasher, to_base64, to_metadata
 from ds3tool.protocol.model import PutResult
 from ds3tool.transport.bodies import FileRangeBody, OutgoingBody, Wire
-
-_log = logging.getLogger(__name__)
 
 # A blob up to this size is held in memory until it is sent: then its digest goes ahead, and it can be sent again.
 BUFFER_BYTES = 64 * 1024 * 1024
@@ -95,7 +91,7 @@ class StreamMover(PutMover):
                     hint="make room there, set TMPDIR, or ask for smaller blobs: --max-upload-size",
                 ) from error
         held = [*blocks.hashed(hasher)]
-        return self._send_ahead(number, _HeldBody(held, length, counter), hasher)
+        return self._send_ahead(number, HeldBlocks(held, length, counter), hasher)
 
     def _stream(self, number: int) -> OpenObject:
         owner = self._owners[number]
@@ -111,14 +107,7 @@ class StreamMover(PutMover):
         """Send a blob that can be sent again, with its digest ahead."""
         checksum = None if hasher is None else to_base64(hasher.digest())
         stored_with = {**self._metadata(self._stream(number)), **self._whole_metadata(number)}
-        self._attempted[number] = 1
-        try:
-            self._put(number, body, checksum, stored_with)
-        except (ApplianceError, ChecksumError, ProtocolError) as error:
-            if after_try(error, sends=True, damaged=False, sent=False) is not Decision.AGAIN_AT_ONCE:
-                raise
-            _log.warning("job %s: %s; sent again", self.job_id, error)
-            self._put(number, body, checksum, stored_with)
+        self._put_held(number, body, checksum, stored_with)
         self._confirm(number)
         return checksum
 
@@ -229,7 +218,7 @@ class _Blocks:
 
 
 @dataclass(frozen=True, slots=True)
-class _HeldBody:
+class HeldBlocks:
     """A blob in memory, in blocks."""
 
     blocks: list[bytes]

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 from ds3tool.errors import FarSideUnreachableError
 from ds3tool.jobs.ends import SourceObject
+from ds3tool.jobs.integrity import md5_of_etag
 from ds3tool.jobs.known_digests import KnownDigests
-from ds3tool.protocol.model import ChecksumType, ObjectHead
+from ds3tool.protocol.model import ObjectHead
 from ds3tool.protocol.object_attributes import ETAG, LAST_MODIFIED
 from ds3tool.sources.s3_reader import READ_BYTES, Facts, Pin, reading
 from ds3tool.sources.s3_remarks import Remarks
@@ -214,6 +215,11 @@ class OpenS3:
         found = {**attributes.to_metadata(), LAST_MODIFIED: modified.isoformat()}
         return {**found, ETAG: self._pin.etag} if self._pin.etag else found
 
+    def has_etag(self, etag: str | None) -> bool:
+        """Whether its ETag is this one, as far as it looks like an MD5: nothing else has the same by chance."""
+        md5 = md5_of_etag(self._pin.etag)
+        return md5 is not None and md5 == md5_of_etag(etag)
+
     def is_same(self, head: ObjectHead) -> bool | None:
         """Whether an object of the appliance has the bytes of this one, by what both sides state; None: nobody knows.
 
@@ -227,8 +233,8 @@ class OpenS3:
         stated = self._reader.head(self._pin, self._item.size, self._ended).stated
         theirs = KnownDigests.of_head(head)
         same = KnownDigests(self._item.size, stated=stated.common).agrees_with(theirs)
-        if same is None and not head.checksums and (head.etag or "").lower() == self._pin.etag.lower():
-            same = ChecksumType.MD5 in stated.common or None
+        if same is None and self.has_etag(head.etag):
+            return True
         # Of another object, or of another state of this one: that nobody knows their digests does not make them one.
         return False if same is None and etag else same
 

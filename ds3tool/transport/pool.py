@@ -159,6 +159,7 @@ class Transport:
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
         self._dialing: set[_Dialing] = set()
+        self._beside: list[Callable[[], None]] = []
         self._stopped = threading.Event()
         self._closed = False
         self._fixed_head = self._make_fixed_head()
@@ -299,6 +300,32 @@ class Transport:
         lines.append("\r\n")
         return "".join(lines).encode("latin-1")
 
+    # -- what an exchange needs from elsewhere -----------------------------------------------------------------
+
+    def patiently(self, call: Callable[[], T]) -> T:
+        """Return what `call` returns, which is repeated as an exchange would be, as long and as patiently.
+
+        For what has to be had from another host before a request can be sent; carrying it out twice is harmless.
+        """
+        with self._lock:
+            stopped = self._stopped
+        try:
+            return call()
+        except Ds3Error as error:
+            first = error
+        return self._retries.go_on(call, first, idempotent=True, stopped=stopped, on_wait=self.on_wait)
+
+    @contextlib.contextmanager
+    def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Have `stop` called while the block runs, from any thread, when every running exchange is to fail."""
+        with self._lock:
+            self._beside.append(stop)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._beside.remove(stop)
+
     # -- connections -------------------------------------------------------------------------------------------
 
     def _take(self, stopped: threading.Event) -> Connection:
@@ -372,6 +399,8 @@ class Transport:
                 connection.abort()
             for dialing in self._dialing:
                 dialing.abort()
+            for stop in self._beside:
+                stop()
 
     def stop_waits(self) -> None:
         """Make every exchange that waits to be repeated fail now; what is on its way ends, and is not repeated."""
