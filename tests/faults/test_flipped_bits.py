@@ -1,4 +1,4 @@
-"""A flipped bit, wherever it is flipped, is noticed: a thousand times of a thousand.
+"""A flipped bit, wherever it is flipped, is noticed: each of hundreds of times, and with `more` of a thousand.
 
 Every strike of a fault is matched by what became of the blob it struck: it is right in the end, so the wrong one was
 noticed and asked for or sent again, or its object failed by name as an integrity failure. Never are there wrong bytes.
@@ -29,7 +29,6 @@ from tests.faults.campaign import BUCKET, KIB, Outcome, client_of, fetched, sett
 from tests.faults.test_every_fault import from_tape, get_all, put_tree
 from tests.trees import digests
 
-TIMES = 1000
 TYPES = [ChecksumType.MD5, pytest.param(ChecksumType.CRC_32C, marks=pytest.mark.more)]
 
 
@@ -67,11 +66,20 @@ def strikes() -> Iterator[Strikes]:
     logger.setLevel(before)
 
 
+@pytest.fixture(params=[250, pytest.param(1000, marks=pytest.mark.more)])
+def times(request: pytest.FixtureRequest) -> int:
+    """How many strikes there are at least."""
+    count: int = request.param
+    return count
+
+
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """A thousand small files and more, and some of many blobs, on either side of the way of small ones."""
+def tree(tmp_path: Path, times: int) -> Path:
+    """So many small files and more, and some of many blobs, on either side of the way of small ones."""
     chance, tree = random.Random(11), tmp_path / "tree"
-    sizes = [chance.randrange(1, 3000) for _ in range(TIMES + 150)] + [chance.randrange(400 * KIB) for _ in range(20)]
+    sizes = [chance.randrange(1, 3000) for _ in range(times * 23 // 20)] + [
+        chance.randrange(400 * KIB) for _ in range(20)
+    ]
     for number, size in enumerate(sizes):
         path = tree / f"{number % 10}" / f"{number:04} +ü%"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,14 +111,16 @@ def failures(outcome: Outcome) -> dict[str, Ds3Error]:
 
 
 @pytest.mark.parametrize("checksum_type", TYPES)
-def test_bits_flipped_on_the_way_out(tree: Path, tmp_path: Path, strikes: Strikes, checksum_type: ChecksumType) -> None:
+def test_bits_flipped_on_the_way_out(
+    tree: Path, tmp_path: Path, strikes: Strikes, times: int, checksum_type: ChecksumType
+) -> None:
     """corrupt-get: each blob that came wrong is got again, or its object fails with exit code 5; no file is wrong."""
     with started(checksum_type) as appliance:
         assert put_tree(appliance, tree, 5).exit_code == 0
         appliance.faults.set(Fault.CORRUPT_GET, 0.6)
         outcome = get_all(appliance, tmp_path / "got", 5)
         struck = strikes.keys(Fault.CORRUPT_GET)
-        assert appliance.faults.struck(Fault.CORRUPT_GET) == len(struck) >= TIMES
+        assert appliance.faults.struck(Fault.CORRUPT_GET) == len(struck) >= times
     right, there, failed = digests(tree), digests(tmp_path / "got"), failures(outcome)
     assert all(right[name] == digest for name, digest in there.items())
     assert {os.fsdecode(name) for name in right} == failed.keys() | {os.fsdecode(name) for name in there}
@@ -121,14 +131,16 @@ def test_bits_flipped_on_the_way_out(tree: Path, tmp_path: Path, strikes: Strike
 
 
 @pytest.mark.parametrize("checksum_type", TYPES)
-def test_bits_flipped_on_the_way_in(tree: Path, tmp_path: Path, strikes: Strikes, checksum_type: ChecksumType) -> None:
+def test_bits_flipped_on_the_way_in(
+    tree: Path, tmp_path: Path, strikes: Strikes, times: int, checksum_type: ChecksumType
+) -> None:
     """corrupt-put: each blob that arrived wrong is sent again, or its object fails with code 5 and is not there."""
     with started(checksum_type) as appliance:
         appliance.faults.set(Fault.CORRUPT_PUT, 0.6)
         outcome = put_tree(appliance, tree, 5)
         appliance.faults.clear()
         struck = strikes.keys(Fault.CORRUPT_PUT)
-        assert appliance.faults.struck(Fault.CORRUPT_PUT) == len(struck) >= TIMES
+        assert appliance.faults.struck(Fault.CORRUPT_PUT) == len(struck) >= times
         there = fetched(appliance, tmp_path / "direct")
     right, failed = digests(tree), failures(outcome)
     assert all(right[name] == digest for name, digest in there.items())
@@ -172,7 +184,7 @@ def test_bits_flipped_of_streams_that_pass(tmp_path: Path, strikes: Strikes, mon
 @pytest.mark.parametrize(
     "unchecked", [0.5, pytest.param(0.0, marks=pytest.mark.more), pytest.param(1.0, marks=pytest.mark.more)]
 )
-def test_bits_flipped_on_tape(tree: Path, tmp_path: Path, strikes: Strikes, unchecked: float) -> None:
+def test_bits_flipped_on_tape(tree: Path, tmp_path: Path, strikes: Strikes, times: int, unchecked: float) -> None:
     """corrupt-media: whether the appliance finds the damage or serves it unseen, each object fails with exit code 5."""
     with started(ChecksumType.MD5) as appliance:
         appliance.faults.set(Fault.CORRUPT_MEDIA, 1.0)
@@ -180,7 +192,7 @@ def test_bits_flipped_on_tape(tree: Path, tmp_path: Path, strikes: Strikes, unch
         from_tape(appliance)
         appliance.faults.clear()
         struck = strikes.blobs(Fault.CORRUPT_MEDIA)
-        assert appliance.faults.struck(Fault.CORRUPT_MEDIA) == len(struck) == len(set(struck)) >= TIMES
+        assert appliance.faults.struck(Fault.CORRUPT_MEDIA) == len(struck) == len(set(struck)) >= times
         db = appliance.machine.store.db
         with appliance.machine.store.lock:
             (blobs,) = db.execute("SELECT count(*) FROM blobs WHERE length > 0").fetchone()
