@@ -39,8 +39,8 @@ def upload(client: Client, file: BinaryIO, bucket: str, key: str, *, described: 
         config = TransferConfig(multipart_chunksize=_STREAM_PART, multipart_threshold=_STREAM_PART)
         config.max_in_memory_upload_chunks = _STREAM_PARTS_HELD
     before = _state(file)
-    with _transferred(address_of(bucket, key)):
-        client.upload_fileobj(_own(file), bucket, key, ExtraArgs=dict(described), Config=config)
+    with _transferred(address_of(bucket, key)), _own(file) as own:
+        client.upload_fileobj(own, bucket, key, ExtraArgs=dict(described), Config=config)
     if before is not None and _state(file) != before:
         raise SourceError(
             f"{getattr(file, 'name', 'the file')} changed while it was read, so what is in S3 may be a mixture",
@@ -48,12 +48,16 @@ def upload(client: Client, file: BinaryIO, bucket: str, key: str, *, described: 
         )
 
 
-def _own(file: BinaryIO) -> BinaryIO:
-    """Return the same file for boto3, which closes what it is given."""
+@contextmanager
+def _own(file: BinaryIO) -> Iterator[BinaryIO]:
+    """Give the same file for boto3, which closes what it is given, or does not."""
     try:
-        return open(os.dup(file.fileno()), "rb")
+        descriptor = os.dup(file.fileno())
     except io.UnsupportedOperation:  # it lies in memory
-        return file
+        yield file
+        return
+    with open(descriptor, "rb") as own:
+        yield own
 
 
 def _state(file: BinaryIO) -> tuple[int, int, int] | None:

@@ -12,8 +12,23 @@ from ds3tool.cli.escapes import json_text, printable
 from ds3tool.errors import UsageError
 
 _LOGGER = "ds3tool"
-# The signature of a request, and whatever a header or query carries under a telling name.
-_SIGNATURE = re.compile(r"(AWS [^\s:]+:)\S+")
+# Libraries that speak for us to AWS and to Lotame. Their warnings are told as ours are, and with -vv one line for each
+# request; the rest of what they log is their insides, credentials among them.
+_LIBRARIES = ("boto3", "botocore", "s3transfer", "urllib3")
+_REQUESTS = ("urllib3.connectionpool", "botocore.retries")
+# The signature of a request, and whatever a header or query carries under a telling name. Sources: DS3 and S3
+# signatures of version 2, AWS signatures of version 4, presigned URLs of both, tokens of STS.
+_SECRETS = (
+    (re.compile(r"(AWS [^\s:]+:)\S+"), r"\1***"),
+    (
+        re.compile(
+            r"((?:X-Amz-Signature|X-Amz-Credential|X-Amz-Security-Token|AWSAccessKeyId|Signature|Credential)"
+            r"(?:['\"]?\s*[=:]\s*['\"]?))[^\s&,;'\"]+",
+            re.IGNORECASE,
+        ),
+        r"\1***",
+    ),
+)
 _hidden: set[str] = set()
 
 
@@ -32,7 +47,9 @@ def redacted(text: str) -> str:
     """Return `text` without any secret that `hide` was told, and without signatures."""
     for secret in _hidden:
         text = text.replace(secret, "***")
-    return _SIGNATURE.sub(r"\1***", text)
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return text
 
 
 def configure(*, verbosity: int, quiet: bool, file: Path | None, json: bool) -> None:
@@ -40,11 +57,7 @@ def configure(*, verbosity: int, quiet: bool, file: Path | None, json: bool) -> 
 
     Raises UsageError when the file cannot be opened.
     """
-    logger = logging.getLogger(_LOGGER)
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
-    logger.propagate = False
+    release()
     formatter = JsonFormatter() if json else TextFormatter()
     screen = _StderrHandler()
     screen.setLevel(_screen_level(verbosity, quiet=quiet))
@@ -58,8 +71,29 @@ def configure(*, verbosity: int, quiet: bool, file: Path | None, json: bool) -> 
         handlers.append(written)
     for handler in handlers:
         handler.setFormatter(formatter)
-        logger.addHandler(handler)
-    logger.setLevel(min(handler.level for handler in handlers))
+    level = min(handler.level for handler in handlers)
+    for name in (_LOGGER, *_LIBRARIES):
+        logger = logging.getLogger(name)
+        logger.propagate = False
+        for handler in handlers:
+            logger.addHandler(handler)
+        logger.setLevel(level if name == _LOGGER else max(level, logging.WARNING))
+    for name in _REQUESTS:
+        logging.getLogger(name).setLevel(logging.DEBUG if level <= logging.DEBUG else logging.NOTSET)
+
+
+def release() -> None:
+    """Take from every logger what `configure` gave it."""
+    for name in (_LOGGER, *_LIBRARIES):
+        logger = logging.getLogger(name)
+        for handler in list(logger.handlers):
+            if isinstance(handler, (_StderrHandler, logging.FileHandler)):
+                logger.removeHandler(handler)
+                handler.close()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+    for name in _REQUESTS:
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 def _screen_level(verbosity: int, *, quiet: bool) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ds3tool.aws import s3_objects
-from ds3tool.aws.s3_objects import Client, NotDeleted, ObjectName
+from ds3tool.aws.s3_objects import Client, ObjectName
 from ds3tool.cli import messages
 from ds3tool.cli.aws_options import AwsOptions
 from ds3tool.cli.failures import SomeFailedError
@@ -68,25 +68,28 @@ def remove_bucket(
 
 def _empty(client: Client, bucket: str) -> int:
     """Delete all that is in a bucket, and return how much; raises SomeFailedError for what could not be."""
-    removed, failed = 0, list[NotDeleted]()
+    removed = 0
+    # Each time from the start: not every server finds its place again once what was before it is gone.
+    while names := _first_names(client, bucket):
+        for deletion in s3_objects.delete(client, bucket, names):
+            removed += len(deletion.deleted)
+            if deletion.failed:
+                first = deletion.failed[0]
+                raise SomeFailedError(
+                    f"s3://{bucket} is still there, and {counted(removed, 'object')} of it gone: "
+                    f"{first.name.key} could not be removed: {first.message or first.code}"
+                )
+    return removed
+
+
+def _first_names(client: Client, bucket: str) -> list[ObjectName]:
+    """Return the first page of what is in a bucket, versions and marks of deletions included."""
     for versions in (True, False):
-        names = (
-            ObjectName(entry.key, entry.version_id)
-            for page in s3_objects.pages(client, bucket, versions=versions)
-            for entry in page.objects
-        )
         try:
-            for deletion in s3_objects.delete(client, bucket, names):
-                removed += len(deletion.deleted)
-                failed += deletion.failed
-            break
+            page = next(s3_objects.pages(client, bucket, versions=versions), None)
         except FarSideError as error:
             if not versions or not s3_objects.lacks(error):
                 raise
-    if failed:
-        first = failed[0]
-        raise SomeFailedError(
-            f"s3://{bucket} still is there: {counted(len(failed), 'object')} could not be removed; the first: "
-            f"{first.name.key}: {first.message or first.code}"
-        )
-    return removed
+        else:
+            return [] if page is None else [ObjectName(entry.key, entry.version_id) for entry in page.objects]
+    return []

@@ -172,8 +172,9 @@ def _remove_selected(
 ) -> Removal:
     for selection in selections:
         refuse_ambiguous_pattern(client, selection)
-    many = versions or any(not selection.whole for selection in selections)
-    if settings.assume_yes or not many:
+    many = any(not selection.whole for selection in selections)
+    # Versions are listed to the end first: not every server finds its place again once those before it are gone.
+    if not versions and (settings.assume_yes or not many):
         nowhere: list[Failure] = []
         removal = _remove_batches(client, _found(client, selections, wanted, nowhere, versions=versions), output)
         removal.failures += nowhere

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ds3tool.cli.logs import forget_secrets
+from ds3tool.cli.logs import forget_secrets, release
 from ds3tool.cli.main import main
 
 # What would leak in from the machine that runs the tests.
@@ -107,10 +106,5 @@ def _input(text: str | bytes) -> Iterator[None]:
 
 
 def _forget_logging() -> None:
-    logger = logging.getLogger("ds3tool")
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
-    logger.propagate = True
-    logger.setLevel(logging.NOTSET)
+    release()
     forget_secrets()
