@@ -17,12 +17,13 @@ from typing import Any
 
 from ds3tool.aws.failures import far_side
 from ds3tool.aws.session import AwsSettings
-from ds3tool.errors import Ds3Error, FarSideForbiddenError, FarSideNotFoundError, SourceError
+from ds3tool.errors import Ds3Error, FarSideForbiddenError, FarSideNotFoundError, FarSideUnreachableError, SourceError
 from ds3tool.lotame import keys
 from ds3tool.lotame.client import LotameClient
 from ds3tool.lotame.credentials import FeedCredentials
-from ds3tool.lotame.model import FeedUpdates, S3Credentials, S3Location, Updates
+from ds3tool.lotame.model import FeedUpdates, Location, S3Credentials, S3Location, Updates
 from ds3tool.lotame.watermark import HadFile, Watermarks, plain_etag
+from ds3tool.lotame.web_file import WebState, look
 
 _log = logging.getLogger(__name__)
 
@@ -35,17 +36,19 @@ _NEVER = datetime.fromtimestamp(0, UTC)
 class FeedFile:
     """A file of a feed as S3 has it: its name as Lotame lists it, its place, size in bytes, ETag and time.
 
-    `key` is its name in an archive, below whatever prefix. `is_mapping`: it is the feed's mapping file.
+    `key` is its name in an archive, below whatever prefix. `is_mapping`: it is the feed's mapping file, which may lie
+    on the web; then `web` is what its server tells.
     """
 
     feed_id: int
     name: str
-    place: S3Location
+    place: Location
     size: int
     etag: str
     modified: datetime
     key: str
     is_mapping: bool = False
+    web: WebState | None = None
 
     @property
     def delivered(self) -> str:
@@ -79,6 +82,13 @@ class FeedNews:
     credentials: FeedCredentials
     answer_key: str
     vanished: tuple[Gap, ...] = ()
+    _s3: Any = None
+
+    def client(self, aws: AwsSettings) -> Any:  # noqa: ANN401  # boto3 makes its types at run time
+        """Return a client for the feed's files, which threads may share; it is made when it is first needed."""
+        if self._s3 is None:
+            self._s3 = self.credentials.client(aws, connections=2 * _AHEAD)
+        return self._s3
 
     @property
     def window(self) -> str:
@@ -135,23 +145,36 @@ class News:
     def files(self, news: FeedNews) -> Iterator[FeedFile | Gap]:
         """Yield the files of a feed that are not had yet, in Lotame's order, and what is missing of them.
 
-        The mapping file, where it lies in S3, comes last, if any other is new. Raises FarSideDeniedError and
+        The mapping file comes last, if any other is new. Raises FarSideDeniedError and
         FarSideUnreachableError. Memory: 16 files.
         """
         if not news.feed.files:
             return
         found = 0
-        s3 = news.credentials.client(self.aws, connections=_AHEAD)
+        s3 = news.client(self.aws)
         with ThreadPoolExecutor(_AHEAD, "ds3tool-lotame-look") as pool:
             for one in self._looked_at(news, s3, pool):
                 if isinstance(one, FeedFile) and self._is_had(one):
                     continue
                 found += 1
                 yield one
-        if found and isinstance(news.feed.mapping, S3Location):
-            mapping = self._look(news, s3, news.feed.mapping.key.rpartition("/")[2], news.feed.mapping, mapping=True)
+        if found and news.feed.mapping is not None:
+            mapping = self._mapping(news, s3, news.feed.mapping)
             if isinstance(mapping, Gap) or not self._is_had(mapping):
                 yield mapping
+
+    def _mapping(self, news: FeedNews, s3: Any, place: Location) -> FeedFile | Gap:  # noqa: ANN401  # boto3's client
+        if isinstance(place, S3Location):
+            return self._look(news, s3, place.key.rpartition("/")[2], place, mapping=True)
+        try:
+            web = look(place)
+        except (SourceError, FarSideUnreachableError) as error:  # the feed's files are to be had all the same
+            return Gap(news.feed.feed_id, str(place), error)
+        modified = web.modified or news.updates.at
+        key = keys.mapping_key(self.client.settings.client_id, news.feed, place.name, modified)
+        # Without an ETag nothing tells one state of it from another but its time and its size.
+        etag = web.etag or f"{web.last_modified or ''} {web.size}"
+        return FeedFile(news.feed.feed_id, place.name, place, web.size, etag, modified, key, is_mapping=True, web=web)
 
     def _looked_at(self, news: FeedNews, s3: Any, pool: ThreadPoolExecutor) -> Iterator[FeedFile | Gap]:  # noqa: ANN401
         coming: deque[Future[FeedFile | Gap]] = deque()

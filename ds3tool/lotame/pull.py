@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,8 +29,10 @@ from ds3tool.errors import (
     SinkError,
     SourceError,
 )
+from ds3tool.lotame.model import WebLocation
 from ds3tool.lotame.news import FeedFile, FeedNews, Gap, News
 from ds3tool.lotame.watermark import Watermarks
+from ds3tool.lotame.web_file import web_reply
 from ds3tool.lotame.whole_file import WholeFile
 from ds3tool.lotame.wholeness import GzipCheck
 
@@ -37,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 20
 # A reply that breaks off is continued so often without a byte more, with growing waits between.
-_TRIES = 5
+_TRIES = 3
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _CHANGED = 412
 
@@ -132,7 +135,7 @@ class Puller:
 
     def _fetched(self, news: FeedNews, pool: ThreadPoolExecutor) -> Iterator[Fetched | Gap]:
         """Yield each file as it is safe, in order of their listing, and each that is missing."""
-        s3 = news.credentials.client(self._news.aws, connections=self._transfers)
+        s3 = news.client(self._news.aws)
         coming: deque[Future[Fetched | Gap]] = deque()
         try:
             for one in self._news.files(news):
@@ -162,19 +165,22 @@ class Puller:
             raise
         except (SourceError, SinkError, ChecksumError, FarSideError) as error:
             return Gap(file.feed_id, file.key, error)
+        except FarSideUnreachableError as error:
+            if file.web is None:
+                raise
+            return Gap(file.feed_id, file.key, error)
         return Fetched(file)
 
     def _fetch(self, s3: Any, file: FeedFile, path: str) -> None:  # noqa: ANN401  # boto3's client
         check = GzipCheck() if file.name.endswith(".gz") else None
         hasher = hashlib.md5(usedforsecurity=False)
-        done, vain = 0, 0
+        comparable, done, vain = False, 0, 0
         with WholeFile(path) as whole:
             while True:
                 before = done
                 try:
-                    with far_side(str(file.place)):
-                        body, comparable = self._body(s3, file, done)
-                        for block in iter(lambda: body.read(_BLOCK), b""):  # noqa: B023  # used within the loop
+                    with _opened(s3, file, done) as (read, comparable):
+                        while block := read(_BLOCK):
                             if self._stopped.is_set():
                                 raise InterruptedRunError("interrupted")
                             whole.write(block)
@@ -184,34 +190,15 @@ class Puller:
                             done += len(block)
                     if done >= file.size:
                         break
+                    raise FarSideUnreachableError(f"{file.place} breaks off after {done} of {file.size} bytes")
                 except FarSideUnreachableError as error:
                     _log.info("%s broke off at %d: %s", file.place, done, error)
-                    if vain >= _TRIES:
+                    vain = 0 if done > before else vain + 1
+                    if vain > _TRIES:
                         raise
-                vain = 0 if done > before else vain + 1
-                if vain > _TRIES:
-                    raise FarSideUnreachableError(f"{file.place} breaks off after {done} of {file.size} bytes")
                 self._stopped.wait(0.1 * 2**vain)
             self._check(file, done, hasher.hexdigest() if comparable else None, check)
             whole.commit()
-
-    def _body(self, s3: Any, file: FeedFile, offset: int) -> tuple[Any, bool]:  # noqa: ANN401  # boto3's client
-        """Return the file's bytes from `offset` on, and whether its ETag is the MD5 of them all."""
-        where = {"Range": f"bytes={offset}-"} if offset else {}
-        try:
-            with far_side(str(file.place)):
-                reply = s3.get_object(Bucket=file.place.bucket, Key=file.place.key, IfMatch=f'"{file.etag}"', **where)
-        except FarSideError as error:
-            if error.status == _CHANGED or isinstance(error, FarSideNotFoundError):
-                raise SourceError(
-                    f"feed {file.feed_id}: {file.name} has changed, or gone, since it was listed ({file.place})",
-                    hint="it is asked for again by the next run",
-                ) from error
-            raise
-        encrypted = str(reply.get("ServerSideEncryption", "")).startswith("aws:kms") or reply.get(
-            "SSECustomerAlgorithm"
-        )
-        return reply["Body"], not encrypted and _MD5.fullmatch(file.etag) is not None
 
     @staticmethod
     def _check(file: FeedFile, done: int, md5: str | None, check: GzipCheck | None) -> None:
@@ -247,3 +234,34 @@ def _has_bytes(path: str, file: FeedFile) -> bool:
             return hashlib.file_digest(here, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == file.etag
     except OSError:
         return False
+
+
+@contextmanager
+def _opened(s3: Any, file: FeedFile, offset: int) -> Iterator[tuple[Callable[[int], bytes], bool]]:  # noqa: ANN401
+    """Give what reads a file's bytes from `offset` on, and whether its ETag is the MD5 of them all."""
+    asked = {"Range": f"bytes={offset}-"} if offset else {}
+    if isinstance(file.place, WebLocation):
+        if file.web is not None and file.web.etag:
+            asked["If-Match"] = f'"{file.web.etag}"'
+        with web_reply(file.place, asked) as reply:
+            if reply.status != (206 if offset else 200):
+                raise _changed(file)
+            yield reply.read, False
+        return
+    with far_side(str(file.place)):
+        try:
+            with far_side(str(file.place)):
+                reply = s3.get_object(Bucket=file.place.bucket, Key=file.place.key, IfMatch=f'"{file.etag}"', **asked)
+        except FarSideError as error:
+            if error.status == _CHANGED or isinstance(error, FarSideNotFoundError):
+                raise _changed(file) from error
+            raise
+        keyed = str(reply.get("ServerSideEncryption", "")).startswith("aws:kms") or reply.get("SSECustomerAlgorithm")
+        yield reply["Body"].read, not keyed and _MD5.fullmatch(file.etag) is not None
+
+
+def _changed(file: FeedFile) -> SourceError:
+    return SourceError(
+        f"feed {file.feed_id}: {file.name} has changed, or gone, since it was listed ({file.place})",
+        hint="the next run asks for it again",
+    )
