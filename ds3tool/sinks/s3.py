@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ds3tool.aws.failures import far_side
 from ds3tool.aws.session import AwsSettings
@@ -25,6 +26,10 @@ from ds3tool.sinks.s3_shipping import Shipping
 from ds3tool.sinks.s3_uploads import UploadRecord
 
 MEMORY_BYTES = 128 * MIB
+# Small objects take little room, and each its time.
+_MOST_WAITING = 1024
+_LOOK_SECONDS = 0.2
+_NOTHING = ObjectAttributes()
 # Source: S3's user guide, "Naming Amazon S3 objects".
 _LONGEST_KEY = 1024
 
@@ -63,6 +68,8 @@ class S3Sink:
         self._notes = Notes()
         self._changed = threading.Condition()
         self._landings: dict[str, Landing] = {}
+        # What goes beside the bytes of objects of which none has come.
+        self._described: dict[str, dict[str, Any]] = {}
         self._unsettled = 0
         self._settled: list[tuple[TargetObject, Ds3Error | None]] = []
         # Names that `free_name` has given away and that have not appeared yet.
@@ -141,12 +148,15 @@ class S3Sink:
         """Keep what goes beside the object's bytes; what S3 cannot keep is noted. Of a part of an object, nothing."""
         if item.ranges:
             return
-        found, left_out = s3_metadata.arguments(
-            ObjectAttributes.from_metadata(metadata), storage_class=self._storage_class
-        )
+        found, left_out = s3_metadata.arguments(ObjectAttributes.from_metadata(metadata), self._storage_class)
         if left_out:
             self._notes.add("metadata that S3 cannot keep left out", item.name, ", ".join(left_out))
-        self._landing(item).arguments = found
+        with self._changed:
+            landing = self._landings.get(item.name)
+            if landing is None:
+                self._described[item.name] = found
+            else:
+                landing.arguments = found
 
     @property
     def notes(self) -> list[str]:
@@ -196,8 +206,8 @@ class S3Sink:
             if found is None:
                 self.check_name(item.name)
                 found = Landing(item, self._key(item.name), self._shipping, ended=self._landed, lost=self._lost)
-                if self._storage_class is not None:
-                    found.arguments = {"StorageClass": self._storage_class}
+                told = self._described.pop(item.name, None)
+                found.arguments = s3_metadata.arguments(_NOTHING, self._storage_class)[0] if told is None else told
                 self._landings[item.name] = found
             elif not _same(found.item, item):
                 raise SinkError(
@@ -208,9 +218,11 @@ class S3Sink:
     # -- the end of an object ----------------------------------------------------------------------------------
 
     def finish(self, item: TargetObject) -> None:
-        """Let a whole object appear under its key; in another thread."""
+        """Let a whole object appear under its key, in another thread; waits while too many wait for that."""
         with self._changed:
             self._unsettled += 1
+            while self._unsettled > _MOST_WAITING and not self._shipping.stopped():
+                self._changed.wait(_LOOK_SECONDS)
         try:
             landing = self._landing(item)
         except Ds3Error as failed:
@@ -247,6 +259,8 @@ class S3Sink:
         landing = self._leave(item)
         if landing is not None:
             landing.drop()
+        with self._changed:
+            self._described.pop(item.name, None)
 
     def settle(self, *, wait: bool) -> list[tuple[TargetObject, Ds3Error | None]]:
         """Return what has appeared or failed to since the last call; with `wait`, of all that `finish` was told.

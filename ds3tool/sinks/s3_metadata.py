@@ -30,7 +30,7 @@ _HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?|")
 _STANDARD = "STANDARD"
 
 
-def arguments(attributes: ObjectAttributes, *, storage_class: str | None) -> tuple[dict[str, Any], tuple[str, ...]]:
+def arguments(attributes: ObjectAttributes, storage_class: str | None) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return what `put_object` and `create_multipart_upload` are given beside the bytes, and what S3 cannot keep.
 
     That is told by name: user metadata beyond 2 KiB in all (the largest go first) or not of plain ASCII, tags beyond

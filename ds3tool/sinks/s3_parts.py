@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import mmap
 import os
 import tempfile
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from ds3tool.errors import InterruptedRunError, SinkError
 from ds3tool.protocol.ranges import ByteRange
@@ -33,6 +34,7 @@ _READ_BYTES = MIB
 # So many parts may wait in the file for their way out before nothing more is taken.
 _SPILLED_AHEAD = 4
 _LEAST_SLOT_BYTES = MIB
+_MAPPED_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class Digests:
     crc32: bytes
 
     @classmethod
-    def of(cls, blocks: Iterator[bytes | bytearray | memoryview]) -> Digests:
+    def of(cls, blocks: Iterable[bytes]) -> Digests:
         """Return those of bytes in a row."""
         md5, crc = hashlib.md5(usedforsecurity=False), 0
         for block in blocks:
@@ -107,7 +109,7 @@ class Gathered:
     `close` gives the room back; twice is harmless.
     """
 
-    def __init__(self, room: Room, length: int, memory: bytearray | None, place: int) -> None:
+    def __init__(self, room: Room, length: int, memory: mmap.mmap | bytearray | None, place: int) -> None:
         self.length = length
         self._room = room
         self._memory = memory
@@ -130,21 +132,11 @@ class Gathered:
         """Return a range of it, to be sent."""
         return Piece(self, start, self.length if end is None else end)
 
-    def blocks(self, start: int, end: int) -> Iterator[bytes | memoryview]:
-        """Yield the bytes of a range in a row."""
+    def read(self, at: int, length: int) -> bytes:
+        """Return exactly these bytes. SinkError when the temporary file does not give them back."""
         if self._memory is not None:
-            with memoryview(self._memory) as view:
-                for at in range(start, end, _READ_BYTES):
-                    yield view[at : min(end, at + _READ_BYTES)]
-            return
-        for at in range(start, end, _READ_BYTES):
-            yield self._room.read_spilled(self._place + at, min(_READ_BYTES, end - at))
-
-    def body(self, start: int, end: int) -> bytes | bytearray | BinaryIO:
-        """Return the bytes of a range as boto3 takes them: it may read them more than once."""
-        if self._memory is None:
-            return io.BufferedReader(_Spilled(self._room, self._place + start, end - start), _READ_BYTES)
-        return self._memory if (start, end) == (0, self.length) else bytes(memoryview(self._memory)[start:end])
+            return bytes(self._memory[at : at + length])
+        return self._room.read_spilled(self._place + at, length)
 
     def leaves(self) -> None:
         """Note that the bytes are whole and on their way: soon there is room again."""
@@ -161,7 +153,8 @@ class Gathered:
         if self._memory is None:
             self._room.free_slot(self._place, self.length, leaving=self._leaving)
         else:
-            self._memory = bytearray()
+            if isinstance(self._memory, mmap.mmap):
+                self._memory.close()
             self._room.give_back(self.length, leaving=self._leaving)
 
 
@@ -178,13 +171,17 @@ class Piece:
         """Bytes."""
         return self._end - self._start
 
+    def read(self, at: int, length: int) -> bytes:
+        """Return bytes from `at` of it on, fewer only at its end."""
+        return self._gathered.read(self._start + at, max(0, min(length, self.length - at)))
+
     def digests(self) -> Digests:
         """Return the digests of the bytes."""
-        return Digests.of(self._gathered.blocks(self._start, self._end))
+        return Digests.of(self.read(at, _READ_BYTES) for at in range(0, self.length, _READ_BYTES))
 
-    def body(self) -> bytes | bytearray | BinaryIO:
-        """Return the bytes as boto3 takes them."""
-        return self._gathered.body(self._start, self._end)
+    def body(self) -> BinaryIO:
+        """Return the bytes as boto3 takes them: a file, which it may read more than once."""
+        return cast("BinaryIO", _PieceFile(self))
 
 
 class Room:
@@ -216,7 +213,7 @@ class Room:
                 if in_memory and self._used + length <= self._memory_bytes:
                     self._used += length
                     self.most_used = max(self.most_used, self._used)
-                    return Gathered(self, length, bytearray(length), 0)
+                    return Gathered(self, length, _memory(length), 0)
                 waits_for_memory = in_memory and self._leaving
                 if not waits_for_memory and self._spilled_leaving <= _SPILLED_AHEAD * length:
                     return Gathered(self, length, None, self._slot(length))
@@ -297,14 +294,12 @@ class Room:
                 self._file.close()
 
 
-class _Spilled(io.RawIOBase):
-    """A range of the file, read from its beginning; it can be rewound."""
+class _PieceFile(io.RawIOBase):
+    """A piece as a file: what boto3 is handed in memory it copies as a whole."""
 
-    def __init__(self, room: Room, place: int, length: int) -> None:
+    def __init__(self, piece: Piece) -> None:
         super().__init__()
-        self._room = room
-        self._place = place
-        self._length = length
+        self._piece = piece
         self._at = 0
 
     def readable(self) -> bool:
@@ -314,18 +309,30 @@ class _Spilled(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence]
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._piece.length}[whence]
         self._at = max(0, base + offset)
         return self._at
 
     def tell(self) -> int:
         return self._at
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # as io hands it over
-        count = max(0, min(len(buffer), self._length - self._at))
-        buffer[:count] = self._room.read_spilled(self._place + self._at, count)
-        self._at += count
-        return count
+    def read(self, size: int | None = -1) -> bytes:
+        data = self._piece.read(self._at, self._piece.length if size is None or size < 0 else size)
+        self._at += len(data)
+        return data
+
+    def readall(self) -> bytes:
+        return self.read()
+
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401  # whatever takes bytes
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _memory(length: int) -> mmap.mmap | bytearray:
+    """Return memory that goes back to the system at once; a little comes from Python's own."""
+    return bytearray(length) if length < _MAPPED_BYTES else mmap.mmap(-1, length)
 
 
 def _slot_bytes(length: int) -> int:
