@@ -53,7 +53,9 @@ class AwsOptions:
     def _over(self, table: Mapping[str, str], service: str) -> AwsSettings:
         from ds3tool.aws.session import AwsSettings
 
-        endpoint = self.s3_endpoint or table.get("endpoint") or _endpoint_of_environment(service)
+        # What a profile calls the endpoint of S3 is none of SNS or Firehose.
+        known = table.get("endpoint") if service == "s3" else None
+        endpoint = self.s3_endpoint or known or _endpoint_of_environment(service)
         if endpoint is not None:
             _check(endpoint)
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None
