@@ -1,4 +1,4 @@
-"""`ds3tool get`: get objects into files, or one into stdout, through a bulk job."""
+"""`ds3tool get`: get objects into files, into a bucket of S3, or one into stdout, through a bulk job."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import contextlib
 import dataclasses
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from ds3tool.addresses import LocalAddress, parse_address
+from ds3tool.addresses import LocalAddress, S3Address, parse_address
 from ds3tool.cli import transfer
+from ds3tool.cli.aws_options import AwsOptions
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.dryrun import DryRun, show_plan
 from ds3tool.cli.get_files import FilesAsked
@@ -51,16 +52,18 @@ class Symlinks(StrEnum):
 LINKS = {None: Links.INSIDE, Symlinks.SKIP: Links.SKIP, Symlinks.STORE: Links.STORE}
 
 
-def target_of(selection: Selection, target: str, naming: Naming) -> tuple[str, Callable[[str], str]]:
-    """Return the folder that receives, and how a key becomes a name below it.
+def target_of(
+    selection: Selection, target: str, naming: Naming
+) -> tuple[LocalAddress | S3Address, Callable[[str], str]]:
+    """Return the folder, or the prefix in S3, that receives, and how a key becomes a name below it.
 
     Names leave out the address's prefix, of a pattern all up to the last slash before its first wildcard.
     """
-    local = parse_address(target)
-    if not isinstance(local, LocalAddress):
+    place = parse_address(target)
+    if not isinstance(place, LocalAddress | S3Address):
         raise UsageError(
             f"{target} cannot receive objects",
-            hint="give a folder of this host, a file for one object, or - for stdout",
+            hint="give a folder of this host, a file for one object, s3://BUCKET/PREFIX/, or - for stdout",
         )
     renaming = naming.renaming()
     base = base_of(selection)
@@ -68,15 +71,24 @@ def target_of(selection: Selection, target: str, naming: Naming) -> tuple[str, C
         base = base_of(dataclasses.replace(selection, prefix=selection.prefix.rstrip("/")))
     if naming.strip_prefix is None:
         renaming = dataclasses.replace(renaming, strip=base)
-    if not selection.whole or local.path.endswith("/") or os.path.isdir(local.path):
-        return local.path, renaming
+    if isinstance(place, S3Address):
+        if not selection.whole or place.is_prefix:
+            return (place.as_prefix() if place.key else place), renaming
+        folder, slash, name = place.key.rpartition("/")
+        above: LocalAddress | S3Address = S3Address(place.bucket, folder + slash)
+        whole_name, below = "a whole key", "what it is to stand below"
+    else:
+        if not selection.whole or place.path.endswith("/") or os.path.isdir(place.path):
+            return place, renaming
+        folder, name = os.path.split(place.path)
+        above = LocalAddress(folder or ".")
+        whole_name, below = "the file's name", "a folder"
     if naming.strip_prefix is not None or naming.rename_map is not None:
         raise UsageError(
-            f"{target} is the file's name, so there is nothing to strip or to rename",
-            hint=f"write {target}/ for a folder",
+            f"{target} is {whole_name}, so there is nothing to strip or to rename",
+            hint=f"write {target}/ for {below}",
         )
-    folder, name = os.path.split(local.path)
-    return folder or ".", lambda _: name
+    return above, lambda _: name
 
 
 @command(
@@ -88,6 +100,7 @@ def target_of(selection: Selection, target: str, naming: Naming) -> tuple[str, C
         "ds3tool get 'ds3://archive/2024/*.mxf' /data/reels --newer 30d",
         "ds3tool get ds3://archive/film.mov head.bin --range 0:64KiB",
         "ds3tool get ds3://archive/notes.txt - | less",
+        "ds3tool get ds3://archive/2024/ s3://media/2024/ --storage-class STANDARD_IA",
     ],
 )
 def get(
@@ -96,7 +109,11 @@ def get(
         typer.Argument(metavar="ds3://BUCKET/KEY", help="A key, a pattern, or everything below a slash at the end."),
     ],
     target: Annotated[
-        str, typer.Argument(metavar="PATH", help="A folder; for one object also a file's name, or - for stdout.")
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            help="A folder, or s3://BUCKET/PREFIX/; for one object also a file's name, a key, or - for stdout.",
+        ),
     ],
     *,
     raw: Annotated[
@@ -131,20 +148,32 @@ def get(
             help="Leave out what was put as a link, or make all again; else those that stay below the target.",
         ),
     ] = None,
+    storage_class: Annotated[
+        str | None,
+        typer.Option(
+            "--storage-class",
+            metavar="CLASS",
+            envvar="DS3TOOL_STORAGE_CLASS",
+            show_envvar=False,
+            help="Class of what is written to S3, as STANDARD_IA; else that which each object had there, or S3's own.",
+        ),
+    ] = None,
     part: Part,
     choice: Choice,
     names_from: NamesFrom,
     naming: Naming,
+    aws: AwsOptions,
     jobs: JobOptions,
     outcome: Outcome,
     trial: DryRun,
     settings: Settings,
 ) -> None:
-    """Get objects into files through planned bulk jobs; tapes are loaded as needed.
+    """Get objects into files, or into S3, through planned bulk jobs; tapes are loaded as needed.
 
     Each object is verified and appears whole under its name or not at all. A file that is there and the same is
     skipped; one that is not the same fails by name, unless --if-exists says otherwise. What cannot be a file's name
-    here fails by name, and the rest goes on.
+    here fails by name, and the rest goes on. S3 gets its objects through this host's memory, large ones in parts, with
+    the content type, tags and metadata that they came with; what is not finished leaves no parts behind.
 
     However it ends before all is there (Ctrl-C, which lets what is under way through, and again at once; a crash; a
     full disk): `ds3tool resume` goes on with it, and fetches nothing twice. Only what goes to stdout cannot be resumed.
@@ -157,10 +186,34 @@ def get(
 
         if trial.dry_run:
             raise UsageError(f"what would be done with {selection} is told on stdout, where its bytes are to go")
-        _refuse_for_stdout(selection, naming, names_from, if_exists, outcome, preserve=preserve, symlinks=symlinks)
+        given = {
+            "--preserve": preserve,
+            "--symlinks": symlinks is not None,
+            "--storage-class": storage_class is not None,
+        }
+        if_given = {
+            **given,
+            "--strip-prefix": naming.strip_prefix is not None,
+            "--rename-map": naming.rename_map is not None,
+            "--files-from": names_from.files_from is not None,
+            "--if-exists": if_exists is not IfExists.SKIP_SAME,
+            "--failed-to": outcome.failed_to is not None,
+            "--error-if-nothing": outcome.error_if_nothing,
+        }
+        _refuse(f"{selection}, where it goes to stdout", if_given)
         show_objects([selection], part, choice.filter(), jobs, settings)
         return
-    folder, name_of = target_of(selection, target, naming)
+    place, name_of = target_of(selection, target, naming)
+    where: Receiving
+    if isinstance(place, S3Address):
+        from ds3tool.cli.get_s3 import S3Asked
+
+        _refuse(f"what goes to {place}", {"--preserve": preserve, "--symlinks": symlinks is not None})
+        where = S3Asked(aws.settings(settings), place.bucket, place.key, storage_class, part.verify)
+        where.check()
+    else:
+        _refuse("files", {"--storage-class": storage_class is not None})
+        where = FilesAsked(os.path.abspath(place.path), preserve, LINKS[symlinks], part.verify)
     chosen = choice.filter()
     names_from.check()
     if names_from.files_from is not None:
@@ -174,10 +227,9 @@ def get(
         if part.is_given:
             wanted = [part.wanted(client, selection)]
         wanted = _begun(wanted)
-        files = FilesAsked(os.path.abspath(folder), preserve, LINKS[symlinks], part.verify)
         get_into(
             client,
-            files,
+            where,
             selection.bucket,
             wanted,
             run_settings=run_settings,
@@ -255,27 +307,8 @@ def get_objects(
         return result, settle(journal, result, settings)
 
 
-def _refuse_for_stdout(
-    selection: Selection,
-    naming: Naming,
-    names_from: NamesFrom,
-    if_exists: IfExists,
-    outcome: Outcome,
-    *,
-    preserve: bool,
-    symlinks: Symlinks | None,
-) -> None:
-    """Raise UsageError for what has no meaning where the bytes go to stdout."""
-    meaningless = {
-        "--strip-prefix": naming.strip_prefix is not None,
-        "--rename-map": naming.rename_map is not None,
-        "--files-from": names_from.files_from is not None,
-        "--if-exists": if_exists is not IfExists.SKIP_SAME,
-        "--preserve": preserve,
-        "--symlinks": symlinks is not None,
-        "--failed-to": outcome.failed_to is not None,
-        "--error-if-nothing": outcome.error_if_nothing,
-    }
+def _refuse(what: str, meaningless: Mapping[str, bool]) -> None:
+    """Raise UsageError for the first of these options that was given."""
     given = next((option for option, was_given in meaningless.items() if was_given), None)
     if given is not None:
-        raise UsageError(f"{given} means nothing where {selection} goes to stdout")
+        raise UsageError(f"{given} means nothing for {what}")

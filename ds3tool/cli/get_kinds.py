@@ -62,6 +62,10 @@ def receiving_of(asked: Mapping[str, Any]) -> Receiving:
 
     KeyError, TypeError or ValueError where it says nothing that this release knows.
     """
+    if "s3" in asked:
+        from ds3tool.cli.get_s3 import S3Asked
+
+        return S3Asked.of(asked["s3"])
     from ds3tool.cli.get_files import FilesAsked
 
     return FilesAsked.of(asked)

@@ -28,6 +28,8 @@ _RESUME = "ds3tool resume"
 _ANY_RESUME = re.compile(rf"{_RESUME}( [0-9a-f][0-9a-f-]{{7,}})?")
 # A name and a password in front of a host, as proxies have them.
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
+# What a URL that was signed has after its path.
+_SIGNATURE = re.compile(r"((?:--[a-z-]+=)?https?://[^?#]*)[?#].*", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,5 +181,5 @@ def _cwd() -> str | None:
 
 
 def without_secrets(command: tuple[str, ...]) -> list[str]:
-    """Return a command line's words without the names and passwords that addresses of proxies may have in them."""
-    return [_CREDENTIALS.sub("//", word) for word in command]
+    """Return a command line's words without the names and passwords that addresses may have in them, or signatures."""
+    return [_SIGNATURE.sub(r"\1", _CREDENTIALS.sub("//", word)) for word in command]

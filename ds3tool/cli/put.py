@@ -1,4 +1,4 @@
-"""`ds3tool put`: put files, folders or a stream into a bucket, through bulk jobs."""
+"""`ds3tool put`: put files, folders, objects of S3 or a stream into a bucket, through bulk jobs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import typer
 
 from ds3tool.addresses import Ds3Address, parse_ds3
 from ds3tool.cli import messages, prompts, transfer
+from ds3tool.cli.aws_options import AwsOptions
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.dryrun import DryRun, show_plan
 from ds3tool.cli.job_options import JobOptions, Outcome
 from ds3tool.cli.journalled import Doing, journalled, settle
 from ds3tool.cli.naming import NamesFrom, Naming
 from ds3tool.cli.options import command, option_group
+from ds3tool.cli.put_choice import PutOptions, what_to_put
 from ds3tool.cli.put_kinds import Puttable
-from ds3tool.cli.put_sources import FileOptions, FilesPut, StreamOptions, check_stream, opened_stream
+from ds3tool.cli.put_sources import FileOptions, StreamOptions, check_stream, opened_stream
+from ds3tool.cli.restore_tier import RestoreOptions
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.client import Ds3Client
 from ds3tool.errors import UsageError
@@ -112,12 +115,18 @@ def with_leave_to_delete(client: Ds3Client, bucket: str, run_settings: RunSettin
         "ds3tool put reel1 notes.txt ds3://archive/job-7/ --exclude '*.tmp' -p",
         "ds3tool put /data ds3://archive --if-exists rename --meta show=apollo",
         "ds3tool put - ds3://archive/data.tar < data.tar",
+        "ds3tool put s3://media/2024/ ds3://archive/2024/ --newer 7d",
+        "ds3tool put 's3://media/*.mxf' ds3://archive/reels/ --restore-tier bulk",
+        "ds3tool put https:// ds3://archive/in/ --files-from urls.txt",
     ],
 )
 def put(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="PATH", help="Files, folders whose contents are put, or - for stdin."),
+        typer.Argument(
+            metavar="SOURCE",
+            help="Files, folders whose contents are put, s3://BUCKET/KEY, https:// with --files-from, or - for stdin.",
+        ),
     ],
     target: Annotated[
         str, typer.Argument(metavar="ds3://BUCKET/KEY", help="A key, or a prefix when it ends in a slash.")
@@ -136,14 +145,24 @@ def put(
     choice: Choice,
     names_from: NamesFrom,
     naming: Naming,
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw",
+            metavar="",
+            help="Wildcards and a slash at the end of an s3:// address stand for themselves.",
+        ),
+    ] = False,
     files: FileOptions,
     stream: StreamOptions,
+    aws: AwsOptions,
+    restore: RestoreOptions,
     jobs: JobOptions,
     outcome: Outcome,
     trial: DryRun,
     settings: Settings,
 ) -> None:
-    """Put files, everything below folders, or what comes on stdin into a bucket through planned bulk jobs.
+    """Put files, everything below folders, objects of S3, or what comes on stdin into a bucket through bulk jobs.
 
     What is there already and the same is skipped; what is there and not the same fails by name, unless --if-exists
     says otherwise: skip leaves it, overwrite replaces it (in a bucket without versions the old object is deleted
@@ -152,9 +171,14 @@ def put(
 
     However it ends before all is put (Ctrl-C, which lets what is under way through, and again at once; a crash; an
     appliance that is gone): `ds3tool resume` goes on with it, and sends nothing twice. Only stdin cannot be resumed.
+
+    Objects of S3 go through this host into blobs and never to its disk, and are held against what S3 states of them;
+    content type, tags and metadata go with them. Of a list of URLs (put https:// TARGET --files-from FILE) each line
+    is a URL, presigned or public, and after a tab the key to give it. What is after its ? is taken for a secret.
     """
     address = parse_ds3(target)
-    chosen = choice != Choice() or naming != Naming() or names_from != NamesFrom() or files != FileOptions()
+    options = PutOptions(choice, names_from, naming, files, aws, restore, raw)
+    chosen = options != PutOptions(Choice(), NamesFrom(), Naming(), FileOptions(), aws, RestoreOptions())
     from_stdin = check_stream(sources, address, stream, others=chosen)
     run_settings = jobs.run_settings(
         blob_size=objects.blob_size(),
@@ -169,10 +193,7 @@ def put(
             raise UsageError("what comes on stdin cannot be planned: its size is known when it has come")
         _put_stream(address, stream, run_settings, settings, jobs=jobs, wait=wait, outcome=outcome)
         return
-    if len(sources) > 1 and names_from.files_from is not None:
-        raise UsageError("--files-from names what is below one folder, and there are several sources")
-    what: Puttable = FilesPut.below(sources, address, naming.renaming(), files)
-    source = what.source(wanted=choice.filter(), listed=names_from.names())
+    what, source = what_to_put(sources, address, options, settings, dry_run=trial.dry_run)
     with connect(settings, limit=jobs.rate_limit()) as client:
         put_from(
             client,

@@ -57,7 +57,19 @@ def _files(kept: Mapping[str, Any]) -> Puttable:
     return FilesPut.of(kept)
 
 
-KINDS: dict[str, _Maker] = {"files": _files}
+def _s3(kept: Mapping[str, Any]) -> Puttable:
+    from ds3tool.cli.put_s3 import S3Put
+
+    return S3Put.of(kept)
+
+
+def _urls(kept: Mapping[str, Any]) -> Puttable:
+    from ds3tool.cli.put_urls import UrlsPut
+
+    return UrlsPut.of(kept)
+
+
+KINDS: dict[str, _Maker] = {"files": _files, "s3": _s3, "urls": _urls}
 
 
 def puttable_of(asked: Mapping[str, Any]) -> Puttable:

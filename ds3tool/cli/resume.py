@@ -50,11 +50,20 @@ def resume(
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option("--source", metavar="PATH", help="Where the files are, of a put that another host has begun."),
+        typer.Option(
+            "--source",
+            metavar="PLACE",
+            help="Where what a put puts is, where it has moved, or another host has begun it: a path, s3://BUCKET/KEY, "
+            "a list of URLs.",
+        ),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option("--target", metavar="DIR", help="Where files go, of a get that another host has begun."),
+        typer.Option(
+            "--target",
+            metavar="PLACE",
+            help="Where a get goes on, or one of another host goes: DIR or s3://BUCKET/KEY.",
+        ),
     ] = None,
     strip_prefix: Annotated[
         str | None,

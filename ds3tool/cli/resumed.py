@@ -16,7 +16,15 @@ from ds3tool.cli.manner import Elsewhere, Manner
 from ds3tool.cli.output import Field, OutputFormat, counted, error_mapping
 from ds3tool.cli.resuming import CannotGoOnError, go_on, moved_to, settings_for
 from ds3tool.cli.settings import Settings
-from ds3tool.errors import ApplianceError, Ds3Error, InterruptedRunError, TransportError, worst_exit_code
+from ds3tool.errors import (
+    ApplianceError,
+    Ds3Error,
+    FarSideError,
+    FarSideUnreachableError,
+    InterruptedRunError,
+    TransportError,
+    worst_exit_code,
+)
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.run import RunResult
 from ds3tool.jobs.work_head import WorkHead
@@ -187,9 +195,10 @@ def _one(
         one.result.failures.extend(failures)
     except Ds3Error as error:
         one.kept_from = error
-        if isinstance(error, (TransportError, ApplianceError)):
+        if isinstance(error, (TransportError, ApplianceError, FarSideError)):
             name_way_on(error, work.id, settings)
-    if isinstance(one.kept_from or one.result.stopped, TransportError):
+    stopped = one.kept_from or one.result.stopped
+    if isinstance(stopped, TransportError) and not isinstance(stopped, FarSideUnreachableError):
         out_of_reach.add(_endpoint(work, settings))
     return one
 

@@ -28,8 +28,10 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def connections_to(url: str, environ: Mapping[str, str] | None = None) -> urllib3.PoolManager:
-    """Return connections for an address; certificates are checked, redirects and repeating are the caller's.
+def connections_to(url: str, environ: Mapping[str, str] | None = None, *, kept: int = 1) -> urllib3.PoolManager:
+    """Return connections for an address, of which so many are kept for each host when they are idle.
+
+    Certificates are checked; redirects and repeating are the caller's.
 
     `https_proxy`, `http_proxy`, `all_proxy` and `no_proxy` count, in lower case or upper; a loopback address is
     reached directly. ConfigError for a proxy that is no HTTP proxy.
@@ -39,7 +41,7 @@ def connections_to(url: str, environ: Mapping[str, str] | None = None) -> urllib
     timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
     proxy = proxy_for(url, os.environ if environ is None else environ)
     if proxy is None:
-        return urllib3.PoolManager(timeout=timeout)
+        return urllib3.PoolManager(timeout=timeout, maxsize=kept)
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigError(
@@ -52,7 +54,7 @@ def connections_to(url: str, environ: Mapping[str, str] | None = None) -> urllib
         headers = urllib3.make_headers(proxy_basic_auth=login)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     address = f"{parts.scheme}://{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-    return urllib3.ProxyManager(address, proxy_headers=headers, timeout=timeout)
+    return urllib3.ProxyManager(address, proxy_headers=headers, timeout=timeout, maxsize=kept)
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:

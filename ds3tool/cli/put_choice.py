@@ -1,0 +1,105 @@
+"""What a put was told to put: sources of one kind, and the options that mean something for that kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ds3tool.addresses import Ds3Address
+from ds3tool.cli.aws_options import AwsOptions
+from ds3tool.cli.choice import Choice
+from ds3tool.cli.naming import NamesFrom, Naming
+from ds3tool.cli.put_kinds import Puttable
+from ds3tool.cli.put_sources import FileOptions, FilesPut
+from ds3tool.cli.restore_tier import RestoreOptions
+from ds3tool.cli.settings import Settings
+from ds3tool.errors import UsageError
+from ds3tool.jobs.ends import Source
+
+_LOCAL, _S3, _WEB = "files of this host", "objects of S3", "URLs"
+_SCHEMES = {"s3": _S3, "http": _WEB, "https": _WEB}
+
+
+@dataclass(frozen=True, slots=True)
+class PutOptions:
+    """All that a put was told of what it puts, and how that is called."""
+
+    choice: Choice
+    names_from: NamesFrom
+    naming: Naming
+    files: FileOptions
+    aws: AwsOptions
+    restore: RestoreOptions
+    raw: bool = False
+
+
+def what_to_put(
+    sources: Sequence[str], target: Ds3Address, options: PutOptions, settings: Settings, *, dry_run: bool
+) -> tuple[Puttable, Source]:
+    """Return what the sources mean, and what reads of it what the options choose.
+
+    Sees that they are there; with `--restore-tier`, waits until what is archived in S3 can be read. UsageError for
+    sources of several kinds, and for options that mean nothing for theirs.
+    """
+    kinds = {_kind_of(source): source for source in sources}
+    if len(kinds) > 1:
+        told = " and ".join(f"{source} ({kind})" for kind, source in kinds.items() if kind != _WEB)
+        raise UsageError(
+            f"sources of several kinds cannot be put at once{f': {told}' if told else ''}",
+            hint="put each kind with a command of its own",
+        )
+    (kind,) = kinds
+    options.names_from.check()
+    _refuse_meaningless(kind, options)
+    if kind == _S3:
+        return _s3(sources, target, options, settings, dry_run=dry_run)
+    if kind == _WEB:
+        return _web(sources, target, options)
+    if len(sources) > 1 and options.names_from.files_from is not None:
+        raise UsageError("--files-from names what is below one folder, and there are several sources")
+    what = FilesPut.below(sources, target, options.naming.renaming(), options.files)
+    return what, what.source(wanted=options.choice.filter(), listed=options.names_from.names())
+
+
+def _kind_of(source: str) -> str:
+    scheme, separator, _ = source.partition("://")
+    return _SCHEMES.get(scheme.lower(), _LOCAL) if separator else _LOCAL
+
+
+def _refuse_meaningless(kind: str, options: PutOptions) -> None:
+    """Raise UsageError for an option that means nothing for sources of this kind."""
+    meaningless = {
+        "--preserve": kind != _LOCAL and options.files.preserve,
+        "--symlinks": kind != _LOCAL and options.files.symlinks is not FileOptions().symlinks,
+        "--raw": kind != _S3 and options.raw,
+        "--restore-tier": kind != _S3 and options.restore.restore_tier is not None,
+    }
+    for option, is_given in meaningless.items():
+        if is_given:
+            raise UsageError(f"{option} means nothing for {kind}")
+    options.restore.check()
+
+
+def _s3(
+    sources: Sequence[str], target: Ds3Address, options: PutOptions, settings: Settings, *, dry_run: bool
+) -> tuple[Puttable, Source]:
+    from ds3tool.cli.put_s3 import S3Put
+    from ds3tool.cli.restore_tier import restore_first
+
+    what = S3Put.below(sources, target, options.naming.renaming(), options.aws.settings(settings), raw=options.raw)
+    wanted, listed = options.choice.filter(), options.names_from.names()
+    if listed is not None:
+        what.check_listed()
+    what.look()
+    if options.restore.restore_tier is not None and not dry_run:
+        kept = None if listed is None else list(listed)  # it is walked twice
+        restore_first(what, options.restore, wanted=wanted, listed=kept, settings=settings)
+        return what, what.source(wanted=wanted, listed=kept)
+    return what, what.source(wanted=wanted, listed=listed)
+
+
+def _web(sources: Sequence[str], target: Ds3Address, options: PutOptions) -> tuple[Puttable, Source]:
+    from ds3tool.cli.put_urls import UrlsPut
+
+    what = UrlsPut.below(sources, target, options.naming.renaming(), options.names_from)
+    return what, what.source(wanted=options.choice.filter())
