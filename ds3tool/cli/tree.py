@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lotame": ("ds3tool.cli.lotame", _FAR),
     "s3": ("ds3tool.cli.s3", _FAR),
     "firehose": ("ds3tool.cli.firehose", _FAR),
+    "sns": ("ds3tool.cli.sns", _FAR),
     "config": ("ds3tool.cli.config", _HOST),
     "doctor": ("ds3tool.cli.doctor", _HOST),
     "sim": ("ds3tool.cli.sim", _HOST),
