@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import pytest
 
 from tests.cli.runner import Run, run
 from tests.far.servers import FarSide
@@ -157,3 +159,69 @@ def test_what_is_not_there_cannot_be_read(moto: FarSide) -> None:
     firehose(moto, "read", f"s3://{bucket}/no").expect(4)
     firehose(moto, "read", f"s3://{bucket}/no/").expect(4)
     firehose(moto, "read", "s3://no-such-bucket-here/x").expect(4)
+
+
+# -- send ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stream(moto: FarSide) -> Iterator[tuple[str, str]]:
+    """A delivery stream and the bucket that it delivers to."""
+    bucket = moto.bucket()
+    name = f"stream-{bucket}"
+    where = {
+        "RoleARN": "arn:aws:iam::123456789012:role/firehose",
+        "BucketARN": f"arn:aws:s3:::{bucket}",
+        "Prefix": "rows/",
+        "ErrorOutputPrefix": "errors/rows/!{firehose:error-output-type}/",
+        "BufferingHints": {"IntervalInSeconds": 60, "SizeInMBs": 5},
+        "CompressionFormat": "UNCOMPRESSED",
+    }
+    client = moto.client("firehose")
+    client.create_delivery_stream(DeliveryStreamName=name, ExtendedS3DestinationConfiguration=where)
+    yield name, bucket
+    if name in client.list_delivery_streams(Limit=100)["DeliveryStreamNames"]:
+        client.delete_delivery_stream(DeliveryStreamName=name)
+
+
+def test_rows_go_through_a_stream_into_hours_and_are_read_back(
+    moto: FarSide, stream: tuple[str, str], tmp_path: Path
+) -> None:
+    """Each row of a CSV file is a record; what the stream delivers is found by the scan and read as it was sent."""
+    name, bucket = stream
+    table = [f"{number},reading {number}" for number in range(1200)]
+    file = tmp_path / "readings.csv"
+    file.write_text("number,text\n" + "\n".join(table))
+    told = firehose(moto, "send", str(file), "--stream", name, "--header", "-o", "json").expect().json
+    counts = {"stream": name, "records": 1200, "requests": 3, "repeated": 0, "last": "line 1,201", "failed": []}
+    assert {key: told[key] for key in counts} == counts
+    assert told["bytes"] == sum(len(row) + 1 for row in table)
+    rows = firehose(moto, "scan", f"s3://{bucket}/", *AT_ONCE, "-o", "json").expect().json
+    assert sum(row["objects"] for row in rows) == 3
+    assert {(row["kind"], *row["streams"]) for row in rows} == {("data", name)}
+    read = firehose(moto, "read", f"s3://{bucket}/rows/").expect().stdout.splitlines()
+    assert sorted(read) == sorted(table)
+
+
+def test_rows_become_objects_and_come_from_stdin(moto: FarSide, stream: tuple[str, str]) -> None:
+    """With --format json each row is an object by the names in the first; one that does not fit is named."""
+    name, bucket = stream
+    line = ("firehose", "send", "-", "--stream", name, "--header", "--format", "json")
+    told = run(*line, environ=moto.environ, stdin=b'a,b\n1,"x\ny"\n2\n3,z\n').expect(3)
+    assert "line 4: 1 fields, where there are 2 columns" in told.stderr
+    assert (
+        firehose(moto, "read", f"s3://{bucket}/").expect().stdout == '{"a": "1", "b": "x\\ny"}\n{"a": "3", "b": "z"}\n'
+    )
+
+
+def test_sending_into_no_stream_says_so(moto: FarSide, tmp_path: Path) -> None:
+    """A stream that is not there, a file that is not, and options that contradict end with their own codes."""
+    file = tmp_path / "rows.csv"
+    file.write_text("a\n1\n")
+    assert "stream no-such" in firehose(moto, "send", str(file), "--stream", "no-such").expect(4).stderr
+    firehose(moto, "send", str(tmp_path / "none.csv"), "--stream", "no-such").expect(4)
+    assert "--header" in firehose(moto, "send", str(file), "--stream", "x", "--format", "json").expect(2).stderr
+    for rate in ("0", "fast", "-1/s", "1e9"):
+        firehose(moto, "send", str(file), "--stream", "x", "--rate", rate).expect(2)
+    error = firehose(moto, "send", str(file), "--stream", "no-such", "-o", "json").expect(4).json
+    assert (error["records"], error["error"]["exit_code"]) == (0, 4)
