@@ -23,6 +23,7 @@ from ds3tool.jobs.ends import Failure, OpenObject, SourceObject
 from ds3tool.jobs.stream_mover import HeldBlocks
 from ds3tool.lotame.client import LotameClient
 from ds3tool.lotame.credentials import FeedCredentials
+from ds3tool.lotame.model import Location, WebLocation
 from ds3tool.lotame.news import FeedNews, Gap, News
 from ds3tool.lotame.watermark import HadFile, Watermarks
 from ds3tool.lotame.wholeness import GzipCheck
@@ -32,6 +33,9 @@ from ds3tool.sources.lotame_names import FeedPin, answer_name, answer_of, is_ans
 from ds3tool.sources.s3_opened import OpenS3, UnderWays
 from ds3tool.sources.s3_reader import READ_BYTES, S3Reader
 from ds3tool.sources.s3_remarks import Remarks
+from ds3tool.sources.url_list import UrlPin
+from ds3tool.sources.url_reader import UrlReader
+from ds3tool.sources.urls import OpenUrl
 from ds3tool.transport.bodies import OutgoingBody
 
 if TYPE_CHECKING:
@@ -100,6 +104,8 @@ class LotameSource:
         self._marks: Watermarks | None = None
         self._credentials: dict[int, FeedCredentials] = {}
         self._readers: dict[tuple[int, str], S3Reader] = {}
+        self._web_readers: dict[int, UrlReader] = {}
+        self._mappings: dict[int, Location | None] = {}
         self._known = UnderWays()
         self._whole: dict[bytes, _WholeOnce] = {}
         self._remarks = Remarks()
@@ -126,14 +132,16 @@ class LotameSource:
         """Return where an object is: its address in S3, or whose answer it is."""
         if is_answer(name):
             return "an answer of Lotame's"
-        one = FeedPin.of(name)
-        return f"s3://{one.bucket}/{one.pin.key}"
+        return FeedPin.of(name).address
 
     def close(self) -> None:
         """Let go of Lotame's client, and of the watermarks. Twice is harmless."""
         with self._lock:
             client, self._client = self._client, None
             marks, self._marks = self._marks, None
+            web, self._web_readers = list(self._web_readers.values()), {}
+        for reader in web:
+            reader.close()
         if client is not None:
             client.close()
         if marks is not None:
@@ -163,6 +171,7 @@ class LotameSource:
     def _of_feed(self, news: News, of_feed: FeedNews, listed: _Listed) -> Iterator[SourceObject]:
         with self._lock:
             self._credentials[of_feed.feed.feed_id] = of_feed.credentials
+            self._mappings[of_feed.feed.feed_id] = of_feed.feed.mapping
         self._fail(of_feed.vanished)
         count = 0
         for one in news.files(of_feed):
@@ -203,10 +212,34 @@ class LotameSource:
         if is_answer(item.name):
             return OpenAnswer(answer_of(item.name))
         one = FeedPin.of(item.name)
-        reader = self._reader(one.feed_id, one.bucket)
-        inner = replace(item, name=one.pin.to_name())
+        feed_id, inner = one.had.feed_id, replace(item, name=one.pin.to_name())
+        if one.bucket is None:
+            return OpenUrl(self._web_reader(feed_id), inner, known=self._known, remarks=self._remarks)
         check = self._check_of(item.name) if one.pin.key.endswith(".gz") else None
-        return OpenFeedFile(reader, inner, known=self._known, remarks=self._remarks, feed_id=one.feed_id, check=check)
+        reader = self._reader(feed_id, one.bucket)
+        return OpenFeedFile(reader, inner, known=self._known, remarks=self._remarks, feed_id=feed_id, check=check)
+
+    def _web_reader(self, feed_id: int) -> UrlReader:
+        with self._lock:
+            reader = self._web_readers.get(feed_id)
+            if reader is None:
+                reader = UrlReader(lambda place: self._url_of(feed_id, place), clock=self._clock)
+                self._web_readers[feed_id] = reader
+            return reader
+
+    def _url_of(self, feed_id: int, place: UrlPin) -> str:
+        """Return the address of a feed's mapping file, with its query, which may be signed: Lotame tells it."""
+        with self._lock:
+            mapping = self._mappings.get(feed_id)
+            if mapping is None:
+                feed = self._asked().updates(feed_id, self._recently()).feed(feed_id)
+                mapping = self._mappings[feed_id] = feed.mapping if feed is not None else None
+        if not isinstance(mapping, WebLocation) or str(mapping) != place.name.bare:
+            raise SourceError(f"feed {feed_id}: its mapping file is not at {place.name.bare} any more")
+        return mapping.url
+
+    def _recently(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.time(), UTC) - _RECENTLY
 
     def _reader(self, feed_id: int, bucket: str) -> S3Reader:
         with self._lock:
@@ -220,8 +253,7 @@ class LotameSource:
         with self._lock:
             credentials = self._credentials.get(feed_id)
             if credentials is None:
-                since = datetime.fromtimestamp(self._clock.time(), UTC) - _RECENTLY
-                credentials = FeedCredentials(lambda: self._asked().updates(feed_id, since).credentials)
+                credentials = FeedCredentials(lambda: self._asked().updates(feed_id, self._recently()).credentials)
                 self._credentials[feed_id] = credentials
         return credentials.client(
             self._place.aws,

@@ -8,9 +8,11 @@ import zlib
 from dataclasses import dataclass
 
 from ds3tool.errors import SourceError
+from ds3tool.lotame.model import S3Location
 from ds3tool.lotame.news import FeedFile
 from ds3tool.lotame.watermark import HadFile
 from ds3tool.sources.s3_reader import Pin
+from ds3tool.sources.url_list import UrlName, UrlPin
 
 _ANSWER = b"answer"
 _END = b"\0"
@@ -18,34 +20,44 @@ _END = b"\0"
 
 @dataclass(frozen=True, slots=True)
 class FeedPin:
-    """One of a feed's files: the feed, the file's bucket, what is remembered of it, and the very object that it is."""
+    """One of a feed's files: the feed, the file's bucket, what is remembered of it, and the very object that it is.
 
-    feed_id: int
-    bucket: str
-    file: str
+    Without a bucket it is a mapping file on the web, and the pin's key is what a `UrlPin` makes a text of.
+    """
+
+    had: HadFile
+    bucket: str | None
     pin: Pin
 
     @classmethod
     def to(cls, file: FeedFile) -> FeedPin:
-        """Return the pin of a file as S3 has it now."""
-        return cls(file.feed_id, file.place.bucket, file.had.file, Pin(file.place.key, file.etag))
+        """Return the pin of a file as it is now."""
+        if isinstance(file.place, S3Location):
+            return cls(file.had, file.place.bucket, Pin(file.place.key, file.etag))
+        assert file.web is not None
+        web = UrlPin(UrlName(str(file.place)), 0, file.web.last_modified, file.web.ranges)
+        return cls(file.had, None, Pin(web.to_text(), file.web.etag))
 
     @property
-    def had(self) -> HadFile:
-        """What is remembered of it once it is archived."""
-        return HadFile(self.feed_id, self.file, self.pin.etag)
+    def address(self) -> str:
+        """Where it is, without what may be secret."""
+        if self.bucket is None:
+            return UrlPin.of(self.pin.key).name.bare
+        return f"s3://{self.bucket}/{self.pin.key}"
 
     def to_name(self) -> bytes:
         """Return this as a source's own name for the file."""
-        return json.dumps([self.feed_id, self.bucket, self.file]).encode("ascii") + _END + self.pin.to_name()
+        head = [self.had.feed_id, self.had.file, self.had.etag, self.bucket]
+        return json.dumps(head).encode("ascii") + _END + self.pin.to_name()
 
     @classmethod
     def of(cls, name: bytes) -> FeedPin:
         """Return what `to_name` made a name of; SourceError for what is none."""
         head, _, pin = name.partition(_END)
         try:
-            feed_id, bucket, file = json.loads(head)
-            return cls(int(feed_id), str(bucket), str(file), Pin.of(pin))
+            feed_id, file, etag, bucket = json.loads(head)
+            had = HadFile(int(feed_id), str(file), str(etag))
+            return cls(had, None if bucket is None else str(bucket), Pin.of(pin))
         except (ValueError, TypeError) as error:
             raise SourceError(f"{name[:100]!r} is no file of Lotame") from error
 
