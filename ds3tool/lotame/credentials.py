@@ -27,8 +27,8 @@ _PAUSE = timedelta(minutes=1)
 EXPIRED_CODES = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "TokenRefreshRequired"}
 )
-# A request whose credentials were over is sent again with new ones so often.
-_MOST_RENEWALS = 2
+# A request whose credentials were over is sent again with new ones so often: others may have used those up meanwhile.
+_MOST_RENEWALS = 4
 _RENEWALS = "ds3tool_renewals"
 _SIGNED_WITH = "ds3tool_signed_with"
 
@@ -125,7 +125,7 @@ class FeedCredentials:
         """Return a boto3 S3 client with these credentials; it renews them by itself, also on `ExpiredToken`.
 
         Each request is signed with what `current` returns then, whatever that raises. One that S3 refuses because its
-        credentials are over is sent again with new ones, twice at most. Endpoint and region are those of `aws`, and
+        credentials are over is sent again with new ones, four times at most. Endpoint and region are those of `aws`, and
         `others` are what its clients take beside.
         """
         client = aws.client("s3", connections=connections, provider=_NobodyElse(), **others)
