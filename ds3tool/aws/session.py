@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,14 @@ _CONNECT_SECONDS = 20
 _READ_SECONDS = 120
 # What boto3 takes where neither option, environment nor profile says one; services that are no AWS ask for any.
 _ANY_REGION = "us-east-1"
+
+
+@functools.cache
+def _descriptions() -> Any:  # noqa: ANN401  # botocore's own
+    """Return what reads botocore's descriptions of services: once for all clients, for each costs 50 ms of CPU."""
+    import botocore.session
+
+    return botocore.session.get_session().get_component("data_loader")
 
 
 class CredentialProvider(Protocol):
@@ -69,6 +78,7 @@ class AwsSettings:
         ).merge(botocore.config.Config(**others))
         with far_side(service):
             own = botocore.session.get_session()
+            own.register_component("data_loader", _descriptions())
             if provider is not None:
                 own.register_component("credential_provider", botocore.credentials.CredentialResolver([provider]))
             session = boto3.Session(profile_name=self.profile, region_name=self.region, botocore_session=own)

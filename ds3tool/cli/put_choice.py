@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ds3tool.addresses import Ds3Address
 from ds3tool.cli.aws_options import AwsOptions
 from ds3tool.cli.choice import Choice
+from ds3tool.cli.layout_options import LayoutOptions
 from ds3tool.cli.naming import NamesFrom, Naming
 from ds3tool.cli.put_kinds import Puttable
 from ds3tool.cli.put_sources import FileOptions, FilesPut
@@ -31,6 +32,7 @@ class PutOptions:
     aws: AwsOptions
     restore: RestoreOptions
     raw: bool = False
+    layout: LayoutOptions = field(default_factory=LayoutOptions)
 
 
 def what_to_put(
@@ -72,12 +74,14 @@ def _refuse_meaningless(kind: str, options: PutOptions) -> None:
         "--preserve": kind != _LOCAL and options.files.preserve,
         "--symlinks": kind != _LOCAL and options.files.symlinks is not FileOptions().symlinks,
         "--raw": kind != _S3 and options.raw,
+        "--layout": kind != _S3 and options.layout.layout is not None,
         "--restore-tier": kind != _S3 and options.restore.restore_tier is not None,
     }
     for option, is_given in meaningless.items():
         if is_given:
             raise UsageError(f"{option} means nothing for {kind}")
     options.restore.check()
+    options.layout.check(raw=options.raw)
 
 
 def _s3(
@@ -86,11 +90,17 @@ def _s3(
     from ds3tool.cli.put_s3 import S3Put
     from ds3tool.cli.restore_tier import restore_first
 
-    what = S3Put.below(sources, target, options.naming.renaming(), options.aws.settings(settings), raw=options.raw)
-    wanted, listed = options.choice.filter(), options.names_from.names()
-    if listed is not None:
+    names, aws = options.naming.renaming(), options.aws.settings(settings)
+    what = S3Put.below(sources, target, names, aws, raw=options.raw)
+    if options.layout.layout is not None:
+        from ds3tool.cli.put_layout import FirehosePut
+
+        what = FirehosePut.delivered(sources, target, names, aws, options.layout)
+    if options.names_from.files_from is not None:
         what.check_listed()
+    wanted = options.choice.filter()
     what.look()
+    listed = options.names_from.names()
     if options.restore.restore_tier is not None and not dry_run:
         kept = None if listed is None else list(listed)  # it is walked twice
         restore_first(what, options.restore, wanted=wanted, listed=kept, settings=settings)
