@@ -26,6 +26,8 @@ _XML = "application/xml"
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _PAGE_KEYS = 1000
+# Credentials that Lotame issues are for reading files, and nothing else that S3 keeps with them.
+_ABOUT_OBJECTS = frozenset({"acl", "attributes", "tagging", "torrent", "legal-hold", "retention"})
 
 
 class Bucket:
@@ -84,6 +86,8 @@ class Bucket:
             raise Refusal(405, "MethodNotAllowed", "The specified method is not allowed against this resource.")
         if name != self._store.bucket:
             raise Refusal(404, "NoSuchBucket", "The specified bucket does not exist")
+        if _ABOUT_OBJECTS.intersection(request.target.parameters):
+            raise Refusal(403, "AccessDenied", "Access Denied")
         if key is None:
             if request.verb == "HEAD":
                 return Reply(200, (("x-amz-bucket-region", REGION),))
