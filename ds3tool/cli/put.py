@@ -15,6 +15,7 @@ from ds3tool.cli.choice import Choice
 from ds3tool.cli.dryrun import DryRun, show_plan
 from ds3tool.cli.job_options import JobOptions, Outcome
 from ds3tool.cli.journalled import Doing, journalled, settle
+from ds3tool.cli.layout_options import LayoutOptions
 from ds3tool.cli.naming import NamesFrom, Naming
 from ds3tool.cli.options import command, option_group
 from ds3tool.cli.put_choice import PutOptions, what_to_put
@@ -118,6 +119,7 @@ def with_leave_to_delete(client: Ds3Client, bucket: str, run_settings: RunSettin
         "ds3tool put s3://media/2024/ ds3://archive/2024/ --newer 7d",
         "ds3tool put 's3://media/*.mxf' ds3://archive/reels/ --restore-tier bulk",
         "ds3tool put https:// ds3://archive/in/ --files-from urls.txt",
+        "ds3tool put s3://delivered/clicks/ ds3://archive/clicks/ --layout firehose",
     ],
 )
 def put(
@@ -157,6 +159,7 @@ def put(
     stream: StreamOptions,
     aws: AwsOptions,
     restore: RestoreOptions,
+    layout: LayoutOptions,
     jobs: JobOptions,
     outcome: Outcome,
     trial: DryRun,
@@ -177,7 +180,7 @@ def put(
     is a URL, presigned or public, and after a tab the key to give it. What is after its ? is taken for a secret.
     """
     address = parse_ds3(target)
-    options = PutOptions(choice, names_from, naming, files, aws, restore, raw)
+    options = PutOptions(choice, names_from, naming, files, aws, restore, raw, layout)
     chosen = options != PutOptions(Choice(), NamesFrom(), Naming(), FileOptions(), aws, RestoreOptions())
     from_stdin = check_stream(sources, address, stream, others=chosen)
     run_settings = jobs.run_settings(
@@ -187,7 +190,7 @@ def put(
         metadata=objects.metadata(),
         stop_on_error=outcome.stop_on_error,
     )
-    outcome.prepare()
+    outcome.prepare(dry_run=trial.dry_run)
     if from_stdin:
         if trial.dry_run:
             raise UsageError("what comes on stdin cannot be planned: its size is known when it has come")

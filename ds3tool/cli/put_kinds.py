@@ -69,7 +69,13 @@ def _urls(kept: Mapping[str, Any]) -> Puttable:
     return UrlsPut.of(kept)
 
 
-KINDS: dict[str, _Maker] = {"files": _files, "s3": _s3, "urls": _urls}
+def _firehose(kept: Mapping[str, Any]) -> Puttable:
+    from ds3tool.cli.put_layout import FirehosePut
+
+    return FirehosePut.of(kept)
+
+
+KINDS: dict[str, _Maker] = {"files": _files, "s3": _s3, "firehose": _firehose, "urls": _urls}
 
 
 def puttable_of(asked: Mapping[str, Any]) -> Puttable:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from enum import StrEnum
 
 from ds3tool.aws.s3_listing import S3Listed
 from ds3tool.aws.session import AwsSettings
 from ds3tool.clock import Clock, RealClock
 from ds3tool.filters import Filter
 from ds3tool.firehose.closed import Closing
-from ds3tool.firehose.layout import parse_delivered
+from ds3tool.firehose.layout import Errors, parse_delivered
 from ds3tool.firehose.partitions import Partition, Seen, partitions
 from ds3tool.renaming import Renaming
 from ds3tool.sources.s3 import S3Source
@@ -21,15 +20,6 @@ from ds3tool.sources.s3 import S3Source
 ERRORS = "errors/"
 # So many open hours, and so many objects in no layout, are named.
 _NAMED = 10
-
-
-class Errors(StrEnum):
-    """What becomes of the objects below error prefixes."""
-
-    # They are put below `errors/`.
-    APART = "apart"
-    # They are left out, and counted.
-    SKIP = "skip"
 
 
 class FirehoseSource(S3Source):

@@ -59,11 +59,11 @@ def test_a_row_becomes_an_object_with_the_columns_names() -> None:
     convert = as_json(Row(1, 'näme,"a ""b"""'.encode()))
     assert json.loads(convert(Row(2, b'007,"x\ny"'))) == {"näme": "007", 'a "b"': "x\ny"}
     assert b"\n" not in convert(Row(2, b'007,"x\ny"'))
-    with pytest.raises(SourceError, match="^3 fields, where there are 2 columns"):
+    with pytest.raises(SourceError, match=r"^3 fields, where there are 2 columns"):
         convert(Row(9, b"1,2,3"))
-    with pytest.raises(SourceError, match="^no CSV: "):
+    with pytest.raises(SourceError, match=r"^no CSV: "):
         convert(Row(9, b"\xff,1"))
-    with pytest.raises(SourceError, match="^no CSV: "):
+    with pytest.raises(SourceError, match=r"^no CSV: "):
         convert(Row(9, b'"a"b,1'))
     with pytest.raises(SourceError, match="line 1, of the columns' names: no CSV"):
         as_json(Row(1, b"\xff"))

@@ -10,9 +10,10 @@ from ds3tool.aws.session import AwsSettings
 from ds3tool.clock import ManualClock
 from ds3tool.filters import Filter, NamePattern
 from ds3tool.firehose.closed import Closing
+from ds3tool.firehose.layout import Errors
 from ds3tool.jobs.ends import Source
 from ds3tool.renaming import Renaming
-from ds3tool.sources.firehose import Errors, FirehoseSource
+from ds3tool.sources.firehose import FirehoseSource
 from tests.far.servers import FarSide
 from tests.firehose.delivered import Stream
 from tests.firehose.filled import AT, CLICKS

@@ -1,0 +1,66 @@
+"""The options of a put from a place whose keys say more than a name: `--layout` and what goes with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from ds3tool.cli.firehose_closing import closing_of
+from ds3tool.cli.options import option_group
+from ds3tool.errors import UsageError
+from ds3tool.firehose.closed import Closing
+from ds3tool.firehose.layout import Errors
+
+
+class Layout(StrEnum):
+    """Who has laid out the keys of a prefix, so that more can be told of them than their names."""
+
+    FIREHOSE = "firehose"
+
+
+@option_group("Layout")
+@dataclass(frozen=True, slots=True)
+class LayoutOptions:
+    """What `--layout` and the options that go with it were given."""
+
+    layout: Annotated[
+        Layout | None,
+        typer.Option(
+            "--layout",
+            help="Put closed hours of a Firehose delivery stream only. What comes late is put at the next run.",
+        ),
+    ] = None
+    error_prefixes: Annotated[
+        Errors | None,
+        typer.Option("--error-prefixes", help="Put what failed below errors/ (apart, unless given), or leave it out."),
+    ] = None
+    interval: Annotated[
+        str | None,
+        typer.Option("--interval", metavar="DURATION", help="The stream's buffering interval; 300s unless given."),
+    ] = None
+    margin: Annotated[
+        str | None,
+        typer.Option("--margin", metavar="DURATION", help="Time for deliveries that are tried again; 2h unless given."),
+    ] = None
+    timezone: Annotated[
+        str | None,
+        typer.Option("--timezone", metavar="ZONE", help="The stream's CustomTimeZone, as Europe/Berlin; else UTC."),
+    ] = None
+
+    def check(self, *, raw: bool) -> None:
+        """Raise UsageError for an option that means nothing without a layout, and for --raw with one."""
+        if self.layout is not None:
+            if raw:
+                raise UsageError("--raw means nothing with --layout, which takes everything below a prefix")
+            return
+        for each in fields(self):
+            if getattr(self, each.name) is not None:
+                option = each.name.replace("_", "-")
+                raise UsageError(f"--{option} is for a layout, and none is given", hint="add --layout firehose")
+
+    def closing(self) -> Closing:
+        """Return when an hour is closed."""
+        return closing_of(self.interval, self.margin, self.timezone)
