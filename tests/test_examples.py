@@ -6,16 +6,19 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from ds3tool import Ds3Client, GetRun, LocalSink, LocalSource, PutRun, RunSettings
+from ds3tool import Ds3Client, GetRun, LocalSink, LocalSource, ManualClock, PutRun, RunSettings
 from ds3tool.protocol.model import TapeState
 from ds3tool.simulator import Appliance, ApplianceSettings
+from ds3tool.simulator.lotame import LotameSimulator, LotameSimulatorSettings
 from tests.cli.archive import Archive
+from tests.far.servers import FarSide
 from tests.faults.test_every_fault import from_tape
 from tests.trees import make_tree
 
@@ -34,19 +37,25 @@ def _files(root: Path) -> dict[str, bytes]:
 
 
 def _environment(appliance: Appliance) -> dict[str, str]:
-    return dict(
-        os.environ,
-        DS3_ENDPOINT=appliance.endpoint,
-        DS3_ACCESS_KEY=appliance.access_key,
-        DS3_SECRET_KEY=appliance.secret_key,
-    )
+    return {
+        "DS3_ENDPOINT": appliance.endpoint,
+        "DS3_ACCESS_KEY": appliance.access_key,
+        "DS3_SECRET_KEY": appliance.secret_key,
+    }
 
 
-def _run(script: Path, *arguments: str, appliance: Appliance, code: int = 0, **more: str) -> Done:
-    """Run an example as a person would; `more` goes into its environment."""
+def _run(
+    script: Path,
+    *arguments: str,
+    appliance: Appliance | None = None,
+    environ: Mapping[str, str] | None = None,
+    code: int = 0,
+) -> Done:
+    """Run an example as a person would, with what leads it to the appliance and elsewhere in its environment."""
+    keys = {} if appliance is None else _environment(appliance)
     done = subprocess.run(
         [sys.executable, str(script), *arguments],
-        env=_environment(appliance) | more,
+        env={**os.environ, **keys, **(environ or {})},
         capture_output=True,
         text=True,
         check=False,
@@ -146,6 +155,49 @@ def test_a_bulk_restore_names_what_it_cannot_restore(project: Path, tmp_path: Pa
     assert tape.bar_code in done.stderr
     done = _run(script, "nowhere", str(keys), str(target), appliance=appliance, code=4)
     assert "nowhere" in done.stderr
+
+
+def test_the_lotame_downloader_brings_each_file_once(project: Path, tmp_path: Path) -> None:
+    """A file that is gone is named, with exit code 3; the next run brings it and what is new, and nothing twice."""
+    script, folder = project / "examples" / "lotame_download.py", tmp_path / "lotame"
+    clock = ManualClock(time.time())
+    with LotameSimulator(LotameSimulatorSettings(clock=clock)) as lotame:
+        gone, *others = lotame.files(9001)
+        data = lotame.stored(9001, gone).data
+        lotame.remove(9001, gone)
+        done = _run(script, str(folder), environ=lotame.environ, code=3)
+        assert gone in done.stderr
+        before = {name.rpartition("/")[2]: data for name, data in _files(folder).items()}
+        assert {name: before.get(name) for name in others} == {name: lotame.stored(9001, name).data for name in others}
+        assert gone not in before
+
+        lotame.add_file(9001, gone, data)
+        clock.advance(3600)
+        done = _run(script, str(folder), environ=lotame.environ)
+        after = {name.rpartition("/")[2]: data for name, data in _files(folder).items()}
+        new = {name for feed in (9001, 9002) for name in lotame.files(feed)} - set(before)
+        assert done.stdout.startswith(f"{len(new)} files, ")
+        assert all(after[name] for name in new)
+        assert _run(script, str(folder), environ=lotame.environ).stdout == "0 files, 0 bytes\n"
+
+
+def test_a_prefix_of_s3_goes_to_tape_and_comes_back_elsewhere(
+    project: Path, appliance: Appliance, seaweed: FarSide
+) -> None:
+    """Every byte and content type comes back; what is beside the prefix stays where it is."""
+    objects = {f"data/{name}": name.encode() * 1000 for name in ("a.csv", "b c.csv", "deep/ü+%.csv", "empty/x")}
+    origin, target = seaweed.bucket({**objects, "database": b"no"}), seaweed.bucket()
+    seaweed.client().put_object(Bucket=origin, Key="data/page", Body=b"<p>", ContentType="text/html")
+    script = project / "examples" / "s3_to_tape_and_back.py"
+    ways = (f"s3://{origin}/data/", "archive", f"s3://{target}/back/")
+    done = _run(script, *ways, environ={**seaweed.environ, **_environment(appliance)})
+    assert done.stdout.startswith("put 5 objects, ")
+    assert "\ngot 5 objects, " in done.stdout
+    assert seaweed.contents(target) == {
+        "back/page": b"<p>",
+        **{f"back/{key.removeprefix('data/')}": data for key, data in objects.items()},
+    }
+    assert seaweed.client().head_object(Bucket=target, Key="back/page")["ContentType"] == "text/html"
 
 
 def test_every_name_that_the_library_offers_is_there_and_imports_nothing_heavy() -> None:
