@@ -125,8 +125,8 @@ class FeedCredentials:
         """Return a boto3 S3 client with these credentials; it renews them by itself, also on `ExpiredToken`.
 
         Each request is signed with what `current` returns then, whatever that raises. One that S3 refuses because its
-        credentials are over is sent again with new ones, four times at most. Endpoint and region are those of `aws`, and
-        `others` are what its clients take beside.
+        credentials are over is sent again with new ones, at most four times. Endpoint and region are those of `aws`,
+        and `others` are what its clients take beside.
         """
         client = aws.client("s3", connections=connections, provider=_NobodyElse(), **others)
         # Ahead of botocore's own: what that does about a refusal is then signed with the new ones.
