@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import Ds3Error, ForbiddenError, JobError, NotFoundError, SinkError, UsageError
-from ds3tool.jobs.ends import Failure, KeyedSink, Sink, TargetObject
+from ds3tool.jobs.ends import TARGET_LOST, Failure, KeyedSink, Sink, TargetObject
 from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.integrity import has_digests
 from ds3tool.jobs.known_digests import KnownDigests
@@ -103,6 +103,8 @@ class Targets:
             wanted = Wanted.of(one) if isinstance(one, ListedObject) else one
             try:
                 item = self._target(wanted)
+            except TARGET_LOST:
+                raise
             except Ds3Error as error:
                 self._fail(Failure(wanted.key, error))
                 continue

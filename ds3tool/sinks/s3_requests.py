@@ -117,7 +117,9 @@ class S3Requests:
             agrees = _agrees(answer, digests)
             if agrees is not False:
                 echoed = answer.get("ChecksumCRC32") == to_base64(digests.crc32)
-                return SentPart(number, answer["ETag"], digests, data.length, is_etag_md5(answer), echoed)
+                return SentPart(
+                    number, answer["ETag"], digests, data.length, _etag(answer) == digests.md5.hex(), echoed
+                )
             if is_last:
                 raise _damaged(key, offset, digests, answer)
             _log.warning("%s: S3 has another part %d than was sent; it is sent again", key, number)
@@ -131,10 +133,8 @@ class S3Requests:
         Without `replace` only where nothing has the key, or the same bytes.
         """
         size = sum(one.length for one in parts)
-        whole: dict[str, str] = {}
-        if crc_of_whole:
-            crc = combined(ChecksumType.CRC_32, ((one.digests.crc32, one.length) for one in parts))
-            whole = {"ChecksumCRC32": to_base64(crc), "ChecksumType": "FULL_OBJECT"}
+        crc = to_base64(combined(ChecksumType.CRC_32, ((one.digests.crc32, one.length) for one in parts)))
+        whole = {"ChecksumCRC32": crc, "ChecksumType": "FULL_OBJECT"} if crc_of_whole else {}
         listed = [
             {"PartNumber": one.number, "ETag": one.etag}
             | ({"ChecksumCRC32": to_base64(one.digests.crc32)} if one.echoed else {})
@@ -153,18 +153,18 @@ class S3Requests:
                 **condition,
             )
 
-        def is_ours() -> bool:
-            return self._is_whole(key, size, etag) is True
+        def is_whole() -> bool | None:
+            return self._is_whole(key, size, etag, crc if crc_of_whole else None)
 
         try:
-            answer = self._unless_taken(key, send, replace=replace, is_same=is_ours)
+            answer = self._unless_taken(key, send, replace=replace, is_same=lambda: is_whole() is True)
         except FarSideError as error:
             # The reply to a first try may have been lost: then it is not there any more because it is complete.
-            if error.code != "NoSuchUpload" or not is_ours():
+            if error.code != "NoSuchUpload" or is_whole() is not True:
                 raise
             return
-        stated = str(answer.get("ETag", "")).strip('"') if answer else ""
-        if self._is_whole(key, size, etag) is False or (etag and _is_etag_of_parts(stated) and stated != etag):
+        stated = "" if answer is None else _etag(answer)
+        if is_whole() is False or (etag and _is_etag_of_parts(stated) and stated != etag):
             raise ChecksumError(
                 f"{key}: S3 has made another object of the parts than was sent",
                 key=key,
@@ -197,18 +197,19 @@ class S3Requests:
         found = self.head(key)
         return found is not None and found["ContentLength"] == size and _agrees(found, digests) is True
 
-    def _is_whole(self, key: str, size: int, etag: str | None) -> bool | None:
-        """Whether a key has an object of this size, made of these parts; None where S3 does not tell."""
+    def _is_whole(self, key: str, size: int, etag: str | None, crc: str | None) -> bool | None:
+        """Whether a key has an object of this size, and made of these parts; None where S3 does not tell."""
         try:
             found = self.head(key)
         except FarSideForbiddenError:  # who may write need not be one who may read
             return None
         if found is None or found["ContentLength"] != size:
             return False
-        stated = str(found["ETag"]).strip('"')
-        if etag is None or _is_encrypted(found) or not _is_etag_of_parts(stated):
+        if crc is not None and found.get("ChecksumType") == "FULL_OBJECT" and "ChecksumCRC32" in found:
+            return bool(found["ChecksumCRC32"] == crc)
+        if etag is None or _is_encrypted(found) or not _is_etag_of_parts(_etag(found)):
             return None
-        return stated == etag
+        return _etag(found) == etag
 
     def _unless_taken(
         self,
@@ -253,7 +254,12 @@ def is_md5(etag: str) -> bool:
 
 def is_etag_md5(head: Mapping[str, Any]) -> bool:
     """Whether an answer's ETag is the MD5 of the bytes, as far as can be seen; it is none where a key encrypts them."""
-    return not _is_encrypted(head) and is_md5(str(head.get("ETag", "")).strip('"'))
+    return not _is_encrypted(head) and is_md5(_etag(head))
+
+
+def _etag(answer: Mapping[str, Any]) -> str:
+    """Return an answer's ETag without its quotes; of S3's, those that are digests are in lower case."""
+    return str(answer.get("ETag", "")).strip('"')
 
 
 def _is_encrypted(answer: Mapping[str, Any]) -> bool:
@@ -269,11 +275,11 @@ def _agrees(answer: Mapping[str, Any], digests: Digests) -> bool | None:
 
     Not every service's ETag is an MD5: where it answers with the right CRC, that counts.
     """
-    crc = answer.get("ChecksumCRC32")
-    if is_etag_md5(answer) and str(answer["ETag"]).strip('"') == digests.md5.hex():
+    if _etag(answer) == digests.md5.hex():
         return True
-    if crc is not None and "-" not in str(crc):
-        return None if crc == to_base64(digests.crc32) else False
+    crc = answer.get("ChecksumCRC32")
+    if crc is not None and answer.get("ChecksumType") != "COMPOSITE":
+        return bool(crc == to_base64(digests.crc32))
     return False if is_etag_md5(answer) else None
 
 
@@ -283,7 +289,7 @@ def _damaged(key: str, offset: int, digests: Digests, answer: Mapping[str, Any])
         key=key,
         offset=offset,
         expected=digests.md5.hex(),
-        actual=str(answer.get("ETag", "")).strip('"'),
+        actual=_etag(answer),
         hint="get it again; if it happens again, suspect the network or this host's memory",
     )
 
