@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
@@ -10,12 +10,14 @@ import typer
 
 from ds3tool.addresses import Ds3Address, parse_ds3
 from ds3tool.cli import messages, prompts, transfer
+from ds3tool.cli.accounts import account, held
 from ds3tool.cli.aws_options import AwsOptions
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.dryrun import DryRun, show_plan
 from ds3tool.cli.job_options import JobOptions, Outcome
 from ds3tool.cli.journalled import Doing, journalled, settle
 from ds3tool.cli.layout_options import LayoutOptions
+from ds3tool.cli.lotame_reach import LotameOptions
 from ds3tool.cli.naming import NamesFrom, Naming
 from ds3tool.cli.options import command, option_group
 from ds3tool.cli.put_choice import PutOptions, what_to_put
@@ -119,6 +121,7 @@ def with_leave_to_delete(client: Ds3Client, bucket: str, run_settings: RunSettin
         "ds3tool put s3://media/2024/ ds3://archive/2024/ --newer 7d",
         "ds3tool put 's3://media/*.mxf' ds3://archive/reels/ --restore-tier bulk",
         "ds3tool put https:// ds3://archive/in/ --files-from urls.txt",
+        "ds3tool put lotame://all ds3://archive/lotame/",
         "ds3tool put s3://delivered/clicks/ ds3://archive/clicks/ --layout firehose",
     ],
 )
@@ -127,7 +130,8 @@ def put(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Files, folders whose contents are put, s3://BUCKET/KEY, https:// with --files-from, or - for stdin.",
+            help="Files, folders whose contents are put, s3://BUCKET/KEY, lotame://FEED, https:// with "
+            "--files-from, or - for stdin.",
         ),
     ],
     target: Annotated[
@@ -158,6 +162,7 @@ def put(
     files: FileOptions,
     stream: StreamOptions,
     aws: AwsOptions,
+    lotame: LotameOptions,
     restore: RestoreOptions,
     layout: LayoutOptions,
     jobs: JobOptions,
@@ -178,10 +183,13 @@ def put(
     Objects of S3 go through this host into blobs and never to its disk, and are held against what S3 states of them;
     content type, tags and metadata go with them. Of a list of URLs (put https:// TARGET --files-from FILE) each line
     is a URL, presigned or public, and after a tab the key to give it. What is after its ? is taken for a secret.
+
+    Of Lotame's feeds (lotame://all, lotame://FEED) all is put that the target does not have: what was put is remembered
+    on this host, by target. What Lotame lists and cannot be had is named, and asked for again by the next run.
     """
     address = parse_ds3(target)
-    options = PutOptions(choice, names_from, naming, files, aws, restore, raw, layout)
-    chosen = options != PutOptions(Choice(), NamesFrom(), Naming(), FileOptions(), aws, RestoreOptions())
+    options = PutOptions(choice, names_from, naming, files, aws, restore, raw, layout, lotame=lotame)
+    chosen = options != PutOptions(Choice(), NamesFrom(), Naming(), FileOptions(), aws, RestoreOptions(), lotame=lotame)
     from_stdin = check_stream(sources, address, stream, others=chosen)
     run_settings = jobs.run_settings(
         blob_size=objects.blob_size(),
@@ -232,12 +240,13 @@ def put_from(
     if trial.dry_run:
         run_settings = replace(run_settings, may_delete=True)  # nothing is
         head = PlanHead(JobType.PUT, bucket, asked)
-        show_plan(PutRun(client, source, bucket, settings=run_settings), trial, settings, head=head)
+        with held(source):
+            show_plan(PutRun(client, source, bucket, settings=run_settings), trial, settings, head=head)
         return
     if run_settings.if_exists is IfExists.OVERWRITE:
         run_settings = with_leave_to_delete(client, bucket, run_settings, settings)
     doing = Doing(verb, JobType.PUT, bucket, asked, wait.value)
-    result, way_on = put_objects(client, nullcontext(source), doing, run_settings, settings)
+    result, way_on = put_objects(client, held(source), doing, run_settings, settings)
     if not result.objects and not result.failures and not result.skipped and result.stopped is None:
         said = "holds" if len(what.shown) == 1 else "hold"
         messages.note(f"{', '.join(what.shown)} {said} nothing to put", quiet=settings.quiet)
@@ -259,6 +268,7 @@ def put_objects(
         with opened as source:
             run = PutRun(client, source, doing.bucket, settings=run_settings, recorder=journal)
             result = transfer.carry_out(run, settings, label=label, gently=not doing.stream)
+            account(source, journal, result)
         if doing.wait == transfer.WaitFor.TAPE and result.stopped is None and not journal.unfinished:
             transfer.wait_for_tape(client, result, settings)
         return result, settle(journal, result, settings)

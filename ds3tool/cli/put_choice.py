@@ -9,6 +9,7 @@ from ds3tool.addresses import Ds3Address
 from ds3tool.cli.aws_options import AwsOptions
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.layout_options import LayoutOptions
+from ds3tool.cli.lotame_reach import LotameOptions
 from ds3tool.cli.naming import NamesFrom, Naming
 from ds3tool.cli.put_kinds import Puttable
 from ds3tool.cli.put_sources import FileOptions, FilesPut
@@ -17,8 +18,8 @@ from ds3tool.cli.settings import Settings
 from ds3tool.errors import UsageError
 from ds3tool.jobs.ends import Source
 
-_LOCAL, _S3, _WEB = "files of this host", "objects of S3", "URLs"
-_SCHEMES = {"s3": _S3, "http": _WEB, "https": _WEB}
+_LOCAL, _S3, _WEB, _LOTAME = "files of this host", "objects of S3", "URLs", "feeds of Lotame"
+_SCHEMES = {"s3": _S3, "http": _WEB, "https": _WEB, "lotame": _LOTAME}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class PutOptions:
     restore: RestoreOptions
     raw: bool = False
     layout: LayoutOptions = field(default_factory=LayoutOptions)
+    lotame: LotameOptions = field(default_factory=LotameOptions)
 
 
 def what_to_put(
@@ -57,6 +59,8 @@ def what_to_put(
         return _s3(sources, target, options, settings, dry_run=dry_run)
     if kind == _WEB:
         return _web(sources, target, options)
+    if kind == _LOTAME:
+        return _lotame(sources, target, options, settings, dry_run=dry_run)
     if len(sources) > 1 and options.names_from.files_from is not None:
         raise UsageError("--files-from names what is below one folder, and there are several sources")
     what = FilesPut.below(sources, target, options.naming.renaming(), options.files)
@@ -113,3 +117,19 @@ def _web(sources: Sequence[str], target: Ds3Address, options: PutOptions) -> tup
 
     what = UrlsPut.below(sources, target, options.naming.renaming(), options.names_from)
     return what, what.source(wanted=options.choice.filter())
+
+
+def _lotame(
+    sources: Sequence[str], target: Ds3Address, options: PutOptions, settings: Settings, *, dry_run: bool
+) -> tuple[Puttable, Source]:
+    from ds3tool.cli.lotame_reach import files_of
+    from ds3tool.cli.put_lotame import LotamePut
+
+    if (options.choice, options.names_from, options.naming) != (Choice(), NamesFrom(), Naming()):
+        raise UsageError(
+            "of a feed all is put that the target does not have, by its own names: nothing is chosen, or renamed",
+            hint="one feed alone: lotame://FEED",
+        )
+    reach, aws = options.lotame.reach(settings), files_of(options.aws)
+    what = LotamePut.below(sources, target, reach, aws, settings, dry_run=dry_run)
+    return what, what.source()

@@ -75,7 +75,13 @@ def _firehose(kept: Mapping[str, Any]) -> Puttable:
     return FirehosePut.of(kept)
 
 
-KINDS: dict[str, _Maker] = {"files": _files, "s3": _s3, "firehose": _firehose, "urls": _urls}
+def _lotame(kept: Mapping[str, Any]) -> Puttable:
+    from ds3tool.cli.put_lotame import LotamePut
+
+    return LotamePut.of(kept)
+
+
+KINDS: dict[str, _Maker] = {"lotame": _lotame, "files": _files, "s3": _s3, "firehose": _firehose, "urls": _urls}
 
 
 def puttable_of(asked: Mapping[str, Any]) -> Puttable:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from ds3tool.cli import transfer
+from ds3tool.cli.accounts import account, held
 from ds3tool.cli.get_kinds import receiving_of
 from ds3tool.cli.journalled import settle
 from ds3tool.cli.local_works import command_line, told
@@ -165,8 +166,11 @@ def _put(
         what = what.moved_to(manner.place.source)
     what.check_there(head)
     run_settings = replace(run_settings, may_delete=head.asked.get("may_delete") is True)
-    run = PutRun(client, what.source(), head.bucket, settings=run_settings, recorder=journal)
-    return _carry_out(run, _adopted(what, journal.remainders()), manner, settings, label=label)
+    with held(what.source()) as source:
+        run = PutRun(client, source, head.bucket, settings=run_settings, recorder=journal)
+        result = _carry_out(run, _adopted(what, journal.remainders()), manner, settings, label=label)
+        account(source, journal, result)
+        return result
 
 
 def _adopted(what: Puttable, remainders: Iterable[Remainder]) -> Iterator[Remainder]:

@@ -1,0 +1,39 @@
+"""Sources that are closed when they were read, and those that keep account of what was archived of them."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, closing, nullcontext
+from typing import Protocol, runtime_checkable
+
+from ds3tool.jobs.ends import Source
+from ds3tool.jobs.journal import Journal
+from ds3tool.jobs.run import RunResult
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """What holds something that it must give back."""
+
+    def close(self) -> None:
+        """Give it back."""
+        ...
+
+
+@runtime_checkable
+class Accounting(Protocol):
+    """A source that remembers what was archived of it, and does not list that again."""
+
+    def account(self, journal: Journal, result: RunResult) -> None:
+        """Note what the work of `journal` has archived by now; what cannot be noted is told in the result's notes."""
+        ...
+
+
+def held(source: Source) -> AbstractContextManager[Source]:
+    """Return the context in which a source is read; it is closed at the end, where it can be."""
+    return closing(source) if isinstance(source, Closable) else nullcontext(source)
+
+
+def account(source: Source, journal: Journal, result: RunResult) -> None:
+    """Let a source that keeps account know what its work has archived, before that is concluded."""
+    if isinstance(source, Accounting):
+        source.account(journal, result)
