@@ -57,9 +57,9 @@ FIELDS: list[Field[SendResult]] = [
 ]
 
 EXAMPLES = (
-    "ds3tool firehose send readings.csv --stream clicks --header",
-    "ds3tool firehose send readings.csv --stream clicks --header --format json --rate 500/s",
-    "ds3tool firehose send - --stream clicks < readings.csv",
+    "ds3tool firehose send data.csv --stream clicks --header --format json",
+    "ds3tool firehose send data.csv --stream clicks --rate 500/s",
+    "ds3tool firehose send - --stream clicks < data.csv",
 )
 
 
