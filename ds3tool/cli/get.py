@@ -199,6 +199,7 @@ def get(
             "--if-exists": if_exists is not IfExists.SKIP_SAME,
             "--failed-to": outcome.failed_to is not None,
             "--error-if-nothing": outcome.error_if_nothing,
+        "--notify": bool(outcome.notify),
         }
         _refuse(f"{selection}, where it goes to stdout", if_given)
         show_objects([selection], part, choice.filter(), jobs, settings)
@@ -219,7 +220,7 @@ def get(
     if names_from.files_from is not None:
         check_listed(selection)
     run_settings = jobs.run_settings(if_exists=if_exists, stop_on_error=outcome.stop_on_error)
-    outcome.prepare()
+    outcome.prepare(dry_run=trial.dry_run)
     with connect(settings, limit=jobs.rate_limit()) as client:
         client.get_bucket(selection.bucket)
         refuse_ambiguous(client, selection, source.partition("://")[2].partition("/")[2])

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from ds3tool.cli.aws_options import AwsOptions
 from ds3tool.cli.failures import NothingDoneError
+from ds3tool.cli.notifying import Telling, parse_notify
 from ds3tool.cli.options import option_group
+from ds3tool.cli.settings import Settings
 from ds3tool.errors import SinkError, UsageError
 from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.plan import JobLimits
@@ -122,7 +127,7 @@ class OnError(StrEnum):
 @option_group("Failures")
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What `--on-error`, `--failed-to` and `--error-if-nothing` were given."""
+    """What `--on-error`, `--failed-to`, `--error-if-nothing` and `--notify` were given."""
 
     on_error: Annotated[OnError, typer.Option("--on-error", help="Whether the others go on when one object fails.")] = (
         OnError.CONTINUE
@@ -141,15 +146,38 @@ class Outcome:
             "--error-if-nothing", metavar="", help="Exit with 9 when nothing was moved, also when all was skipped."
         ),
     ] = False
+    notify: Annotated[
+        list[str],
+        typer.Option(
+            "--notify",
+            metavar="sns:TOPIC_ARN",
+            help="Tell this topic of SNS when it is over, however it ends; repeatable. `resume` tells it too.",
+        ),
+    ] = field(default_factory=list)
+    telling: Telling = field(default_factory=Telling)
 
     @property
     def stop_on_error(self) -> bool:
         """Whether the first failure ends the run."""
         return self.on_error is OnError.STOP
 
-    def prepare(self) -> None:
-        """Make the file for `--failed-to` empty; UsageError, before anything is done, when it cannot be written."""
+    def prepare(self, *, dry_run: bool = False) -> None:
+        """Make the file for `--failed-to` empty, and from now on tell of the end, but for that of a dry run.
+
+        UsageError, before anything is done, when the file cannot be written or `--notify` names nobody.
+        """
+        self.telling.topics = parse_notify(self.notify)
+        self.telling.is_armed = not dry_run
         self._write([])
+
+    @contextmanager
+    def around(self, command: str, settings: Settings, others: Iterable[object]) -> Iterator[Settings]:
+        """Give the settings for a command, amid which its end is told of; `others` are its groups of options."""
+        telling = self.telling
+        telling.command, telling.settings = command, settings
+        telling.profile = next((one.s3_profile for one in others if isinstance(one, AwsOptions)), None)
+        with telling.watching():
+            yield settings if not self.notify else replace(settings, telling=telling)
 
     def _write(self, lines: list[str]) -> None:
         if self.failed_to is None:

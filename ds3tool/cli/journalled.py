@@ -167,6 +167,7 @@ def _head(doing: Doing, bucket_id: str, settings: Settings) -> WorkHead:
             "host": socket.gethostname(),
             "wait": doing.wait,
             "stream": doing.stream,
+            **({} if settings.telling is None else {"notify": settings.telling.kept()}),
         },
         endpoint=_CREDENTIALS.sub("//", resolved.connection.endpoint),
         profile=origin.removeprefix("profile ") if origin.startswith("profile ") else None,

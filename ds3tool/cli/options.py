@@ -6,10 +6,11 @@ import dataclasses
 import functools
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
+from typing import Annotated, Any, Protocol, TypeVar, get_origin, get_type_hints, runtime_checkable
 
 import typer
 
@@ -186,6 +187,17 @@ def option_group(panel: str) -> Callable[[type[T]], type[T]]:
     return mark
 
 
+@runtime_checkable
+class Around(Protocol):
+    """A group of options that has something to do before and after the command that takes it."""
+
+    def around(self, command: str, settings: Settings, others: Iterable[object]) -> AbstractContextManager[Settings]:
+        """Return the context in which the command runs, which gives it its settings.
+
+        `command` is its name as typed (`ds3tool put`), `others` are all that it was given. What it raises passes.
+        """
+
+
 def _expanded(parameter: inspect.Parameter) -> list[inspect.Parameter]:
     """Return the options that one parameter of a command stands for: itself, or those of its group."""
     panel = getattr(parameter.annotation, _GROUP_MARK, None)
@@ -244,7 +256,10 @@ def with_shared_options(function: Command, *, only_remember: bool = False) -> Co
         for name, (make, options) in groups.items():
             values[name] = make(**{option: values.pop(option) for option in options})
         try:
-            function(**values, **({"settings": settings} if "settings" in own.parameters else {}))
+            with ExitStack() as around:
+                for group in [value for value in values.values() if isinstance(value, Around)]:
+                    settings = around.enter_context(group.around(current.command_path, settings, list(values.values())))
+                function(**values, **({"settings": settings} if "settings" in own.parameters else {}))
         except KeyboardInterrupt as error:
             raise InterruptedRunError("interrupted") from error
         except BrokenPipeError as error:

@@ -132,7 +132,7 @@ def _run(
     settings: Settings,
 ) -> None:
     asked = plan.head.asked
-    outcome.prepare()
+    outcome.prepare(dry_run=trial.dry_run)
     run_settings = dataclasses.replace(
         settings_of(asked["settings"]), engine=EngineSettings.of(jobs.transfers), stop_on_error=outcome.stop_on_error
     )

@@ -13,6 +13,7 @@ from ds3tool.cli.job_options import Outcome
 from ds3tool.cli.journalled import name_way_on
 from ds3tool.cli.local_works import find_work, is_job_id, is_of_this_host, not_there, told, unfinished_works
 from ds3tool.cli.manner import Elsewhere, Manner
+from ds3tool.cli.notifying import Telling, Told
 from ds3tool.cli.output import Field, OutputFormat, counted, error_mapping
 from ds3tool.cli.resuming import CannotGoOnError, go_on, moved_to, settings_for
 from ds3tool.cli.settings import Settings
@@ -112,6 +113,7 @@ def resume_works(wanted: Sequence[str], manner: Manner, outcome: Outcome, settin
         if outcome.error_if_nothing:
             raise NothingDoneError("there is nothing to resume")
         messages.note("there is nothing to resume", quiet=settings.quiet)
+        outcome.telling.is_armed = False  # a timer that finds nothing to do would tell of that for ever
     _show(_all_of(chosen, manner, settings), outcome, settings)
 
 
@@ -228,6 +230,18 @@ def _show(works: Sequence[Resumed], outcome: Outcome, settings: Settings) -> Non
     for one in works:
         _add(total, one.result)
     replace(outcome, error_if_nothing=False).conclude(total)
+    error, exit_code = _ending(works, total)
+    for note in outcome.telling.tell_each(_told_to(works, total, outcome.telling)):
+        total.notes.append(note)
+        messages.warn(note)
+    if settings.output is not OutputFormat.TABLE:
+        settings.results().finish(_Total(total, works), _FIELDS, error, exit_code=exit_code)
+    elif error is not None:
+        settings.results().end(error, exit_code=exit_code)
+
+
+def _ending(works: Sequence[Resumed], total: RunResult) -> tuple[Ds3Error | None, int]:
+    """Return what several works together end with, and the exit code that it means."""
     failed = [one for one in works if one.error is not None]
     codes = {one.exit_code for one in works}
     error = total.stopped
@@ -237,11 +251,26 @@ def _show(works: Sequence[Resumed], outcome: Outcome, settings: Settings) -> Non
         error = SomeFailedError(f"{len(failed)} of {counted(len(works), 'work')} did not end well; listed above")
     if total.stopped is not None:
         codes.add(total.stopped.exit_code)
-    exit_code = worst_exit_code(codes)
-    if settings.output is not OutputFormat.TABLE:
-        settings.results().finish(_Total(total, works), _FIELDS, error, exit_code=exit_code)
-    elif error is not None:
-        settings.results().end(error, exit_code=exit_code)
+    return error, worst_exit_code(codes)
+
+
+def _told_to(works: Sequence[Resumed], total: RunResult, telling: Telling) -> list[Told]:
+    """Return what each topic is told: those of this command of all works, those that a work was begun with of that."""
+    error, exit_code = _ending(works, total)
+    found = [Told(topic, telling.profile, total, error, exit_code) for topic in telling.topics]
+    begun_with: dict[tuple[str, str | None], list[Resumed]] = {}
+    for one in works:
+        kept = one.head.asked.get("notify", {}) if one.head is not None else {}
+        for topic in kept.get("topics", ()):
+            if topic not in telling.topics:
+                begun_with.setdefault((topic, kept.get("profile")), []).append(one)
+    for (topic, profile), some in begun_with.items():
+        part = RunResult()
+        for one in some:
+            _add(part, one.result)
+        error, exit_code = _ending(some, part)
+        found.append(Told(topic, profile, part, error, exit_code))
+    return found
 
 
 def _add(total: RunResult, result: RunResult) -> None:

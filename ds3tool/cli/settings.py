@@ -16,6 +16,7 @@ from ds3tool.profiles import Profile, Resolved
 from ds3tool.sizes import parse_duration
 
 if TYPE_CHECKING:
+    from ds3tool.cli.notifying import Telling
     from ds3tool.client import Ds3Client
     from ds3tool.transport.ratelimit import RateLimit
 
@@ -46,7 +47,8 @@ class Settings:
     """What was asked for. The connection is resolved when a command needs one, and only then.
 
     `profile_is_forced` says that the profile was named on the command line, and so wins over the environment;
-    `config_is_required` that the file was, and so must be there. `command` is the command line, word by word.
+    `config_is_required` that the file was, and so must be there. `command` is the command line, word by word, `telling`
+    whom it tells of its end.
     """
 
     output: OutputFormat = OutputFormat.TABLE
@@ -66,6 +68,7 @@ class Settings:
     environment: Profile = _NO_VARIABLES
     max_retry_seconds: float = 900.0
     command: tuple[str, ...] = ()
+    telling: Telling | None = None
 
     @classmethod
     def of(cls, given: Mapping[str, Any], environment: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:

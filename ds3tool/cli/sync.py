@@ -107,7 +107,7 @@ def sync(
         trial=trial,
         run_settings=jobs.run_settings(if_exists=IfExists.OVERWRITE, stop_on_error=outcome.stop_on_error),
     )
-    outcome.prepare()
+    outcome.prepare(dry_run=trial.dry_run)
     with connect(settings, limit=jobs.rate_limit()) as client:
         go = _put if isinstance(near, LocalAddress) else _get
         came = go(client, asked, settings)

@@ -175,6 +175,8 @@ def show_result(
         outcome.conclude(result)
     fields = GET_RESULT_FIELDS if done == GOT else RESULT_FIELDS
     error = error_of(result, failed, way_on=way_on)
+    if outcome is not None:
+        result.notes.extend(outcome.telling.tell(result, error, result.exit_code))
     tell_troubles(result)
     if settings.output is OutputFormat.TABLE:
         if not settings.quiet:

@@ -196,6 +196,7 @@ def sample(
             run = GetRun(client, sink, selection.bucket, asked, name_of=str, settings=run_settings, sent=sent)
             result = SampleResult(drawn, transfer.carry_out(run, settings, label="verify"))
     outcome.conclude(result.run)
+    result.run.notes.extend(outcome.telling.tell(result.run, result.error, result.exit_code))
     _show(result, settings)
 
 
