@@ -7,8 +7,10 @@ import re
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -198,6 +200,44 @@ def test_a_prefix_of_s3_goes_to_tape_and_comes_back_elsewhere(
         **{f"back/{key.removeprefix('data/')}": data for key, data in objects.items()},
     }
     assert seaweed.client().head_object(Bucket=target, Key="back/page")["ContentType"] == "text/html"
+
+
+def test_delivered_hours_are_archived_once_they_are_closed(
+    project: Path, tmp_path: Path, appliance: Appliance, moto: FarSide
+) -> None:
+    """What a stream delivers now stays for a later run; an hour that is over goes once, and a late file after it."""
+    table, bucket = tmp_path / "table.csv", moto.bucket()
+    table.write_text("id,name\n1,one\n2,two\n")
+    firehose = moto.client("firehose")
+    firehose.create_delivery_stream(
+        DeliveryStreamName=bucket,
+        ExtendedS3DestinationConfiguration={
+            "RoleARN": "arn:aws:iam::123456789012:role/r",
+            "BucketARN": f"arn:aws:s3:::{bucket}",
+            "Prefix": "f/",
+        },
+    )
+    over = datetime.now(UTC) - timedelta(hours=3)
+
+    def deliver(data: bytes) -> str:
+        name = f"{over:%Y/%m/%d/%H}/{bucket}-1-{over:%Y-%m-%d-%H-%M-%S}-{uuid.uuid4()}"
+        moto.client().put_object(Bucket=bucket, Key=f"f/{name}", Body=data)
+        return name
+
+    def run() -> Done:
+        ways = (str(table), bucket, f"s3://{bucket}/f/", "archive", "0")
+        script = project / "examples" / "firehose_by_the_hour.py"
+        return _run(script, *ways, environ={**moto.environ, **_environment(appliance)})
+
+    first = deliver(b"x\n")
+    done = run()
+    assert done.stdout == "sent 2 records, 12 bytes\nput 1 objects, 2 bytes; 0 were there already\n"
+    assert "not closed, and left for a later run" in done.stderr
+    assert sorted(data for key, data in moto.contents(bucket).items()) == [b"1,one\n2,two\n", b"x\n"]
+    late = deliver(b"late\n")
+    assert run().stdout.endswith("put 1 objects, 5 bytes; 1 were there already\n")
+    with Ds3Client.from_environment(_environment(appliance)) as client:
+        assert {one.key for one in client.list_objects("archive")} == {f"{bucket}/{first}", f"{bucket}/{late}"}
 
 
 def test_every_name_that_the_library_offers_is_there_and_imports_nothing_heavy() -> None:
