@@ -146,7 +146,7 @@ class OpenS3:
                     f"{self._shown}: its reading broke off: {done:,} of {length:,} bytes have come"
                 )
             except FarSideUnreachableError:
-                fruitless = 1 if done > before else fruitless + 1
+                fruitless = 0 if done > before else fruitless + 1
                 if not self._reader.wait(fruitless, self._ended):
                     raise
             known = None

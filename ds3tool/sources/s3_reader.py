@@ -159,22 +159,24 @@ class S3Reader:
         try:
             return self._repeated(lambda: ask(Bucket=self.bucket, Key=pin.key, **asked), ended, pin.key)
         except FarSideError as error:
-            if call == "head_object" and error.status in {400, 403} and not isinstance(error, FarSideDeniedError):
-                self._say_why(pin, ended)  # a HEAD is refused without a word
-            raise self._of_object(pin, error) from error
+            # A HEAD is refused without a word.
+            silent = call == "head_object" and error.status in {400, 403}
+            raise self._of_object(pin, self._why(pin, error, ended) if silent else error) from error
         except UsageError as error:
             raise SourceError(error.message) from error
 
-    def _say_why(self, pin: Pin, ended: threading.Event) -> None:
-        """Raise what a GET of one byte is refused with."""
+    def _why(self, pin: Pin, error: FarSideError, ended: threading.Event) -> FarSideError:
+        """Return what a GET of one byte is refused with, or `error` where that is not."""
         asked = {} if pin.version_id is None else {"VersionId": pin.version_id}
-        with contextlib.suppress(FarSideNotFoundError, FarSideForbiddenError):
+        ask = self.client.get_object
+        try:
             reply = self._repeated(
-                lambda: self.client.get_object(Bucket=self.bucket, Key=pin.key, Range="bytes=0-0", **asked),
-                ended,
-                pin.key,
+                lambda: ask(Bucket=self.bucket, Key=pin.key, Range="bytes=0-0", **asked), ended, pin.key
             )
-            reply["Body"].close()
+        except FarSideError as told:
+            return told
+        reply["Body"].close()
+        return error
 
     def _repeated(self, call: Callable[[], T], ended: threading.Event, key: str) -> T:
         """Return what `call` returns, which is made again where nobody answers; InterruptedRunError once `ended`."""
