@@ -273,11 +273,11 @@ class Landing:
     def _complete_parts(self) -> None:
         assert self._upload_id is not None
         parts = [self._sent[part] for part in range(len(self.grid))]
-        self._shipping.requests.complete(
+        if self._shipping.requests.complete(
             self.key, self._upload_id, parts, crc_of_whole=self._crc_of_whole, replace=self.item.replace
-        )
-        self._shipping.record.ended(self._upload_id)
-        self._upload_id = None
+        ):
+            self._shipping.record.ended(self._upload_id)
+            self._upload_id = None
 
     def _appear(self, act: Callable[[], None]) -> None:
         try:

@@ -127,10 +127,11 @@ class S3Requests:
 
     def complete(
         self, key: str, upload_id: str, parts: Sequence[SentPart], *, crc_of_whole: bool, replace: bool
-    ) -> None:
+    ) -> bool:
         """Let an object appear of all of its parts, in their order; hold its size and ETag against ours.
 
-        Without `replace` only where nothing has the key, or the same bytes.
+        Without `replace` only where nothing has the key; where it has the same bytes, that is as good, and the upload
+        is still there: then it returns False.
         """
         size = sum(one.length for one in parts)
         crc = to_base64(combined(ChecksumType.CRC_32, ((one.digests.crc32, one.length) for one in parts)))
@@ -162,8 +163,10 @@ class S3Requests:
             # The reply to a first try may have been lost: then it is not there any more because it is complete.
             if error.code != "NoSuchUpload" or is_whole() is not True:
                 raise
-            return
-        stated = "" if answer is None else _etag(answer)
+            return True
+        if answer is None:
+            return False
+        stated = _etag(answer)
         if is_whole() is False or (etag and _is_etag_of_parts(stated) and stated != etag):
             raise ChecksumError(
                 f"{key}: S3 has made another object of the parts than was sent",
@@ -173,6 +176,7 @@ class S3Requests:
                 actual=stated,
                 hint="look at what has that key there, delete it, and get the object again",
             )
+        return True
 
     def abort(self, key: str, upload_id: str) -> None:
         """Abort an upload in parts."""
