@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,6 +34,8 @@ _SECRET_NAMES = re.compile(
     r"cred|secret|token|passw|accesskey|access_key|access-key|apikey|api_key|signature|authorization|^access$",
     re.IGNORECASE,
 )
+_SHORTEST_SECRET = 12
+_REMOVED = "(removed)"
 _HINT = "has Lotame's API changed? `-v` tells more; tell the people who keep ds3tool"
 Json = Any  # what `json` makes: each use below looks at its type first
 
@@ -62,12 +64,9 @@ def read_updates(answer: Json, *, since: datetime | None, at: datetime, obtained
 
 def record_of(answer: Json) -> bytes:
     """Return an answer as canonical JSON (sorted keys, no blanks, UTF-8, a newline) without anything secret."""
-    return (
-        json.dumps(_cleaned(answer), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
-            "utf-8", "backslashreplace"
-        )
-        + b"\n"
-    )
+    secrets = frozenset(_secrets(answer, inside=False))
+    text = json.dumps(_cleaned(answer, secrets), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def location(text: str) -> Location | None:
@@ -78,9 +77,11 @@ def location(text: str) -> Location | None:
     """
     if (found := _S3.fullmatch(text)) is not None:
         return S3Location(found[1], found[2] or "")
-    if text.lower().startswith(("http://", "https://")) and urlsplit(text).hostname:
-        return WebLocation(text)
-    return None
+    try:
+        is_web = text.lower().startswith(("http://", "https://")) and bool(urlsplit(text).hostname)
+    except ValueError:  # brackets that do not close, say
+        return None
+    return WebLocation(text) if is_web else None
 
 
 # -- parts of an answer -----------------------------------------------------------------------------------------------
@@ -145,7 +146,7 @@ def _credentials(told: Json, obtained: datetime) -> S3Credentials:
     if not all(isinstance(part, str) and part for part in parts):
         raise _wrong(f"{_CREDENTIALS} lacks a part, or has one that is no text")
     milliseconds = fields.get("expiration")
-    if isinstance(milliseconds, str) and milliseconds.isascii() and milliseconds.isdigit():
+    if isinstance(milliseconds, str) and milliseconds.isascii() and milliseconds.isdigit() and len(milliseconds) < 19:
         milliseconds = int(milliseconds)
     if isinstance(milliseconds, bool) or not isinstance(milliseconds, int | float):
         raise _wrong(f"{_CREDENTIALS}.expiration is {_kind(milliseconds)}, not milliseconds since 1970")
@@ -215,11 +216,27 @@ def _wrong(what: str) -> ProtocolError:
 # -- what may be kept -------------------------------------------------------------------------------------------------
 
 
-def _cleaned(value: Json) -> Json:
+def _secrets(value: Json, *, inside: bool) -> Iterator[str]:
+    """Yield the texts of keys that sound like secrets, where they are too long to stand elsewhere by chance."""
     if isinstance(value, dict):
-        return {key: _cleaned(part) for key, part in value.items() if not _SECRET_NAMES.search(key)}
+        for key, part in value.items():
+            yield from _secrets(part, inside=bool(_SECRET_NAMES.search(key)))
+    elif isinstance(value, list):
+        for part in value:
+            yield from _secrets(part, inside=inside)
+    elif inside and isinstance(value, str) and len(value) >= _SHORTEST_SECRET:
+        yield value
+
+
+def _cleaned(value: Json, secrets: Collection[str]) -> Json:
+    """Return JSON without what sounds like a secret, and without what stood there wherever else it stands."""
+    if isinstance(value, dict):
+        return {key: _cleaned(part, secrets) for key, part in value.items() if not _SECRET_NAMES.search(key)}
     if isinstance(value, list):
-        return [_cleaned(part) for part in value]
-    if isinstance(value, str) and value.lower().startswith(("http://", "https://")):
-        return bare_address(value)
+        return [_cleaned(part, secrets) for part in value]
+    if isinstance(value, str):
+        if any(secret in value for secret in secrets):
+            return _REMOVED
+        if value.lower().startswith(("http://", "https://")):
+            return bare_address(value)
     return value

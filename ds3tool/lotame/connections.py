@@ -42,19 +42,27 @@ def connections_to(url: str, environ: Mapping[str, str] | None = None, *, kept: 
     proxy = proxy_for(url, os.environ if environ is None else environ)
     if proxy is None:
         return urllib3.PoolManager(timeout=timeout, maxsize=kept)
-    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        raise _no_proxy("") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigError(
-            f"the environment names a proxy ({parts.scheme}://{parts.hostname or ''}) that is no HTTP proxy",
-            hint="https_proxy=http://HOST:PORT, or no_proxy=HOST for what is reached directly",
-        )
+        raise _no_proxy(f" ({parts.scheme}://{parts.hostname or ''})")
     headers = {}
     if parts.username is not None:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers = urllib3.make_headers(proxy_basic_auth=login)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    address = f"{parts.scheme}://{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    address = f"{parts.scheme}://{host}:{port}"
     return urllib3.ProxyManager(address, proxy_headers=headers, timeout=timeout, maxsize=kept)
+
+
+def _no_proxy(which: str) -> ConfigError:
+    return ConfigError(
+        f"the environment names a proxy{which} that is no HTTP proxy",
+        hint="https_proxy=http://HOST:PORT, or no_proxy=HOST for what is reached directly",
+    )
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:

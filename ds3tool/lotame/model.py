@@ -9,7 +9,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 def bare_address(url: str) -> str:
     """Return an address of the web without what may be a secret in it: user, password, query, fragment."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets that do not close, say: nobody can tell its parts
+        return f"{url.partition(':')[0]}://..."
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 

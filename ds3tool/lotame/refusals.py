@@ -76,7 +76,7 @@ def document(reply: Reply, settings: LotameSettings) -> Any:  # noqa: ANN401  # 
             f"or is the base URL wrong (from {settings.origins.get('base_url', 'the default')}, usually {BASE_URL})?",
         )
     try:
-        return json.loads(reply.body)
+        return json.loads(reply.body, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         what = "breaks off" if _breaks_off(reply.body) else "is no JSON"
         cause = ProtocolError(
@@ -84,6 +84,10 @@ def document(reply: Reply, settings: LotameSettings) -> Any:  # noqa: ANN401  # 
             hint="try again; where that does not help, something on the way spoils what passes",
         )
         raise TriedAgainError(cause) from error
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number of JSON")
 
 
 def _breaks_off(body: bytes) -> bool:
@@ -97,7 +101,7 @@ def _refusal(reply: Reply, settings: LotameSettings) -> Exception:
     about: dict[str, Any] = {"status": status, "request_id": reply.headers.get("x-request-id")}
     if 300 <= status < 400:
         told = reply.headers.get("location", "")
-        where = bare_address(urljoin(url, told)) if told else "a place that it does not name"
+        where = _joined(url, told) if told else "a place that it does not name"
         return FarSideError(
             f"{url} redirects ({status}) to {where}, which is not followed: the token would go there too",
             code="Redirected",
@@ -170,6 +174,13 @@ def no_answer(url: str, error: urllib3.exceptions.HTTPError) -> Exception:
     if isinstance(error, kinds.DecodeError):
         return _unreachable(url, "its compressed answer is damaged", "something on the way spoils what passes")
     return _unreachable(url, "the connection broke off before the answer was whole", "try again")
+
+
+def _joined(url: str, told: str) -> str:
+    try:
+        return _plain(bare_address(urljoin(url, told)))
+    except ValueError:
+        return "a place that is no address"
 
 
 def _unreachable(url: str, what: str, hint: str) -> TriedAgainError:

@@ -53,8 +53,7 @@ class LotameSettings:
         for key in ("token", "access", "client_id"):
             if not _PLAIN.fullmatch(getattr(self, key)):
                 raise ConfigError(f"{self._of(key)} holds a blank or a character that no header can carry")
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
+        if not _is_address(self.base_url):
             raise ConfigError(
                 f"{self._of('base_url')} is not the address of an API", hint=f"write it like base_url = {BASE_URL}"
             )
@@ -145,6 +144,17 @@ def read_properties(path: Path) -> dict[str, str]:
     if mode & 0o077 and said.keys() & _SECRETS:
         raise ConfigError(f"{path} holds a token, and others may read it", hint=f"run: chmod 600 {path}")
     return said
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0 or not _PLAIN.fullmatch(url):
+        return False
+    return not (parts.username or parts.password or parts.query or parts.fragment)
 
 
 def _unquoted(value: str) -> str:

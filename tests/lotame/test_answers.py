@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ds3tool.errors import ProtocolError
 from ds3tool.lotame.answers import location, read_feeds, read_updates, record_of
@@ -44,6 +48,7 @@ def read(answer: Json) -> Json:
         ("/a/path", None),
         ("s3:///x", None),
         ("https:///x", None),
+        ("https://[x", None),
     ],
 )
 def test_places_are_read_whole(text: str, place: object) -> None:
@@ -114,6 +119,7 @@ def test_a_file_listed_twice_is_one_file() -> None:
         ({"s3creds": {**CREDENTIALS, "expiration": None}}, "expiration is nothing"),
         ({"s3creds": {**CREDENTIALS, "expiration": "soon"}}, "expiration is a text"),
         ({"s3creds": {**CREDENTIALS, "expiration": 10**30}}, "no moment"),
+        ({"s3creds": {**CREDENTIALS, "expiration": "9" * 5000}}, "expiration is a text"),
         ({"s3creds": {**CREDENTIALS, "expiration": float("nan")}}, "no moment"),
     ],
 )
@@ -150,3 +156,36 @@ def test_the_record_holds_no_secret() -> None:
     )
     assert record_of(dict(reversed(answer.items()))) == record
     assert read(answer).record == record
+
+
+def test_a_secret_that_is_repeated_elsewhere_is_removed_there() -> None:
+    """What stood below a secret's key may not stand in a message either."""
+    token = "a-session-token-of-some-length"
+    credentials = {"sessionToken": token, "n": 5, "bucket": "the-bucket-of-files"}
+    record = record_of({"message": f"use {token} soon", "location": "the-bucket-of-files", "s3creds": credentials})
+    assert record == b'{"location":"the-bucket-of-files","message":"(removed)"}\n'
+
+
+_TEXTS = st.text(max_size=5) | st.sampled_from(["s3://b/k", "http://[", "https://u:p@h/x?q"])
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _TEXTS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["feeds", "id", "files", "location", "metaDataFile", "s3creds", "expiration", "clientId"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.fixed_dictionaries({"feeds": st.lists(_ANY, max_size=2), "s3creds": _ANY}) | _ANY)
+def test_whatever_comes_is_read_or_refused(answer: Json) -> None:
+    """No JSON at all makes anything but a value or an error of ours, and its record can be written again."""
+    for reading in (read, read_feeds):
+        with suppress(ProtocolError):
+            reading(answer)
+    record = record_of(answer)
+    assert record_of(json.loads(record)) == record

@@ -48,12 +48,15 @@ def test_a_proxy_that_refuses_is_named(
     assert clock.waits == []
 
 
-def test_a_proxy_of_another_kind_is_refused(settings: LotameSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("proxy", ["socks5://me:hush@proxy.invalid:1080", "http://me:hush@proxy.invalid:x", "http://"])
+def test_a_proxy_of_another_kind_is_refused(
+    settings: LotameSettings, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
     """What is no HTTP proxy is a matter of configuration, told without its password."""
-    monkeypatch.setenv("all_proxy", "socks5://me:hush@proxy.invalid:1080")
+    monkeypatch.setenv("all_proxy", proxy)
     with (
         LotameClient(replace(settings, base_url="https://lotame.invalid/2")) as client,
-        pytest.raises(ConfigError, match=r"socks5://proxy\.invalid") as failure,
+        pytest.raises(ConfigError, match="no HTTP proxy") as failure,
     ):
         client.feeds()
     assert "hush" not in failure.value.message

@@ -165,7 +165,17 @@ def test_what_no_header_can_carry_is_refused(home: Path, key: str, value: str) -
 
 
 @pytest.mark.parametrize(
-    "url", ["api.lotame.com/2", "ftp://x.example", "https://", "https://me:pw@x.example", "https://x?y=1"]
+    "url",
+    [
+        "api.lotame.com/2",
+        "ftp://x.example",
+        "https://",
+        "https://me:pw@x.example",
+        "https://x?y=1",
+        "https://[x",
+        "https://x:port",
+        "https://x/ y",
+    ],
 )
 def test_an_address_that_is_none_is_refused(home: Path, url: str) -> None:
     """An address has a scheme and a host, and no password in it."""
