@@ -61,6 +61,12 @@ NONSENSE: dict[str, tuple[str, ...]] = {
     "--files-from": MISSING,
     "--rename-map": MISSING,
     "--failed-to": ("", "/no/such/folder/x", "/"),
+    "--notify": ("", "alerts", "sns:", "sns:alerts", "sns:arn:aws:s3:::b", "\udcff"),
+    "--expires": ("", "0s", "8d", "-1", "x", HUGE),
+    "--phone": ("", "0151", "+0", "+49 151", HUGE),
+    "--s3-endpoint": ("h", "ftp://h", "http://", "http://me:x@h"),
+    "--method": ANY_CHOICE,
+    "--set": ANY_CHOICE,
     "--endpoint": ("http://", "ftp://h", "http://h:99999", "http://h:x", "http://h/path?x", "::"),
 }
 LEAVES = [words for words in EVERY if words not in GROUPS]
@@ -117,6 +123,9 @@ def environ(refusing: Counting, tmp_path: Path) -> dict[str, str]:
         "DS3TOOL_CONFIG": str(tmp_path / "none.toml"),
         "DS3TOOL_STATE_DIR": str(tmp_path / "state"),
         "DS3TOOL_MAX_RETRY_TIME": "0s",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{refusing.server_address[1]}",
+        "AWS_ACCESS_KEY_ID": "id",
+        "AWS_SECRET_ACCESS_KEY": "hunter3",
     }
 
 
@@ -124,17 +133,27 @@ def arguments_of(words: tuple[str, ...], option: str, tree: str) -> list[str]:
     """Return arguments with which the command would begin to work, were it not for the option."""
     if option == "--size":
         return ["-", "ds3://b/x"]
+    if option == "--s3-endpoint" and words[-1] in ("put", "get"):
+        return ["s3://b/x/", "ds3://b"] if words[-1] == "put" else ["ds3://b/x/", "s3://b/"]
     if words[-1] == "get":
         return ["ds3://b/x", f"{tree}/there"]
     if words[-1] in ("put", "sync"):
         return [tree, "ds3://b"]
+    if words == ("s3", "cp"):
+        return ["s3://b/x", "s3://c/x"]
+    if words == ("sns", "publish"):
+        return ["message"]
     found = []
     for parameter in leaf(words).params:
         if parameter.param_type_name == "argument":
             told = parameter.make_metavar(None) if parameter.metavar is None else parameter.metavar
-            found.append(
-                "ds3://b" if "BUCKET" in told and "KEY" not in told else "ds3://b/x" if "ds3" in told else "id"
-            )
+            scheme = "s3" if told.startswith("s3:") else "ds3"
+            if "BUCKET" in told and "KEY" not in told:
+                found.append(f"{scheme}://b")
+            elif "TOPIC" in told or "SUBSCRIPTION" in told:
+                found.append("arn:aws:sns:eu-west-1:123456789012:alerts")
+            else:
+                found.append(f"{scheme}://b/x" if "s3:" in told else "id")
     return found
 
 
