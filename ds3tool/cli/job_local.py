@@ -87,7 +87,7 @@ def forget(word: str, settings: Settings) -> None:
     confirm(f"Forget {what}? What is left of it cannot be resumed then.", settings)
     removed = _drop(work, settings)
     if removed:
-        messages.note(f"removed {counted(removed, 'unfinished file')} at the target", quiet=settings.quiet)
+        messages.note(f"removed {counted(removed, 'unfinished object')} at the target", quiet=settings.quiet)
     for sentence in _open_jobs(work):
         messages.note(sentence, quiet=settings.quiet)
     if settings.output is not OutputFormat.TABLE:
@@ -95,7 +95,7 @@ def forget(word: str, settings: Settings) -> None:
 
 
 def _drop(work: WorkSummary, settings: Settings) -> int:
-    """Drop a work's journal; return how many unfinished files of it were removed at its target.
+    """Drop a work's journal; return how many unfinished objects of it were removed at its target.
 
     Raises LockedError while somebody works on it.
     """

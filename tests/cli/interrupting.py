@@ -92,12 +92,13 @@ class Between:
     def killed(self, blob: int, *arguments: str, stdin: Path = Path(os.devnull)) -> None:
         """Run a command in a process of its own, and kill it without a word at a large blob."""
         with open(stdin, "rb") as file:
-            process = self._started(arguments, file)
+            process = self.started(arguments, file)
         self.at(blob, process.kill)
         _, said = process.communicate(timeout=120)
         assert process.returncode == -signal.SIGKILL, said.decode()
 
-    def _started(self, arguments: tuple[str, ...], stdin: BinaryIO) -> subprocess.Popen[bytes]:
+    def started(self, arguments: tuple[str, ...], stdin: BinaryIO) -> subprocess.Popen[bytes]:
+        """Start a command that goes this way, in a process of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "ds3tool", *arguments],
             env={**os.environ, **self.environ},

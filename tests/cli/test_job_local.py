@@ -111,7 +111,7 @@ def test_forgetting_a_get_takes_its_unfinished_files_and_leaves_its_job(
     assert any(name.startswith(".ds3tool-") for name in contents(target))
     said = run("job", "forget", job[:8], "--yes").expect(0)
     assert f"ds3tool job cancel {job}" in said.stderr
-    assert "1 unfinished file" in said.stderr
+    assert "1 unfinished object" in said.stderr
     assert not any(name.startswith(".ds3tool-") for name in contents(target))
     assert unfinished() == []
     archive.run("job", "cancel", job, "--yes").expect(0)
