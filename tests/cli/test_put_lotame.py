@@ -1,0 +1,282 @@
+"""`put lotame://all` archives each file of the feeds once, names every gap, and the next run takes just the rest."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ds3tool.lotame.watermark import Watermarks
+from ds3tool.simulator.lotame import LotameFault, SimulatedFeed
+from tests.cli.archive import Archive
+from tests.cli.lotame_box import FEED, Box, box
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def bare(archive: Archive, tmp_path: Path) -> Iterator[Box]:
+    """One feed with the files that a test adds, and the appliance."""
+    with box(tmp_path, environ=archive.environ) as one:
+        yield one
+
+
+def archived(archive: Archive, bucket: str) -> dict[str, bytes]:
+    """Return the feeds' files in a bucket by their last parts; fails where two have the same."""
+    found: dict[str, bytes] = {}
+    for key in archive.keys(bucket):
+        if "/region=" in key:
+            name = key.rpartition("/")[2]
+            assert name not in found
+            found[name] = read(archive, bucket, key)
+    return found
+
+
+def read(archive: Archive, bucket: str, key: str) -> bytes:
+    """Return an object's bytes."""
+    return archive.client.get_object(bucket, key, lambda response: b"".join(response.body))
+
+
+def test_three_feeds_with_all_that_can_go_wrong(archive: Archive, tmp_path: Path) -> None:
+    """Two hours missed, credentials over after 20 requests, a file gone, one cut short, a feed empty: all is told.
+
+    The right files are archived once each, the gaps named, exit 3; and the next run takes up just the rest.
+    """
+    feeds = (
+        SimulatedFeed(9001, "client", "cookie", files_per_hour=12),
+        SimulatedFeed(9002, "3pd", "mobile", mapping="http", files_per_hour=4),
+        SimulatedFeed(9003, "3pd", "cookie", region="eu", empty=True),
+    )
+    bucket = archive.bucket()
+    target = f"ds3://{bucket}/lotame/"
+    with box(tmp_path, *feeds, environ=archive.environ, credential_requests=20) as all_feeds:
+        all_feeds.run("put", "lotame://all", target).expect(0)
+        first = archived(archive, bucket)
+        assert sorted(first) == sorted(all_feeds.names(9001) + all_feeds.names(9002))
+        all_feeds.hours_pass(3)
+        names = {feed: all_feeds.names(feed) for feed in (9001, 9002)}
+        whole = {name: all_feeds.data(name, feed) for feed, listed in names.items() for name in listed}
+        new = [name for name in whole if name not in first]
+        gone, cut = names[9001][-1], names[9002][-1]
+        assert {gone, cut} <= set(new)
+        all_feeds.lotame.remove(9001, gone)
+        all_feeds.lotame.cut_gzip(9002, cut)
+
+        result = all_feeds.run("put", "lotame://all", target, "-o", "json").expect(3)
+        assert len(result.json["failed"]) == 2
+        assert f"feed 9001: {gone} is listed by Lotame and is not there; it is of the time between" in result.stderr
+        assert f"{cut}, delivered" in result.stderr
+        assert archived(archive, bucket) == {name: data for name, data in whole.items() if name not in {gone, cut}}
+
+        came = [one for one in all_feeds.lotame.asked("s3") if one.verb == "GET" and one.status == 200]
+        times = Counter(one.path.rpartition("/")[2] for one in came)
+        assert {name: times[name] for name in whole} == {name: int(name != gone) for name in whole}
+        issued = {one.headers["x-amz-security-token"] for one in all_feeds.lotame.asked("s3")}
+        assert len(issued) > len(whole) // 20
+
+        all_feeds.add(gone, whole[gone], feed=9001)
+        all_feeds.lotame.replace(9002, cut, whole[cut])
+        before = len(all_feeds.fetched())
+        result = all_feeds.run("put", "lotame://all", target, "-o", "json").expect(0)
+        assert set(all_feeds.fetched()[before:]) == {gone, cut}
+        assert result.json["objects"] == 4  # and an answer of each feed
+        assert archived(archive, bucket) == whole
+        again = all_feeds.run("put", "lotame://all", target, "-o", "json").expect(0).json
+        assert (again["objects"], again["skipped"], again["failed"]) == (0, 0, [])
+
+
+def test_answer_and_mapping_file_stand_beside_the_data(archive: Archive, tmp_path: Path) -> None:
+    """Each feed with news has its answer, without credentials, and its mapping file, from S3 and from the web."""
+    bucket = archive.bucket()
+    feeds = (SimulatedFeed(9001, files_per_hour=1), SimulatedFeed(9002, mapping="http", files_per_hour=1))
+    with box(tmp_path, *feeds, environ=archive.environ) as two:
+        two.run("put", "lotame://all", f"ds3://{bucket}/").expect(0)
+        tokens = {one.headers["x-amz-security-token"] for one in two.lotame.asked("s3")}
+    for feed in (9001, 9002):
+        keys = [key for key in archive.keys(bucket) if f"/feed={feed}/" in key]
+        (mapping,) = [key for key in keys if "/mapping/" in key]
+        assert gzip.decompress(read(archive, bucket, mapping)).startswith(b'{"behavior_id"')
+        (answer,) = [key for key in keys if "/updates/" in key]
+        record = read(archive, bucket, answer)
+        assert [one["id"] for one in json.loads(record)["feeds"]] == [feed]
+        assert b"s3creds" not in record
+        assert not any(token.encode() in record for token in tokens)
+
+
+def test_one_feed_alone(archive: Archive, tmp_path: Path) -> None:
+    """lotame://FEED archives that feed, and asks nothing of the others."""
+    bucket = archive.bucket()
+    feeds = (SimulatedFeed(9001, files_per_hour=1), SimulatedFeed(9002, files_per_hour=1))
+    with box(tmp_path, *feeds, environ=archive.environ) as two:
+        two.run("put", "lotame://9002", f"ds3://{bucket}/lotame/").expect(0)
+        assert list(archived(archive, bucket)) == two.names(9002)
+        assert {one.parameters.get("feed_id") for one in two.lotame.asked("api")} == {"9002"}
+        two.run("put", "lotame://77", f"ds3://{bucket}/lotame/").expect(3)
+
+
+def test_a_file_of_several_blobs_that_is_cut_short_is_not_archived(archive: Archive, bare: Box) -> None:
+    """Of a large file that is cut short nothing is left on the appliance; a whole one of that size is there."""
+    bucket = archive.bucket()
+    data = gzip.compress(random.Random(7).randbytes(5 * MIB // 2), compresslevel=0)
+    bare.add("whole.gz", data)
+    bare.add("cut.gz", data[:-100])
+    result = bare.run("put", "lotame://all", f"ds3://{bucket}/lotame/", "-o", "json").expect(3).json
+    assert [one["key"].rpartition("/")[2] for one in result["failed"]] == ["cut.gz"]
+    archive.run("get", f"ds3://{bucket}/", str(bare.folder / "got")).expect(0)
+    (got,) = (bare.folder / "got").rglob("*.gz")
+    assert (got.name, got.read_bytes()) == ("whole.gz", data)
+
+
+def test_what_was_archived_and_not_noted_is_the_same(archive: Archive, bare: Box) -> None:
+    """Killed between the two: the next run finds the files on the appliance, fetches none, and remembers them then."""
+    bucket = archive.bucket()
+    target = f"ds3://{bucket}/lotame/"
+    for number in range(3):
+        bare.add(f"{number}.gz", gzip.compress(b"%d" % number))
+    bare.run("put", "lotame://all", target).expect(0)
+    for path in (bare.folder / "state" / "lotame").iterdir():
+        path.unlink()
+    before = len(bare.fetched())
+    result = bare.run("put", "lotame://all", target, "-o", "json").expect(0).json
+    assert result["failed"] == []
+    assert result["skipped"] >= 3  # and the answer, where it is of the same second
+    assert bare.fetched()[before:] == []
+    result = bare.run("put", "lotame://all", target, "-o", "json").expect(0).json
+    assert (result["objects"], result["skipped"]) == (0, 0)
+
+
+def test_a_file_that_has_other_bytes_now_is_not_hidden(archive: Archive, bare: Box) -> None:
+    """A file that Lotame delivers anew with other bytes fails by name, until it is said what is meant."""
+    bucket = archive.bucket()
+    target = f"ds3://{bucket}/lotame/"
+    bare.add("one.gz", gzip.compress(b"one"))
+    bare.run("put", "lotame://all", target).expect(0)
+    bare.lotame.replace(FEED, "one.gz", gzip.compress(b"other"))
+    for _ in range(2):
+        assert "is not the same" in bare.run("put", "lotame://all", target).expect(3).stderr
+    bare.run("put", "lotame://all", target, "--if-exists", "rename").expect(0)
+    assert {gzip.decompress(data) for data in archived(archive, bucket).values()} == {b"one", b"other"}
+    bare.run("put", "lotame://all", target, "--error-if-nothing").expect(9)
+
+
+def test_a_dry_run_notes_and_moves_nothing(archive: Archive, bare: Box) -> None:
+    """--dry-run says what would be put, puts nothing, and the run after it puts it."""
+    bucket = archive.bucket()
+    bare.add("one.gz", gzip.compress(b"one"))
+    assert "one.gz" in bare.run("put", "lotame://all", f"ds3://{bucket}/lotame/", "-n").expect(0).stdout
+    assert archive.keys(bucket) == []
+    bare.run("put", "lotame://all", f"ds3://{bucket}/lotame/").expect(0)
+    assert set(archived(archive, bucket)) == {"one.gz"}
+
+
+def test_a_saved_plan_is_run_and_noted(archive: Archive, bare: Box) -> None:
+    """What a plan lists is put by `plan run`, answer and all, and the put after it has nothing to do."""
+    bucket = archive.bucket()
+    target, plan = f"ds3://{bucket}/lotame/", bare.folder / "saved.plan"
+    bare.add("one.gz", gzip.compress(b"one"))
+    bare.run("plan", "put", "lotame://all", target, "--save", str(plan)).expect(0)
+    bare.run("plan", "run", str(plan)).expect(0)
+    assert set(archived(archive, bucket)) == {"one.gz"}
+    assert any("/updates/" in key for key in archive.keys(bucket))
+    bare.run("put", "lotame://all", target, "--error-if-nothing").expect(9)
+
+
+def cut_off(box_: Box, monkeypatch: pytest.MonkeyPatch, *, looks: int) -> Callable[[], None]:
+    """Let credentials be refused for good after so many requests of S3; return what lets them be good again."""
+    count = 0
+
+    def strike(fault: LotameFault, _: str) -> bool:
+        nonlocal count
+        if fault is LotameFault.S3_EXPIRED:
+            count += 1
+            return count > looks
+        return fault is LotameFault.API_401 and count > looks
+
+    original = box_.lotame.faults.strike
+    monkeypatch.setattr(box_.lotame.faults, "strike", strike)
+    return lambda: monkeypatch.setattr(box_.lotame.faults, "strike", original)
+
+
+def test_a_run_that_was_stopped_goes_on(archive: Archive, bare: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is not known any more leaves the work open; `resume` finishes it and notes it, so that nothing is left."""
+    bucket = archive.bucket()
+    target = f"ds3://{bucket}/lotame/"
+    for number in range(6):
+        bare.add(f"{number}.gz", gzip.compress(b"%d" % number))
+    mend = cut_off(bare, monkeypatch, looks=8)
+    result = bare.run("put", "lotame://all", target)
+    assert result.exit_code in {3, 6}, result
+    assert "ds3tool resume" in result.stderr
+    bare.run("resume").expect(6)
+    mend()
+    bare.run("resume").expect(0)
+    assert {gzip.decompress(data) for data in archived(archive, bucket).values()} == {b"%d" % n for n in range(6)}
+    assert any("/updates/" in key for key in archive.keys(bucket))
+    before = len(bare.fetched())
+    assert bare.run("put", "lotame://all", target, "-o", "json").expect(0).json["failed"] == []
+    assert bare.fetched()[before:] == []
+    bare.run("put", "lotame://all", target, "--error-if-nothing").expect(9)
+
+
+def test_a_run_that_was_stopped_leaves_no_secret(archive: Archive, bare: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No token and no part of the credentials for S3 is in the journal, in a plan, in what is shown, or in the log."""
+    bucket = archive.bucket()
+    bare.add("one.gz", gzip.compress(b"one"))
+    cut_off(bare, monkeypatch, looks=1)
+    log = ("-vv", "--log-file", str(bare.folder / "log"))
+    result = bare.run("put", "lotame://all", f"ds3://{bucket}/lotame/", *log)
+    assert result.exit_code in {3, 6}, result
+    told = result.stdout + result.stderr
+    plan = bare.run("plan", "put", "lotame://all", f"ds3://{bucket}/other/", "--save", str(bare.folder / "plan"))
+    told += plan.stdout + plan.stderr + bare.run("job", "ls", "--local", "-o", "json").stdout
+    for path in bare.folder.rglob("*"):
+        if path.is_file():
+            told += path.read_bytes().decode("latin-1")
+    secrets = {bare.lotame.token, bare.lotame.access}
+    secrets |= {one.headers["x-amz-security-token"] for one in bare.lotame.asked("s3")}
+    assert len(secrets) > 2
+    assert [secret for secret in secrets if secret in told] == []
+
+
+def test_two_runs_at_once_are_refused(archive: Archive, bare: Box) -> None:
+    """While one run has a target's memory, another one ends with 11, and leaves nothing to be resumed."""
+    bucket = archive.bucket()
+    target = f"ds3://{bucket}/lotame/"
+    bare.add("one.gz", gzip.compress(b"one"))
+    with Watermarks.open(bare.folder / "state", f"{archive.appliance.endpoint} {target}"):
+        bare.run("put", "lotame://all", target).expect(11)
+    assert archive.keys(bucket) == []
+    bare.run("resume", "--error-if-nothing").expect(9)
+    bare.run("put", "lotame://all", target).expect(0)
+
+
+def test_who_is_not_known_from_the_start_begins_nothing(archive: Archive, bare: Box) -> None:
+    """A refused token ends with 6 before anything is begun."""
+    bare.lotame.faults.set("api-401", 1.0)
+    bare.run("put", "lotame://all", f"ds3://{archive.bucket()}/lotame/").expect(6)
+    bare.lotame.faults.clear()
+    bare.run("resume", "--error-if-nothing").expect(9)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("lotame://all", "ds3://{}/key"),
+        ("lotame://9001", "lotame://9002", "ds3://{}/lotame/"),
+        ("lotame://seven", "ds3://{}/lotame/"),
+        ("lotame://all", "ds3://{}/lotame/", "--include", "*.gz"),
+        ("lotame://all", "ds3://{}/lotame/", "--strip-prefix", "client=4321/"),
+        ("lotame://all", "ds3://{}/lotame/", "--preserve"),
+        ("lotame://all", "ds3://{}/lotame/", "--raw"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(archive: Archive, bare: Box, arguments: tuple[str, ...]) -> None:
+    """A target that is one key, several feeds, no number, and options that choose or name files: exit 2, unasked."""
+    bucket = archive.bucket()
+    bare.run("put", *(one.format(bucket) for one in arguments)).expect(2)
+    assert bare.lotame.asked() == []
