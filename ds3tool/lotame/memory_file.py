@@ -48,6 +48,11 @@ class MemoryFile:
             os.close(lock)
             raise
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it was not closed yet."""
+        return self._lock is not None
+
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Give the connection to read by; JournalError when it cannot be read."""

@@ -66,6 +66,7 @@ class Watermarks:
         self._file = file
         self._overlap = overlap
         self._lock = threading.Lock()
+        self._recalled: list[tuple[int, bytes]] = []
 
     @classmethod
     def open(cls, state: str | os.PathLike[str], destination: str, *, overlap: timedelta = OVERLAP) -> Watermarks:
@@ -140,17 +141,18 @@ class Watermarks:
                 db.executemany("UPDATE had SET listed = max(listed, ?) WHERE feed = ? AND file = ?", _led(at, named))
 
     def recall(self, feed_id: int, file: str, etag: str) -> bool:
-        """Return whether this very file was archived before; then it counts as had for the last answer as well."""
+        """Return whether this very file was archived before; then it counts as had for the last answer as well.
+
+        That it counts is safe on the disk with the next change; if it never gets there, it is only asked for again.
+        """
         name = (feed_id, _told(file))
         with self._lock, self._file.reading() as db:
             known = db.execute(
                 "SELECT 1 FROM had WHERE feed = ? AND file = ? AND etag = ?", (*name, _told(plain_etag(etag)))
             ).fetchone()
-        if known is None:
-            return False
-        with self._changing() as db:
-            db.execute("UPDATE listed SET done = 1 WHERE feed = ? AND file = ?", name)
-        return True
+            if known is not None:
+                self._recalled.append(name)
+        return known is not None
 
     def had(self, files: Iterable[HadFile]) -> None:
         """Note files that are safely archived now; once more does no harm. Many at once cost little more than one."""
@@ -166,7 +168,7 @@ class Watermarks:
 
     def outstanding(self, feed_id: int) -> list[str]:
         """Return the files of a feed's last answer that are not had yet, in order of their names."""
-        with self._lock, self._file.reading() as db:
+        with self._changing() as db:
             rows = db.execute("SELECT file FROM listed WHERE feed = ? AND done = 0 ORDER BY file", (feed_id,))
             return [_text(file) for (file,) in rows]
 
@@ -193,12 +195,29 @@ class Watermarks:
     def close(self) -> None:
         """Let others have it; may be called twice."""
         with self._lock:
-            self._file.close()
+            try:
+                if self._recalled and self._file.is_open:
+                    with self._file.writing() as db:
+                        self._note_recalled(db)
+            finally:
+                self._file.close()
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._file.writing() as db:
-            yield db
+        with self._lock:
+            with self._file.writing() as db:
+                self._note_recalled(db)
+                yield db
+            self._recalled.clear()
+
+    def _note_recalled(self, db: sqlite3.Connection) -> None:
+        # One by one, each would wait for the disk.
+        db.executemany("UPDATE listed SET done = 1 WHERE feed = ? AND file = ?", self._recalled)
+        db.executemany(
+            "UPDATE had SET listed = max(listed, coalesce((SELECT answered FROM feeds WHERE feed = ?1), 0)) "
+            "WHERE feed = ?1 AND file = ?2",
+            self._recalled,
+        )
 
     def __enter__(self) -> Self:
         """Return this."""

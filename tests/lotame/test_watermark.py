@@ -158,10 +158,32 @@ def test_what_is_long_past_is_forgotten(tmp_path: Path) -> None:
         marks.advance(9001)
         marks.asked(answer(["ever"], since=marks.since(9001), at=NOON + timedelta(days=30)))
         assert marks.recall(9001, "ever", "etag-of-ever")
-        assert marks.recall(9001, "old", "etag-of-old")
         marks.advance(9001)
         assert marks.recall(9001, "ever", "etag-of-ever")
         assert not marks.recall(9001, "old", "etag-of-old")
+
+
+def test_what_was_recalled_counts_for_a_later_process(tmp_path: Path) -> None:
+    """A run that had nothing to do but to know its files again leaves nothing outstanding."""
+    with Watermarks.open(tmp_path, HERE) as marks:
+        marks.asked(answer(["a"], since=None, at=NOON))
+        have(marks, ["a"])
+        marks.asked(answer(["a"], since=None, at=NOON + HOUR))
+        assert marks.recall(9001, "a", "etag-of-a")
+    with Watermarks.open(tmp_path, HERE) as marks:
+        assert marks.outstanding(9001) == []
+        assert marks.advance(9001)
+        assert marks.watermark(9001) == NOON + HOUR
+
+
+def test_what_is_recalled_is_remembered_though_no_answer_names_it(tmp_path: Path) -> None:
+    """A mapping file stands in no list of files; while it is looked at, it is not forgotten."""
+    with Watermarks.open(tmp_path, HERE) as marks:
+        for days in range(0, 60, 6):
+            marks.asked(answer([], since=marks.since(9001), at=NOON + timedelta(days=days)))
+            assert marks.recall(9001, "s3://b/mapping", "e") == (days > 0)
+            marks.had([HadFile(9001, "s3://b/mapping", "e")])
+            assert marks.advance(9001)
 
 
 def test_a_later_process_can_finish_what_was_asked(tmp_path: Path) -> None:
