@@ -28,6 +28,8 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?|")
 # The class of what nobody gave one; S3 does not name it either.
 _STANDARD = "STANDARD"
+# What S3 says of what nobody gave a type. Other servers guess one from name or bytes, and nobody has said that.
+_NO_TYPE = "binary/octet-stream"
 
 
 def arguments(attributes: ObjectAttributes, storage_class: str | None) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -46,6 +48,7 @@ def arguments(attributes: ObjectAttributes, storage_class: str | None) -> tuple[
             found[name] = value
         else:
             left_out.append(field.replace("_", "-"))
+    found.setdefault("ContentType", _NO_TYPE)
     if attributes.expires is not None:
         try:
             found["Expires"] = parsedate_to_datetime(attributes.expires)
