@@ -349,8 +349,8 @@ def _no_answer(url: str, error: Exception) -> Ds3Error:
         return FarSideUnreachableError(f"{shown}: the proxy does not let it through, or does not answer")
     if isinstance(error, kinds.NameResolutionError):
         return FarSideUnreachableError(f"{shown}: its host's name is not known here")
-    if isinstance(error, kinds.TimeoutError):
-        return FarSideUnreachableError(f"{shown}: no answer came in time")
     if isinstance(error, kinds.NewConnectionError):
         return FarSideUnreachableError(f"{shown}: there is no connection to its host")
+    if isinstance(error, kinds.TimeoutError):
+        return FarSideUnreachableError(f"{shown}: no answer came in time")
     return FarSideUnreachableError(f"{shown}: the connection broke off before an answer came")
