@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# An answer is a list of names: a year of hourly files of a hundred feeds is below a tenth of this.
-_LARGEST_ANSWER = 256 << 20
+# An answer is a list of names: a year of hourly files of a hundred feeds is below a third of this.
+_LARGEST_ANSWER = 128 << 20
 _LONGEST_BACKOFF_SECONDS = 30.0
 
 
@@ -158,7 +158,10 @@ class LotameClient:
         def wait(state: tenacity.RetryCallState) -> float:
             wish = _failure(state).after_seconds
             backoff = min(_LONGEST_BACKOFF_SECONDS, 2.0 ** min(state.attempt_number - 1, 8))
-            return backoff * (0.5 + random.random() / 2) if wish is None else wish  # noqa: S311  # no secrecy
+            # A wish of 0 is kept once; after that it is what a broken server says, and nobody may ask in a circle.
+            if wish is None or (wish == 0 and state.attempt_number > 1):
+                return backoff * (0.5 + random.random() / 2)  # noqa: S311  # no secrecy
+            return wish
 
         def is_spent(state: tenacity.RetryCallState) -> bool:
             passed = self._clock.monotonic() - started

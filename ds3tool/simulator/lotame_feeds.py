@@ -48,6 +48,7 @@ class StoredObject:
     modified: float
     make: Callable[[], bytes]
     _data: bytes | None = None
+    _etag: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -56,12 +57,14 @@ class StoredObject:
         with self._lock:
             if self._data is None:
                 self._data = self.make()
+                self._etag = hashlib.md5(self._data, usedforsecurity=False).hexdigest()
             return self._data
 
     @property
     def etag(self) -> str:
         """The MD5 of its bytes, in hex, without quotes."""
-        return hashlib.md5(self.data, usedforsecurity=False).hexdigest()
+        assert self.data is not None
+        return self._etag
 
 
 @dataclass(frozen=True, slots=True)

@@ -348,6 +348,20 @@ def test_any_other_answer_is_told_apart(
     assert "SECRET" not in failure.value.message
 
 
+def test_a_wish_of_nothing_makes_no_circle(settings: LotameSettings, clock: ManualClock) -> None:
+    """Who always answers that no wait is needed is asked at once just once, and then as seldom as anybody."""
+    seen: list[bytes] = []
+    with (
+        saying(http("429 Busy", b"", "Retry-After: 0"), seen=seen) as url,
+        LotameClient(replace(settings, base_url=url), clock=clock, max_retry_seconds=60) as client,
+        pytest.raises(FarSideUnreachableError),
+    ):
+        client.feeds()
+    assert clock.waits[0] == 0.0
+    assert min(clock.waits[1:]) >= 1.0
+    assert len(seen) == len(clock.waits) + 1 < 12
+
+
 def test_a_retry_after_may_be_a_date(settings: LotameSettings, clock: ManualClock) -> None:
     """A moment in Retry-After is measured by the Date beside it, whatever our clock says."""
     headers = ("Date: Thu, 01 Jan 2026 00:00:00 GMT", "Retry-After: Thu, 01 Jan 2026 00:00:40 GMT")

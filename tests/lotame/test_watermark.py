@@ -6,6 +6,7 @@ import multiprocessing
 import sqlite3
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -228,6 +229,37 @@ def test_a_second_run_is_refused(tmp_path: Path) -> None:
         done.set()
         other.join()
     Watermarks.open(tmp_path, HERE).close()
+
+
+def _note_for_ever(state: str, told: multiprocessing.connection.Connection) -> None:
+    with Watermarks.open(state, HERE) as marks:
+        marks.asked(answer([f"{number}" for number in range(10_000)], since=None, at=NOON))
+        for number in range(10_000):
+            marks.had([HadFile(9001, f"{number}", "e")])
+            told.send(number)
+
+
+def test_what_was_noted_outlives_a_kill(tmp_path: Path) -> None:
+    """A run that is killed in the middle leaves a memory that opens, with all that it had noted by then."""
+    spawn = multiprocessing.get_context("spawn")
+    mine, its = spawn.Pipe(duplex=False)
+    other = spawn.Process(target=_note_for_ever, args=(str(tmp_path), its))
+    other.start()
+    its.close()
+    try:
+        assert [mine.recv() for _ in range(5)] == list(range(5))
+    finally:
+        other.kill()
+        other.join()
+    last = 4
+    with suppress(EOFError):
+        while mine.poll(60):
+            last = mine.recv()
+    mine.close()
+    with Watermarks.open(tmp_path, HERE) as marks:
+        assert all(marks.recall(9001, f"{number}", "e") for number in range(last + 1))
+        assert len(marks.outstanding(9001)) in {10_000 - last - 1, 10_000 - last - 2}
+        assert not marks.advance(9001)
 
 
 def test_closing_twice_does_no_harm(tmp_path: Path) -> None:
