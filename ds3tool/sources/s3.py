@@ -156,6 +156,8 @@ class S3Source:
                 f"{shown} has {one.size:,} bytes, and a key that ends in a slash is a folder on the appliance",
                 hint="give it another name: --rename-map",
             )
+        if not one.etag:
+            raise SourceError(f"{shown} has no ETag, so nobody could tell whether it changes while it is read")
         if one.storage_class in ARCHIVED_CLASSES:
             self._check_restored(one)
         return SourceObject(key, one.size, one.modified_ns, Pin(one.key, one.etag).to_name())

@@ -15,7 +15,6 @@ from ds3tool.errors import (
     Ds3Error,
     FarSideDeniedError,
     FarSideError,
-    FarSideForbiddenError,
     FarSideNotFoundError,
     FarSideUnreachableError,
     InterruptedRunError,

@@ -120,7 +120,9 @@ class S3Double:
         for key, one in sorted(self.objects.items()):
             if key.startswith(asked["Prefix"]):
                 said = one.reply()
-                listed = {name: said[name] for name in ("ETag", "LastModified", "StorageClass") if name in said}
+                listed: dict[str, Any] = {
+                    name: said[name] for name in ("ETag", "LastModified", "StorageClass") if name in said
+                }
                 found.append({"Key": key, "Size": len(one.data), **listed})
         return {"Contents": found, "IsTruncated": False}
 
@@ -130,7 +132,8 @@ class S3Double:
 
     def get_object(self, **asked: Any) -> dict[str, Any]:  # noqa: ANN401
         one = self._begin("get_object", asked)
-        reply, data = {**one.reply(), "ResponseMetadata": {"HTTPStatusCode": 200}}, one.data
+        reply: dict[str, Any] = {**one.reply(), "ResponseMetadata": {"HTTPStatusCode": 200}}
+        data = one.data
         if "Range" in asked:
             match = re.fullmatch(r"bytes=(\d+)-(\d+)", asked["Range"])
             assert match is not None, asked
