@@ -47,24 +47,25 @@ class StoredObject:
     key: str
     modified: float
     make: Callable[[], bytes]
-    _data: bytes | None = None
-    _etag: str = ""
+    _made: tuple[bytes, str] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def data(self) -> bytes:
         """Its bytes."""
-        with self._lock:
-            if self._data is None:
-                self._data = self.make()
-                self._etag = hashlib.md5(self._data, usedforsecurity=False).hexdigest()
-            return self._data
+        return self._now_made()[0]
 
     @property
     def etag(self) -> str:
         """The MD5 of its bytes, in hex, without quotes."""
-        assert self.data is not None
-        return self._etag
+        return self._now_made()[1]
+
+    def _now_made(self) -> tuple[bytes, str]:
+        with self._lock:
+            if self._made is None:
+                data = self.make()
+                self._made = data, hashlib.md5(data, usedforsecurity=False).hexdigest()
+            return self._made
 
 
 @dataclass(frozen=True, slots=True)
