@@ -28,6 +28,13 @@ _SECRETS = (
         ),
         r"\1***",
     ),
+    # Other stores' ways of signing a URL, and tokens in one (`sig`, `X-Goog-Signature`, `access_token`, `Policy`).
+    (
+        re.compile(
+            r"([?&][^=&\s\"]*(?:sig|token|secret|passw|auth|cred|key|policy)[^=&\s\"]*=)[^&\s\"]+", re.IGNORECASE
+        ),
+        r"\1***",
+    ),
 )
 _hidden: set[str] = set()
 
