@@ -105,9 +105,9 @@ def _s3(
     wanted = options.choice.filter()
     what.look()
     listed = options.names_from.names()
-    if options.restore.restore_tier is not None and not dry_run:
+    if options.restore.restore_tier is not None:
         kept = None if listed is None else list(listed)  # it is walked twice
-        restore_first(what, options.restore, wanted=wanted, listed=kept, settings=settings)
+        restore_first(what, options.restore, wanted=wanted, listed=kept, settings=settings, dry_run=dry_run)
         return what, what.source(wanted=wanted, listed=kept)
     return what, what.source(wanted=wanted, listed=listed)
 

@@ -59,13 +59,23 @@ def restore_first(
     wanted: Filter,
     listed: Sequence[bytes] | None,
     settings: Settings,
+    dry_run: bool = False,
     clock: Clock | None = None,
 ) -> None:
     """Restore what is chosen and archived, and wait until it can be read; nothing where `options` ask for nothing.
 
-    Lists everything once. Raises what S3 refuses; InterruptedRunError at Ctrl-C, with S3 going on all the same.
+    With `dry_run` say only how much that would be. Lists everything once. Raises what S3 refuses; InterruptedRunError at Ctrl-C, with S3 going on all the same.
     """
     if options.restore_tier is None:
+        return
+    if dry_run:
+        found = list(_archived(what, wanted, listed))
+        if found:
+            size = f"{counted(len(found), 'object')}, {format_size(sum(one.size for one in found))}"
+            messages.note(
+                f"{size}: would be asked back from the archive in S3 first; until then they fail here by name",
+                quiet=settings.quiet,
+            )
         return
     client = what.aws.client("s3", connections=THREADS)
     restoring = Restoring(client, tier=options.restore_tier, days=options.restore_days or _DAYS, clock=clock)
