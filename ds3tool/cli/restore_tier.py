@@ -64,7 +64,8 @@ def restore_first(
 ) -> None:
     """Restore what is chosen and archived, and wait until it can be read; nothing where `options` ask for nothing.
 
-    With `dry_run` say only how much that would be. Lists everything once. Raises what S3 refuses; InterruptedRunError at Ctrl-C, with S3 going on all the same.
+    With `dry_run` say only how much that would be. Lists everything once. Raises what S3 refuses; InterruptedRunError
+    at Ctrl-C, with S3 going on all the same.
     """
     if options.restore_tier is None:
         return
