@@ -236,12 +236,16 @@ class S3Requests:
         except FarSideError as error:
             if error.status != _TAKEN or not condition:
                 raise
-            return self._taken(key, is_same)
+            if self.head(key) is not None:
+                return self._taken(key, is_same)
         except FarSideUnreachableError as error:
             if not condition or _status(error) != _NOT_IMPLEMENTED:
                 raise
-        self._conditions = False
-        return self._unless_taken(key, send, replace=replace, is_same=is_same)
+            self._conditions = False
+            return self._unless_taken(key, send, replace=replace, is_same=is_same)
+        # Nothing has the key: there are services (SeaweedFS) that take what begins like `key/` for an object.
+        with far_side(self._name(key)):
+            return send({})
 
     def _taken(self, key: str, is_same: Callable[[], bool]) -> None:
         if not is_same():

@@ -89,7 +89,8 @@ class Shipping:
         """Abort what earlier runs have left; return how many uploads that were."""
         count = 0
         for upload in list(self.record.earlier):
-            abort(self.requests.client, upload)
+            mine = upload.aws == self._aws  # it may have been going to another place
+            abort(self.requests.client if mine else upload.aws.client("s3"), upload)
             self.record.ended(upload.upload_id)
             count += 1
         return count
@@ -114,9 +115,8 @@ class Shipping:
     def _abort_all(self, unfinished: list[Upload]) -> None:
         """Abort uploads, with little patience: what cannot be now stays remembered."""
         try:
-            client = self._aws.client("s3", retries={"mode": "standard", "total_max_attempts": 2})
             for upload in unfinished:
-                abort(client, upload)
+                abort(upload.aws.client("s3", retries={"mode": "standard", "total_max_attempts": 2}), upload)
                 self.record.ended(upload.upload_id)
         except Ds3Error as error:
             _log.warning("uploads to S3 are not aborted yet: %s", error)
