@@ -42,7 +42,7 @@ def strict(seaweed: FarSide) -> Ran:
 
 def versioned(far: FarSide) -> str:
     bucket = far.bucket()
-    far.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    far.shared.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     return bucket
 
 
@@ -64,14 +64,14 @@ def test_a_bucket_is_made_listed_and_removed(server: str, request: pytest.Fixtur
 def test_a_bucket_is_made_in_the_region_that_was_asked_for(moto: FarSide, s3: Ran) -> None:
     """Whatever the region, S3 is told of it as it wants to be."""
     s3("mb", "s3://far-away", "--s3-region", "eu-central-1").expect()
-    assert moto.client().get_bucket_location(Bucket="far-away")["LocationConstraint"] == "eu-central-1"
+    assert moto.shared.get_bucket_location(Bucket="far-away")["LocationConstraint"] == "eu-central-1"
 
 
 def test_a_bucket_that_holds_something_is_not_removed(moto: FarSide, seaweed: FarSide) -> None:
     """Without --force nothing goes, not even what only old versions are left of; with it, all."""
     for far in (moto, seaweed):
         s3, bucket = runner_of(far), versioned(far)
-        client = far.client()
+        client = far.shared
         client.put_object(Bucket=bucket, Key="a/b", Body=b"old")
         client.delete_object(Bucket=bucket, Key="a/b")
         told = s3("rb", f"s3://{bucket}").expect(2)
@@ -128,7 +128,7 @@ def test_a_listing_has_the_shape_that_scripts_rely_on(moto: FarSide, s3: Ran) ->
 def test_versions_are_listed_from_the_newest_on(moto: FarSide, s3: Ran) -> None:
     """Of each key the newest comes first, and what says that it was deleted is told apart."""
     bucket = versioned(moto)
-    client = moto.client()
+    client = moto.shared
     ids = [client.put_object(Bucket=bucket, Key="k", Body=b"x" * size)["VersionId"] for size in (1, 2)]
     client.delete_object(Bucket=bucket, Key="k")
     client.put_object(Bucket=bucket, Key="l", Body=b"")
@@ -145,7 +145,7 @@ def test_versions_are_listed_from_the_newest_on(moto: FarSide, s3: Ran) -> None:
 def test_stat_tells_all_that_s3_does(moto: FarSide, s3: Ran) -> None:
     """Size, ETag, headers, metadata, tags and checksums of one object."""
     bucket = moto.bucket()
-    moto.client().put_object(
+    moto.shared.put_object(
         Bucket=bucket,
         Key="a b",
         Body=b"bytes",
@@ -217,7 +217,7 @@ def test_what_lies_below_a_prefix_is_counted_and_asked_about(
 def test_each_object_that_could_not_be_removed_is_named(seaweed: FarSide, strict: Ran) -> None:
     """A batch of which some is refused ends with exit code 3; the others are gone."""
     bucket = f"locked-{os.getpid()}"
-    client = seaweed.client()
+    client = seaweed.shared
     client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
     for key in ("free", "held"):
         client.put_object(Bucket=bucket, Key=key, Body=b"x")
@@ -232,7 +232,7 @@ def test_each_object_that_could_not_be_removed_is_named(seaweed: FarSide, strict
 def test_all_versions_go_only_when_that_is_said(moto: FarSide, s3: Ran) -> None:
     """rm marks an object as deleted; --version-id takes one version, --all-versions every one and the marks."""
     bucket = versioned(moto)
-    client = moto.client()
+    client = moto.shared
     first = client.put_object(Bucket=bucket, Key="k", Body=b"1")["VersionId"]
     client.put_object(Bucket=bucket, Key="k", Body=b"2")
     client.put_object(Bucket=bucket, Key="k2", Body=b"other")
@@ -284,7 +284,7 @@ def test_a_key_that_no_xml_can_carry_goes_by_a_request_of_its_own() -> None:
 
 
 def described(far: FarSide, bucket: str, key: str) -> dict[str, Any]:
-    client = far.client()
+    client = far.shared
     head = client.head_object(Bucket=bucket, Key=key)
     tags = client.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
     return {
@@ -310,7 +310,7 @@ def test_a_copy_inside_s3_keeps_metadata_and_tags(
         "Metadata": {"show": "apollo"},
         "Tagging": "project=moon%20shot&year=1969",
     }
-    client = far.client()
+    client = far.shared
     client.put_object(Bucket=source, Key="a ü", Body=body, **about)
     found = s3_objects.status(client, source, "a ü")
     limit = 5 << 20 if in_parts else s3_copies.MOST_AT_ONCE
@@ -325,7 +325,7 @@ def test_a_copy_inside_s3_keeps_metadata_and_tags(
 def test_a_copy_of_what_has_changed_is_refused_and_leaves_nothing(seaweed: FarSide, *, in_parts: bool) -> None:
     """What was looked at is what is copied; an upload that ends early is aborted."""
     bucket = seaweed.bucket()
-    client = seaweed.client()
+    client = seaweed.shared
     client.put_object(Bucket=bucket, Key="a", Body=b"x" * (6 << 20))
     found = s3_objects.status(client, bucket, "a")
     client.put_object(Bucket=bucket, Key="a", Body=b"y" * (6 << 20))
@@ -358,7 +358,7 @@ def test_a_file_goes_up_and_comes_back(server: str, request: pytest.FixtureReque
     (tmp_path / "reel.json").write_bytes(body)
     s3("cp", str(tmp_path / "reel.json"), f"s3://{bucket}/up/").expect()
     assert far.contents(bucket) == {"up/reel.json": body}
-    head = far.client().head_object(Bucket=bucket, Key="up/reel.json")
+    head = far.shared.head_object(Bucket=bucket, Key="up/reel.json")
     assert head["ContentType"] == "application/json"
     (tmp_path / "there").mkdir()
     s3("cp", f"s3://{bucket}/up/reel.json", str(tmp_path / "there")).expect()
