@@ -14,13 +14,9 @@ from ds3tool.cli import logs
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    logger = logging.getLogger("ds3tool")
     yield
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
-    logger.propagate = True
-    logger.setLevel(logging.NOTSET)
+    logs.release()
+    logs.forget_secrets()
 
 
 LOG = logging.getLogger("ds3tool.transport.pool")
@@ -71,6 +67,34 @@ def test_other_libraries_are_not_logged(capsys: pytest.CaptureFixture[str]) -> N
     logs.configure(verbosity=2, quiet=False, file=None, json=False)
     logging.getLogger("botocore").debug("secret")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "https://h:443 GET /b/k?X-Amz-Credential=AKIAID%2F2026&X-Amz-Signature=c2ln&X-Amz-Security-Token=dG9r",
+        "http://h/b/k?AWSAccessKeyId=AKIAID&Signature=c2ln%3D&x-amz-security-token=dG9r&Expires=1",
+        "{'Authorization': 'AWS4-HMAC-SHA256 Credential=AKIAID/2026/eu/s3, SignedHeaders=host, Signature=c2ln'}",
+        '{"X-Amz-Security-Token": "dG9r", "Signature": "c2ln"}',
+    ],
+)
+def test_nothing_that_aws_is_asked_with_is_logged(capsys: pytest.CaptureFixture[str], line: str) -> None:
+    """No access key, signature or session token is in a line, whether they stand in a URL or in headers."""
+    logs.configure(verbosity=2, quiet=False, file=None, json=False)
+    logging.getLogger("urllib3.connectionpool").debug("%s", line)
+    told = capsys.readouterr().err
+    assert "***" in told
+    for secret in ("AKIAID", "c2ln", "dG9r"):
+        assert secret not in told
+
+
+def test_warnings_of_libraries_are_told_as_ours_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """What speaks for us to AWS warns in our way, and no library writes to stderr by itself."""
+    logs.configure(verbosity=0, quiet=False, file=None, json=True)
+    logging.getLogger("urllib3.connectionpool").warning("retrying /k?X-Amz-Signature=c2ln")
+    logging.getLogger("urllib3.connectionpool").debug("GET /k")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["message"] == "retrying /k?X-Amz-Signature=***"
 
 
 def test_a_traceback_is_part_of_its_json_line(capsys: pytest.CaptureFixture[str]) -> None:
