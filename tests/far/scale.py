@@ -173,7 +173,10 @@ class Leg:
 
 @dataclass
 class Campaign:
-    """The tool between an S3 server and an appliance; `appliance` is the environment that leads to it."""
+    """The tool between an S3 server and an appliance; `appliance` is the environment that leads to it.
+
+    `options` are those of the put, the get and the resumes.
+    """
 
     far: FarSide
     appliance: Mapping[str, str]
@@ -195,7 +198,7 @@ class Campaign:
     def travel(self, type_: JobType, total: int, *arguments: str, kills: Sequence[float] = (0.3, 0.6)) -> Leg:
         """Run the tool, kill it when such shares of `total` bytes have moved, resume it, and let it end."""
         leg, begun = Leg(), time.monotonic()
-        process = self._start(*arguments)
+        process = self._start(*arguments, *self.options)
         try:
             with Ds3Client.from_environment(self.appliance) as client:
                 for share in kills:
@@ -203,36 +206,40 @@ class Campaign:
                         break
                     process.send_signal(signal.SIGKILL)
                     leg.kills += process.wait() == -signal.SIGKILL
-                    process = self._start("resume")
+                    process = self._start("resume", *self.options)
             self._until(process, leg, lambda: False)
-            told = process.communicate()[0]
         finally:
             process.kill()
             process.wait()
-        assert process.returncode == 0, f"{arguments}: {process.returncode}\n{told}"
+        assert process.returncode == 0, f"{arguments}: {process.returncode}\n{self._said.read_text()}"
         leg.seconds = time.monotonic() - begun
         return leg
 
     def run(self, *arguments: str) -> Any:  # noqa: ANN401  # a document
         """Run a command to its end and return what it says."""
         process = self._start(*arguments)
-        told = process.communicate(timeout=_LONG_SECONDS)[0]
+        process.wait(_LONG_SECONDS)
+        told = self._said.read_text()
         assert process.returncode == 0, f"{arguments}: {process.returncode}\n{told}"
-        return json.loads(told.splitlines()[-1])
+        return json.loads(told)
 
-    def _start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "ds3tool", *arguments, *self.options, "-o", "json", "--progress", "none"],
-            env=self.environ,
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    @property
+    def _said(self) -> Path:
+        return self.folder / "said"
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with self._said.open("wb") as said:
+            return subprocess.Popen(
+                [sys.executable, "-m", "ds3tool", *arguments, "-o", "json", "--progress", "none"],
+                env=self.environ,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+            )
 
     @staticmethod
-    def _until(process: subprocess.Popen[str], leg: Leg, happened: Callable[[], bool]) -> bool:
+    def _until(process: subprocess.Popen[bytes], leg: Leg, happened: Callable[[], bool]) -> bool:
         """Look until something has happened, or the process has ended; return whether it has happened first."""
         deadline = time.monotonic() + _LONG_SECONDS
         while process.poll() is None:
