@@ -136,15 +136,16 @@ def directly(road: Road, scratch: Path, bucket: str, taken: Taken) -> None:
 def by_aws(road: Road, scratch: Path, bucket: str, taken: Taken) -> None:
     """Download with the AWS command line, then put."""
     tree = str(scratch / "tree")
-    aws = str(Path(sys.executable).with_name("aws"))
-    road.step(scratch, taken, aws, "s3", "cp", "--recursive", "--only-show-errors", f"s3://{road.origin}/", tree)
+    road.step(
+        scratch, taken, found("aws"), "s3", "cp", "--recursive", "--only-show-errors", f"s3://{road.origin}/", tree
+    )
     road.put(scratch, taken, tree, bucket)
 
 
 def by_s5cmd(road: Road, scratch: Path, bucket: str, taken: Taken) -> None:
     """Download with s5cmd, then put."""
     tree = str(scratch / "tree")
-    s5cmd = found_s5cmd() or "s5cmd"
+    s5cmd = found("s5cmd")
     road.step(
         scratch,
         taken,
@@ -163,10 +164,10 @@ def by_s5cmd(road: Road, scratch: Path, bucket: str, taken: Taken) -> None:
 Way = Callable[[Road, Path, str, Taken], None]
 
 
-def found_s5cmd() -> str | None:
-    """Return where s5cmd is, beside this Python or in PATH; None where there is none."""
-    beside = Path(sys.executable).with_name("s5cmd")
-    return str(beside) if beside.exists() else shutil.which("s5cmd")
+def found(program: str) -> str:
+    """Return where a program is, beside this Python or in PATH; empty where there is none."""
+    beside = Path(sys.executable).with_name(program)
+    return str(beside) if beside.exists() else shutil.which(program) or ""
 
 
 def memory_of(pid: int) -> int:
@@ -232,9 +233,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     load = Load(asked.small, asked.small_size, asked.large, asked.large_size)
-    ways: dict[str, Way] = {"ds3tool put s3://": directly, "aws s3 cp, then put": by_aws}
-    if found_s5cmd() is not None:
+    ways: dict[str, Way] = {"ds3tool put s3://": directly}
+    if found("aws"):
+        ways["aws s3 cp, then put"] = by_aws
+    if found("s5cmd"):
         ways["s5cmd cp, then put"] = by_s5cmd
+    if len(ways) == 1:
+        raise SystemExit("neither aws nor s5cmd is here, so there is nothing to compare with")
     folder = Path(tempfile.mkdtemp(prefix="ds3tool-s3-to-tape-"))
     try:
         with servers.seaweed() as far, appliance(folder / "appliance") as keys:
