@@ -1,8 +1,9 @@
-"""`ds3tool sync`: make a prefix like a folder, or a folder like a prefix."""
+"""`ds3tool sync`: make a prefix like a folder or a prefix in S3, or these like a prefix."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
@@ -10,8 +11,9 @@ from typing import Annotated
 
 import typer
 
-from ds3tool.addresses import Ds3Address, LocalAddress, parse_address
+from ds3tool.addresses import Ds3Address, LocalAddress, S3Address, parse_address
 from ds3tool.cli import surplus, transfer
+from ds3tool.cli.aws_options import AwsOptions
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.dryrun import DryRun, show_plan
 from ds3tool.cli.get import LINKS, get_objects
@@ -67,11 +69,14 @@ class _Asked:
         "ds3tool sync /data/2024 ds3://archive/2024/",
         "ds3tool sync /data/2024 ds3://archive/2024/ --delete --dry-run",
         "ds3tool sync ds3://archive/2024/ /data/restored --exclude '*.tmp'",
+        "ds3tool sync s3://media/2024/ ds3://archive/2024/",
     ],
 )
 def sync(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A folder, or a bucket or prefix.")],
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="A bucket or prefix, or a folder.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A folder, s3://BUCKET/PREFIX or ds3://BUCKET/PREFIX.")
+    ],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="The same; one of the two is on the appliance.")],
     *,
     delete: Annotated[
         bool, typer.Option("--delete", metavar="", help="Delete at the target what the source has not; asks first.")
@@ -84,6 +89,7 @@ def sync(
     ] = None,
     wait: Annotated[transfer.WaitFor, typer.Option("--wait", help="As for put.")] = transfer.WaitFor.CACHE,
     choice: Choice,
+    aws: AwsOptions,
     jobs: JobOptions,
     outcome: Outcome,
     trial: DryRun,
@@ -91,11 +97,35 @@ def sync(
 ) -> None:
     """Make a prefix like a folder, or a folder like a prefix: put or get what is missing, and replace what differs.
 
+    A prefix in S3 may stand for the folder. There nothing is ever deleted, so that --delete goes to the appliance only.
+
     Where a bucket keeps no versions, what differs is deleted there before it is put anew, which needs --yes. With
     --delete goes what the source has not, after all else went well and only then. What the options leave out, or what
     is no file, is neither moved nor deleted. `ds3tool resume` goes on with one that was interrupted, and never deletes.
     """
     near, far = parse_address(source), parse_address(target)
+    run_settings = jobs.run_settings(if_exists=IfExists.OVERWRITE, stop_on_error=outcome.stop_on_error)
+    with_s3 = [one for one in (near, far) if isinstance(one, S3Address)]
+    if with_s3:
+        _refuse_for_s3(with_s3, preserve=preserve, symlinks=symlinks)
+        from ds3tool.cli.sync_s3 import S3Sync
+
+        place = with_s3[0]
+        sync_s3 = S3Sync(
+            aws.settings(settings),
+            place.as_prefix() if place.key else place,
+            _far(near, far),
+            delete,
+            _wanted(choice, delete=delete),
+            wait,
+            trial,
+            run_settings,
+        )
+        outcome.prepare(dry_run=trial.dry_run)
+        with connect(settings, limit=jobs.rate_limit()) as client:
+            came = (sync_s3.put if place is near else sync_s3.get)(client, settings)
+        _show(came, settings, outcome, puts=place is near)
+        return
     asked = _Asked(
         folder=_folder(near, far),
         far=_far(near, far),
@@ -105,20 +135,32 @@ def sync(
         symlinks=symlinks,
         wait=wait,
         trial=trial,
-        run_settings=jobs.run_settings(if_exists=IfExists.OVERWRITE, stop_on_error=outcome.stop_on_error),
+        run_settings=run_settings,
     )
     outcome.prepare(dry_run=trial.dry_run)
     with connect(settings, limit=jobs.rate_limit()) as client:
         go = _put if isinstance(near, LocalAddress) else _get
         came = go(client, asked, settings)
-    if came is not None:
-        result, way_on = came
-        done, failed = (
-            (transfer.PUT, "could not be put")
-            if isinstance(near, LocalAddress)
-            else (transfer.GOT, "could not be restored")
+    _show(came, settings, outcome, puts=isinstance(near, LocalAddress))
+
+
+def _show(came: _Done | None, settings: Settings, outcome: Outcome, *, puts: bool) -> None:
+    if came is None:
+        return
+    result, way_on = came
+    done, failed = (transfer.PUT, "could not be put") if puts else (transfer.GOT, "could not be restored")
+    transfer.show_result(result, settings, done=done, failed=failed, outcome=outcome, way_on=way_on)
+
+
+def _refuse_for_s3(places: Sequence[S3Address], *, preserve: bool, symlinks: Symlinks | None) -> None:
+    if len(places) > 1:
+        raise UsageError("one side of a sync is on the appliance", hint="ds3tool s3 cp -r copies within S3")
+    if re.search(r"[*?\[]", places[0].key):
+        raise UsageError(
+            f"a sync is of all below a prefix, and {places[0]} is a pattern", hint="choose by --include and --exclude"
         )
-        transfer.show_result(result, settings, done=done, failed=failed, outcome=outcome, way_on=way_on)
+    if preserve or symlinks is not None:
+        raise UsageError(f"{'--preserve' if preserve else '--symlinks'} means nothing for objects of S3")
 
 
 def _folder(near: object, far: object) -> str:
