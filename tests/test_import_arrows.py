@@ -62,7 +62,7 @@ REASONS: Mapping[str, str] = {
 }
 # Of protocol, the simulator shares the words and the types; the codecs are the client's own.
 SIMULATOR_SHARES = frozenset({"protocol", "protocol.model", "protocol.names"})
-OPEN_THE_SIMULATOR = ("cli.sim", "cli.demo")
+OPEN_THE_SIMULATOR = ("cli.sim", "cli.demo", "cli.demo_lotame")
 # HTTP is spoken by transport itself; these would be a second way of doing it.
 FOREIGN_HTTP = ("http.client", "urllib.request", "requests", "urllib3", "httpx", "aiohttp")
 

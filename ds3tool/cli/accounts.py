@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, closing, nullcontext
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from ds3tool.jobs.ends import Source
-from ds3tool.jobs.journal import Journal
-from ds3tool.jobs.run import RunResult
+if TYPE_CHECKING:
+    from ds3tool.jobs.ends import Source
+    from ds3tool.jobs.journal import Journal
+    from ds3tool.jobs.run import RunResult
 
 
 @runtime_checkable

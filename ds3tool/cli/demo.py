@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import sys
 import tempfile
 import time
 import unicodedata
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
 
-from ds3tool.cli import transfer
-from ds3tool.cli.options import command
-from ds3tool.cli.output import Field, Output, OutputFormat
+from ds3tool.cli import demo_lotame, transfer
+from ds3tool.cli.demo_story import Story, quiet_results, tell_placement
+from ds3tool.cli.options import command, command_or_group
+from ds3tool.cli.output import Field, OutputFormat
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import Ds3Error, MediaOfflineError
 from ds3tool.sizes import format_duration, format_size
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from ds3tool.jobs.run import RunResult
     from ds3tool.protocol.model import Tape
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(name="demo", add_completion=False)
 
 _MIB = 1 << 20
 _BUCKET = "demo"
@@ -88,28 +86,6 @@ _FIELDS: list[Field[DemoResult]] = [
 ]
 
 
-class _Story:
-    """Tells the steps: on stdout for people, on stderr when stdout is for a program."""
-
-    def __init__(self, settings: Settings) -> None:
-        stream = sys.stdout if settings.output is OutputFormat.TABLE else sys.stderr
-        self._out = Output(OutputFormat.TABLE, stream)
-        self._quiet = settings.quiet
-        self._step = 0
-
-    def step(self, text: str) -> None:
-        """Begin a step."""
-        self._step += 1
-        if not self._quiet:
-            self._out.line("")
-            self._out.line(f"{self._step}. {text}")
-
-    def tell(self, text: str) -> None:
-        """Say what came of it."""
-        if not self._quiet:
-            self._out.line(f"   {text}")
-
-
 def make_tree(root: str, *, seed: int = _SEED) -> int:
     """Fill `root` with a tree of about 200 MB: thousands of small files, odd names, one of many blobs.
 
@@ -158,7 +134,7 @@ def digests(root: str) -> dict[str, str]:
     return found
 
 
-@command(app, "demo", examples=["ds3tool demo", "ds3tool demo --progress log", "ds3tool demo -o json"])
+@command_or_group(app, examples=["ds3tool demo", "ds3tool demo --progress log", "ds3tool demo -o json"])
 def demo(*, settings: Settings) -> None:
     """Archive, persist, eject, restore and verify a tree on an embedded appliance; nothing is left behind.
 
@@ -168,7 +144,7 @@ def demo(*, settings: Settings) -> None:
     from ds3tool.simulator import Appliance, ApplianceSettings
     from ds3tool.transport.settings import ConnectionSettings
 
-    story = _Story(settings)
+    story = Story(settings)
     with tempfile.TemporaryDirectory(prefix="ds3tool-demo-") as folder:
         appliance_settings = ApplianceSettings(
             directory=os.path.join(folder, "appliance"),
@@ -198,7 +174,7 @@ def demo(*, settings: Settings) -> None:
         settings.results().record(result, _FIELDS)
 
 
-def _live(client: Ds3Client, endpoint: str, folder: str, story: _Story, settings: Settings) -> DemoResult:
+def _live(client: Ds3Client, endpoint: str, folder: str, story: Story, settings: Settings) -> DemoResult:
     started = time.monotonic()
     tree, restored = os.path.join(folder, "tree"), os.path.join(folder, "restored")
     story.step(f"An appliance in this process, at {endpoint}")
@@ -220,7 +196,7 @@ def _live(client: Ds3Client, endpoint: str, folder: str, story: _Story, settings
     transfer.wait_for_tape(client, put, settings)
     if put.stopped is not None:
         raise put.stopped
-    tapes = _tell_placement(client, story)
+    tapes = tell_placement(client, _BUCKET, story)
 
     story.step("Empty the cache, and take a tape out: ds3tool cache reclaim, ds3tool tape eject")
     client.reclaim_cache()
@@ -270,7 +246,7 @@ def _put(client: Ds3Client, tree: str, settings: Settings) -> RunResult:
     from ds3tool.sources.local import LocalSource
 
     run = PutRun(client, LocalSource(tree, prefix=""), _BUCKET, settings=RunSettings())
-    result = transfer.carry_out(run, _quiet_results(settings), label="put")
+    result = transfer.carry_out(run, quiet_results(settings), label="put")
     if result.exit_code:
         raise Ds3Error(f"the put failed: {result.stopped or result.failures[0].error}")
     return result
@@ -286,40 +262,9 @@ def _get(client: Ds3Client, target: str, settings: Settings) -> RunResult:
         run = GetRun(
             client, sink, _BUCKET, client.list_objects(_BUCKET), name_of=lambda key: key, settings=RunSettings()
         )
-        return transfer.carry_out(run, _quiet_results(settings), label="get")
+        return transfer.carry_out(run, quiet_results(settings), label="get")
     finally:
         sink.close()
-
-
-def _quiet_results(settings: Settings) -> Settings:
-    """The demo's result is one record; a line an object would stand between."""
-    from dataclasses import replace
-
-    return replace(settings, output=OutputFormat.TABLE)
-
-
-def _tell_placement(client: Ds3Client, story: _Story) -> list[str]:
-    """Say which tapes hold how many blobs; return their bar codes, the fullest first."""
-    held: Counter[str] = Counter()
-    for keys in _batches(listed.key for listed in client.list_objects(_BUCKET)):
-        from ds3tool.protocol.model import ObjectToGet
-
-        for placed in client.get_blob_placement(_BUCKET, [ObjectToGet(key) for key in keys]):
-            held.update(tape.bar_code for tape in placed.placement.tapes)
-    for bar_code, blobs in sorted(held.items()):
-        story.tell(f"{bar_code}: {blobs:,} blobs")
-    return [bar_code for bar_code, _ in held.most_common()]
-
-
-def _batches(keys: Iterator[str], most: int = 1000) -> Iterator[list[str]]:
-    batch: list[str] = []
-    for key in keys:
-        batch.append(key)
-        if len(batch) == most:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _wait_for_state(client: Ds3Client, bar_code: str, state: str) -> Tape:
@@ -332,3 +277,6 @@ def _wait_for_state(client: Ds3Client, bar_code: str, state: str) -> Tape:
             return tape
         pause.wait(0.1)
     raise Ds3Error(f"tape {bar_code} is {tape.state}, not {state}, after half a minute")
+
+
+command(app, "lotame", examples=demo_lotame.EXAMPLES)(demo_lotame.demo_lotame)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,9 +17,11 @@ from ds3tool.cli.lotame_reach import Feed, LotameOptions, SinceOptions, feed_of,
 from ds3tool.cli.output import Field, OutputFormat, counted
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import Ds3Error, UsageError, worst_exit_code
-from ds3tool.lotame.news import Gap, News
-from ds3tool.lotame.pull import Fetched, Pulled, Puller
 from ds3tool.sizes import format_duration, format_size
+
+if TYPE_CHECKING:
+    from ds3tool.lotame.news import Gap
+    from ds3tool.lotame.pull import Fetched, Pulled
 
 EXAMPLES = (
     "ds3tool lotame pull /data/lotame",
@@ -39,12 +42,33 @@ _FIELDS: list[Field[Pulled]] = [
     Field("failed", lambda result: [_gap_mapping(gap) for gap in result.gaps]),
     Field("seconds", lambda result: round(result.seconds, 3)),
 ]
-_LINE_FIELDS: list[Field[Fetched | Gap]] = [
-    Field("feed", lambda one: one.feed_id if isinstance(one, Gap) else one.file.feed_id),
-    Field("file", lambda one: one.place if isinstance(one, Gap) else one.file.key),
-    Field("size", lambda one: None if isinstance(one, Gap) else one.file.size),
-    Field("status", lambda one: "failed" if isinstance(one, Gap) else "skipped" if one.was_here else "done"),
-    Field("error", lambda one: one.error.message if isinstance(one, Gap) else None),
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One file of a run, for `-o ndjson`."""
+
+    feed: int
+    file: str
+    size: int | None
+    status: str
+    error: str | None = None
+
+    @classmethod
+    def of(cls, one: Fetched | Gap) -> _Line:
+        from ds3tool.lotame.pull import Fetched
+
+        if isinstance(one, Fetched):
+            return cls(one.file.feed_id, one.file.key, one.file.size, "skipped" if one.was_here else "done")
+        return cls(one.feed_id, one.place, None, "failed", one.error.message)
+
+
+_LINE_FIELDS: list[Field[_Line]] = [
+    Field("feed", lambda line: line.feed),
+    Field("file", lambda line: line.file),
+    Field("size", lambda line: line.size),
+    Field("status", lambda line: line.status),
+    Field("error", lambda line: line.error),
 ]
 
 
@@ -69,6 +93,8 @@ def pull(
     named, the exit code is 3, and the next run asks for it again. The answer, without credentials, and the mapping
     file are kept beside the files.
     """
+    from ds3tool.lotame.news import News
+    from ds3tool.lotame.pull import Puller
     from ds3tool.lotame.watermark import Watermarks
 
     wanted, since = feed_of(feed), when.moment()
@@ -85,7 +111,7 @@ def pull(
             marks,
             folder,
             transfers=transfers or _TRANSFERS,
-            on_outcome=lambda one: results.event(one, _LINE_FIELDS),
+            on_outcome=lambda one: results.event(_Line.of(one), _LINE_FIELDS),
         )
         with stoppable(puller.stop, under_way=lambda: True):
             result = puller.run()

@@ -292,13 +292,37 @@ def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable
     """
 
     def register(function: Command) -> Command:
-        lines = ["Examples:", *(f"  {example}" for example in examples), "", "Exit codes: ds3tool --help"]
-        app.command(name, help=help_text(function.__doc__ or ""), epilog=_unmarked("\n".join(lines)))(
+        app.command(name, help=help_text(function.__doc__ or ""), epilog=_epilog(examples))(
             with_shared_options(function)
         )
         return function
 
     return register
+
+
+def command_or_group(app: typer.Typer, *, examples: Sequence[str]) -> Callable[[Command], Command]:
+    """Register a function as what `app` does when none of its commands is named; else as `command` does."""
+
+    def register(function: Command) -> Command:
+        act = with_shared_options(function)
+        remember = with_shared_options(lambda: None, only_remember=True)
+
+        @functools.wraps(act)
+        def either(**values: Any) -> None:  # noqa: ANN401 - typer hands over whatever was declared
+            (act if values[_CONTEXT].invoked_subcommand is None else remember)(**values)
+
+        app.callback(invoke_without_command=True, help=help_text(function.__doc__ or ""), epilog=_epilog(examples))(
+            either
+        )
+        return function
+
+    return register
+
+
+def _epilog(examples: Sequence[str]) -> str:
+    return _unmarked(
+        "\n".join(["Examples:", *(f"  {example}" for example in examples), "", "Exit codes: ds3tool --help"])
+    )
 
 
 def group(name: str, help_text: str) -> typer.Typer:
