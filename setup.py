@@ -20,7 +20,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["ds3tool", "ds3tool.*"]),
-    package_data={"ds3tool": ["py.typed"]},
+    package_data={"ds3tool": ["py.typed"], "ds3tool.firehose": ["*.yaml"]},
     install_requires=[
         "awscrt>=0.23",
         "boto3>=1.36",
@@ -40,7 +40,7 @@ setup(
             "flask-cors>=5.0",
             "h11>=0.14",
             "hypothesis>=6.100",
-            "moto[s3]>=5.1",
+            "moto[cloudformation,s3]>=5.1",
             "mypy>=1.15",
             "pytest>=8.3",
             "pytest-randomly>=3.16",

@@ -39,7 +39,7 @@ def test_the_wheel_holds_the_package_its_types_and_its_command(built: Path) -> N
     package = Path(__file__).parent.parent / "ds3tool"
     modules = {f"ds3tool/{path.relative_to(package)}" for path in package.rglob("*.py")}
     assert modules <= names
-    assert "ds3tool/py.typed" in names
+    assert {"ds3tool/py.typed", "ds3tool/firehose/firehose-to-s3.yaml"} <= names
     assert not any(name.startswith("tests/") for name in names)
     assert "ds3tool = ds3tool.cli.main:main" in entry_points
 

@@ -63,9 +63,14 @@ _CREDENTIALS_HINT = "see what `aws sts get-caller-identity` says with the same p
 def far_side(what: str) -> Iterator[None]:
     """Let whatever boto3 raises inside come out as a Ds3Error; `what` is the service or the object that was asked."""
     import botocore.exceptions
+    import botocore.parsers
 
     try:
         yield
+    except botocore.parsers.ResponseParserError as error:  # a proxy's page, or half a document
+        raise FarSideUnreachableError(
+            f"{what}: the answer is none of the service's: {_sentence(error)[:200]}"
+        ) from error
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         raise told(error, what) from error
 

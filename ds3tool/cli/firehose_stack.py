@@ -158,7 +158,7 @@ def destroy(
         stacks.delete(stack)
         done.deleted += [one.name for one in resources if not one.is_bucket]
         if bucket is not None and there is not None:
-            _remove_bucket(client, bucket, done, settings, emptied=emptied is not None)
+            remove_bucket(client, bucket, done, settings, emptied=emptied is not None)
     except KeyboardInterrupt:
         _show(done, InterruptedRunError("interrupted", hint="run the same command again"), settings)
         return
@@ -217,7 +217,7 @@ def _empty(client: Client, bucket: str, done: Destroyed, settings: Settings) -> 
             messages.note(f"s3://{bucket}: {counted(done.emptied, 'version')} deleted", quiet=settings.quiet)
 
 
-def _remove_bucket(client: Client, bucket: str, done: Destroyed, settings: Settings, *, emptied: bool) -> None:
+def remove_bucket(client: Client, bucket: str, done: Destroyed, settings: Settings, *, emptied: bool) -> None:
     """Remove the bucket if nothing is in it; what the stream has delivered to the last goes too where all was to go."""
     there = _held(client, bucket)
     if there is not None and there.versions and emptied:

@@ -99,6 +99,7 @@ class Stack:
     reason: str | None = None
     outputs: Mapping[str, str] = field(default_factory=dict)
     is_ours: bool = False
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_busy(self) -> bool:
@@ -231,18 +232,15 @@ class Stacks:
                 hint="leave out --bucket, or deploy another stack",
             )
         seen = self._events_seen(stack)
+        # What a stack has of an older template keeps its value; what a newer one has added takes its default.
         given = {key: value for key, value in parameters.items() if value is not None and key != "BucketName"}
+        values = {key: value for key, value in stack.parameters.items() if key in parameters} | given
         try:
             with far_side(f"stack {stack.name}"):
                 self._client.update_stack(
                     StackName=stack.id,
                     TemplateBody=template(),
-                    Parameters=[
-                        {"ParameterKey": key, "ParameterValue": given[key]}
-                        if key in given
-                        else {"ParameterKey": key, "UsePreviousValue": True}
-                        for key in parameters
-                    ],
+                    Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
                     Capabilities=["CAPABILITY_IAM"],
                     Tags=[{"Key": _TAG[0], "Value": _TAG[1]}],
                 )
@@ -334,4 +332,5 @@ def _stack(told: Mapping[str, Any]) -> Stack:
         told.get("StackStatusReason"),
         {one["OutputKey"]: one["OutputValue"] for one in told.get("Outputs", ())},
         any((tag["Key"], tag["Value"]) == _TAG for tag in told.get("Tags", ())),
+        {one["ParameterKey"]: one["ParameterValue"] for one in told.get("Parameters", ())},
     )

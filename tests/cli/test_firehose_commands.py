@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from ds3tool.cli.firehose_stack import Destroyed, remove_bucket
+from ds3tool.cli.settings import Settings
 from tests.cli.runner import Run, run
+from tests.cli.test_config_command import on_a_terminal
 from tests.far.servers import FarSide
 from tests.firehose.delivered import Stream
 from tests.firehose.filled import AT, CLICKS
@@ -225,3 +228,161 @@ def test_sending_into_no_stream_says_so(moto: FarSide, tmp_path: Path) -> None:
         firehose(moto, "send", str(file), "--stream", "x", "--rate", rate).expect(2)
     error = firehose(moto, "send", str(file), "--stream", "no-such", "-o", "json").expect(4).json
     assert (error["records"], error["error"]["exit_code"]) == (0, 4)
+
+
+# -- streams and stacks ----------------------------------------------------------------------------------------------
+
+
+def test_streams_are_listed_and_deleted_when_asked(moto: FarSide, stream: tuple[str, str]) -> None:
+    """A stream's state, bucket and buffering are shown; it goes only when somebody has said yes."""
+    name, bucket = stream
+    (row,) = [row for row in firehose(moto, "ls", "-o", "json").expect().json if row["name"] == name]
+    told = {"status": "ACTIVE", "destination": "S3", "bucket": bucket, "prefix": "rows/", "interval_seconds": 60.0}
+    assert {key: row[key] for key in told} == told
+    assert (row["buffer_bytes"], row["error_prefix"]) == (5 << 20, "errors/rows/!{firehose:error-output-type}/")
+    assert bucket in firehose(moto, "ls").expect().stdout
+    assert "add --yes" in firehose(moto, "rm", name).expect(2).stderr
+    told_of = firehose(moto, "rm", name, "--yes").expect().stderr
+    assert f"what it has delivered stays in s3://{bucket}" in told_of
+    assert name not in moto.client("firehose").list_delivery_streams(Limit=100)["DeliveryStreamNames"]
+    firehose(moto, "rm", name, "--yes").expect(4)
+
+
+# moto makes all of a stack but the stream, and says so.
+_NO_STREAM = pytest.mark.filterwarnings("ignore:Tried to parse AWS..KinesisFirehose:UserWarning")
+
+
+@pytest.fixture
+def deployed(moto: FarSide) -> tuple[str, str]:
+    """A stack that was deployed, and its bucket."""
+    bucket = f"{moto.bucket()}-deployed"
+    told = firehose(
+        moto,
+        "deploy",
+        "--stack",
+        f"s-{bucket}",
+        "--bucket",
+        bucket,
+        "--interval",
+        "60s",
+        "--size",
+        "5MiB",
+        "-o",
+        "json",
+    ).expect()
+    assert (told.json["action"], told.json["bucket"], told.json["stream"]) == ("created", bucket, f"s-{bucket}")
+    assert (told.json["data"], told.json["errors"]) == (f"s3://{bucket}/data/", f"s3://{bucket}/errors/data/")
+    assert f"ds3tool put s3://{bucket}/data/ ds3://BUCKET/data/ --layout firehose" in told.stderr
+    # What moto leaves out of a bucket that CloudFormation makes.
+    moto.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    return f"s-{bucket}", bucket
+
+
+@_NO_STREAM
+def test_a_deployed_role_may_only_deliver_and_a_stack_is_changed_by_what_is_given(
+    moto: FarSide, deployed: tuple[str, str]
+) -> None:
+    """The bucket is encrypted, the policy names it alone, and what is not given stays as it was."""
+    name, bucket = deployed
+    s3, iam = moto.client(), moto.client("iam")
+    (rule,) = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    (role,) = [one["RoleName"] for one in iam.list_roles()["Roles"] if one["RoleName"].startswith(name)]
+    (policy,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    statements = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]["Statement"]
+    assert [statement["Resource"] for statement in statements] == [
+        f"arn:aws:s3:::{bucket}",
+        [f"arn:aws:s3:::{bucket}/data/*", f"arn:aws:s3:::{bucket}/errors/data/*"],
+    ]
+    assert (
+        firehose(moto, "deploy", "--stack", name, "--size", "1MiB", "-o", "json").expect().json["action"] == "updated"
+    )
+    parameters = moto.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]["Parameters"]
+    values = {one["ParameterKey"]: one["ParameterValue"] for one in parameters}
+    assert values == {"BucketName": bucket, "Prefix": "data/", "BufferSeconds": "60", "BufferMiB": "1"}
+
+
+def filled(far: FarSide, bucket: str) -> None:
+    """Put six versions of four objects and a marker into a bucket."""
+    client = far.client()
+    for number in range(3):
+        client.put_object(Bucket=bucket, Key=f"data/{number}", Body=b"12345")
+        client.put_object(Bucket=bucket, Key="data/same", Body=b"%d" % number)
+    client.delete_object(Bucket=bucket, Key="data/same")
+
+
+@_NO_STREAM
+def test_a_bucket_that_holds_anything_is_emptied_only_when_its_name_is_typed(
+    moto: FarSide, deployed: tuple[str, str]
+) -> None:
+    """Yes is not enough, another name is refused, and its own name takes every version and marker."""
+    name, bucket = deployed
+    filled(moto, bucket)
+    assert (
+        "the stack's bucket is" in firehose(moto, "destroy", name, "--yes", "--empty-bucket", "other").expect(2).stderr
+    )
+    assert "add --yes" in firehose(moto, "destroy", name, "--empty-bucket", bucket).expect(2).stderr
+    told = firehose(moto, "destroy", name, "--yes", "--empty-bucket", bucket, "-o", "json").expect().json
+    assert (told["emptied"], told["left"], told["failed"]) == (7, [], [])
+    assert told["deleted"] == ["Role", "Policy", "Bucket"]
+    assert bucket not in [one["Name"] for one in moto.client().list_buckets()["Buckets"]]
+    assert "there is no stack" in firehose(moto, "destroy", name, "--yes").expect(4).stderr
+
+
+@_NO_STREAM
+def test_a_bucket_whose_name_was_not_typed_is_left_and_named(moto: FarSide, deployed: tuple[str, str]) -> None:
+    """The stack goes, what was delivered stays, in every version."""
+    name, bucket = deployed
+    filled(moto, bucket)
+    told = firehose(moto, "destroy", name, "--yes", "-o", "json").expect()
+    assert told.json["deleted"] == ["Role", "Policy"]
+    assert told.json["left"] == [f"s3://{bucket}: 7 versions, 18 B"]
+    assert f"bucket {bucket} is left, with 7 versions, 18 B" in told.stderr
+    assert len(moto.client().list_object_versions(Bucket=bucket)["Versions"]) == 6
+
+
+def test_a_bucket_that_the_stack_has_left_goes_with_what_came_to_the_last(moto: FarSide) -> None:
+    """What the stream delivered while it was deleted goes too where all was to go, and else keeps the bucket."""
+    kept, gone, empty = (moto.bucket() for _ in range(3))
+    for bucket in (kept, gone):
+        moto.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        filled(moto, bucket)
+    done = Destroyed("clicks")
+    remove_bucket(moto.client(), kept, done, Settings(), emptied=False)
+    remove_bucket(moto.client(), gone, done, Settings(quiet=True), emptied=True)
+    remove_bucket(moto.client(), empty, done, Settings(), emptied=False)
+    assert (done.deleted, done.emptied, done.left) == (["Bucket"] * 2, 7, [f"s3://{kept}: 7 versions, 18 B"])
+    names = {one["Name"] for one in moto.client().list_buckets()["Buckets"]}
+    assert names & {kept, gone, empty} == {kept}
+
+
+@_NO_STREAM
+@pytest.mark.parametrize("typed", ["", "yes"])
+def test_on_a_terminal_the_name_is_asked_for(moto: FarSide, deployed: tuple[str, str], typed: str) -> None:
+    """Nothing typed keeps the bucket; anything but its name ends the command before anything is done."""
+    name, bucket = deployed
+    filled(moto, bucket)
+    answers = [("to keep it:", typed), ("[y/N]", "y")]
+    told = on_a_terminal(["firehose", "destroy", name], answers, dict(moto.environ)).expect(0 if not typed else 2)
+    assert "holds 7 versions, 18 B" in told.stdout
+    named = {one["StackName"] for one in moto.client("cloudformation").describe_stacks()["Stacks"]}
+    assert (name in named) == bool(typed)
+    assert len(moto.client().list_object_versions(Bucket=bucket)["Versions"]) == 6
+
+
+@_NO_STREAM
+def test_a_mistaken_stack_is_told_before_anything_is_made(moto: FarSide) -> None:
+    """What Firehose or S3 would not take is refused with its own sentence; another's stack is left alone."""
+    for arguments, said in (
+        (("--stack", "1"), "is not a name"),
+        (("--stack", "a", "--bucket", "No"), "is not a name that a bucket can have"),
+        (("--stack", "a", "--prefix", "/x"), "is not a prefix"),
+        (("--stack", "a", "--interval", "16m"), "0 to 900 whole seconds"),
+        (("--stack", "a", "--size", "1"), "1 to 128 whole MiB"),
+    ):
+        assert said in firehose(moto, "deploy", *arguments).expect(2).stderr
+    moto.client("cloudformation").create_stack(
+        StackName="anothers", TemplateBody='{"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}'
+    )
+    assert "has not made it" in firehose(moto, "deploy", "--stack", "anothers").expect(2).stderr
+    assert "has not made it" in firehose(moto, "destroy", "anothers", "--yes").expect(2).stderr
