@@ -206,7 +206,7 @@ def appliance(folder: Path) -> Iterator[dict[str, str]]:
 
 def compare(road: Road, folder: Path, ways: Mapping[str, Way], rounds: int) -> dict[str, Taken]:
     """Run each way so many times, turn about; the first time of each is a warm-up and is not counted."""
-    found = {name: Taken() for name in ways}
+    results = {name: Taken() for name in ways}
     with Ds3Client.from_environment(road.environ) as client:
         for number in range(rounds + 1):
             names = list(ways)
@@ -214,13 +214,13 @@ def compare(road: Road, folder: Path, ways: Mapping[str, Way], rounds: int) -> d
                 bucket, scratch = f"round-{number}-{names.index(name)}", folder / "scratch"
                 scratch.mkdir()
                 client.create_bucket(bucket)
-                taken = found[name] if number else Taken()
+                taken = results[name] if number else Taken()
                 begun = time.perf_counter()
                 ways[name](road, scratch, bucket, taken)
                 taken.seconds.append(time.perf_counter() - begun)
                 shutil.rmtree(scratch)
                 client.delete_bucket(bucket, force=True)
-    return found
+    return results
 
 
 def main() -> int:
@@ -244,13 +244,13 @@ def main() -> int:
     try:
         with servers.seaweed() as far, appliance(folder / "appliance") as keys:
             environ = {"PATH": os.environ["PATH"], "PYTHONPATH": os.getcwd(), **keys, **far.environ}
-            found = compare(Road(far, load.fill(far), environ, load), folder, ways, asked.rounds)
+            results = compare(Road(far, load.fill(far), environ, load), folder, ways, asked.rounds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     sizes = f"{load.small} of {format_size(load.small_size)} and {load.large} of {format_size(load.large_size)}"
     print(f"{load.objects} objects, {sizes}, {asked.rounds} rounds:")
-    first, *others = found.values()
-    for name, taken in found.items():
+    first, *others = results.values()
+    for name, taken in results.items():
         rate, ratio = format_size(int(load.bytes / taken.median)), taken.median / first.median
         disk, memory = format_size(taken.disk_bytes), format_size(taken.memory_bytes)
         print(f"  {name:20} {taken.median:7.2f} s ({ratio:4.2f}), {rate}/s, {disk} of disk, {memory} of memory")
