@@ -27,9 +27,12 @@ _PAUSE = timedelta(minutes=1)
 EXPIRED_CODES = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "TokenRefreshRequired"}
 )
-# A request whose credentials were over is sent again with new ones so often: others may have used those up meanwhile.
+# A request that S3 refuses because its credentials are over is sent again with others. It is given up once those were
+# refused too that it had asked for itself, so often; or after so many tries, where others always used up what there was.
 _MOST_RENEWALS = 4
+_MOST_TRIES = 20
 _RENEWALS = "ds3tool_renewals"
+_TRIES = "ds3tool_tries"
 _SIGNED_WITH = "ds3tool_signed_with"
 
 
@@ -80,13 +83,17 @@ class FeedCredentials:
 
     def renew(self, failed: S3Credentials) -> S3Credentials:
         """Return others than `failed`, which S3 did not take: those that another thread has by now, or new ones."""
+        return self._renewed(failed)[0]
+
+    def _renewed(self, failed: S3Credentials) -> tuple[S3Credentials, bool]:
+        """Return what `renew` does, and whether Lotame was asked for them just now."""
         with self._turn() as failure:
             if self._held is not None and self._held != failed:
-                return self._held
+                return self._held, False
             self._held = None
             if failure is not None:
                 raise failure
-            return self._get(self._now())
+            return self._get(self._now()), True
 
     @contextmanager
     def _turn(self) -> Iterator[Ds3Error | None]:
@@ -125,8 +132,8 @@ class FeedCredentials:
         """Return a boto3 S3 client with these credentials; it renews them by itself, also on `ExpiredToken`.
 
         Each request is signed with what `current` returns then, whatever that raises. One that S3 refuses because its
-        credentials are over is sent again with new ones, at most four times. Endpoint and region are those of `aws`,
-        and `others` are what its clients take beside.
+        credentials are over is sent again with new ones, a few times. Endpoint and region are those of `aws`, and
+        `others` are what its clients take beside.
         """
         client = aws.client("s3", connections=connections, provider=_NobodyElse(), **others)
         # Ahead of botocore's own: what that does about a refusal is then signed with the new ones.
@@ -146,12 +153,21 @@ class FeedCredentials:
         """Return 0 (send it again, now) when the credentials were over and others are here; else None."""
         context = request_dict["context"]
         used: S3Credentials | None = context.get(_SIGNED_WITH)
-        if used is None or response is None or not _is_over(response[1]):
+        if used is None or response is None:
             return None
-        if context.get(_RENEWALS, 0) >= _MOST_RENEWALS:
+        error = response[1].get("Error", {})
+        # The answer to a HEAD has no body that could tell why, only a bare 400. The first of them may also mean another
+        # region, which botocore itself looks into; after that it is what it most often is.
+        is_bare = error.get("Code") == "400"
+        if is_bare and context.get(_TRIES, 0):
+            error["Code"], error["Message"] = "ExpiredToken", "the credentials for it are over, it seems"
+        if not is_bare and error.get("Code") not in EXPIRED_CODES:
             return None
-        context[_RENEWALS] = context.get(_RENEWALS, 0) + 1
-        self.renew(used)
+        context[_TRIES] = context.get(_TRIES, 0) + 1
+        if context.get(_RENEWALS, 0) >= _MOST_RENEWALS or context[_TRIES] > _MOST_TRIES:
+            return None
+        asked = self._renewed(used)[1]
+        context[_RENEWALS] = context.get(_RENEWALS, 0) + int(asked)
         return 0
 
 
@@ -162,9 +178,3 @@ class _NobodyElse:
 
     def load(self) -> None:
         """Return none."""
-
-
-def _is_over(answer: Any) -> bool:  # noqa: ANN401  # botocore's own dict
-    code = str(answer.get("Error", {}).get("Code", ""))
-    # The answer to a HEAD has no body that could tell why: of credentials that are over only the status is left.
-    return code in EXPIRED_CODES or code == "400"

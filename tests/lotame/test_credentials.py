@@ -311,6 +311,31 @@ def test_a_run_of_many_files_outlives_credentials_of_few_requests(
     assert lotame.credentials.issued == 3
 
 
+def test_a_head_that_is_refused_for_ever_is_a_matter_of_credentials(reader: Reader, lotame: LotameSimulator) -> None:
+    """Trying ends as for a GET, with the same word and exit code, though no answer said why."""
+    lotame.faults.set("s3-expired", 1.0)
+    with pytest.raises(FarSideDeniedError, match="ExpiredToken"), far_side("S3"):
+        reader.s3.head_object(**reader.place())
+    assert [one.status for one in lotame.asked("s3") if one.path.endswith(".gz")] == [400] * 5
+
+
+def test_a_request_that_is_always_late_gets_its_turn(reader: Reader, lotame: LotameSimulator) -> None:
+    """While others use up what there is before it comes to it, a request goes on trying with the next."""
+    left = iter(range(9))
+    before = reader.credentials.current
+
+    def late() -> S3Credentials:
+        now = before()
+        if next(left, None) is not None:  # others were quicker: theirs are over, and the next are here
+            lotame.credentials.expire_all()
+            reader.credentials.renew(now)
+        return now
+
+    reader.credentials.current = late  # type: ignore[method-assign]  # what a slow thread would see
+    assert reader.get() == reader.stored()
+    assert [one.status for one in lotame.asked("s3")] == [400] * 9 + [200]
+
+
 def test_what_lotame_says_while_renewing_comes_out(reader: Reader, lotame: LotameSimulator) -> None:
     """A token that Lotame does not take any more ends the request with that, and not with S3's word."""
     lotame.credentials.expire_all()
