@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from ds3tool.addresses import parse_s3
+from ds3tool.cli.aws_options import AwsOptions
 from ds3tool.cli.get_files import FilesAsked
+from ds3tool.cli.get_kinds import Receiving
+from ds3tool.cli.get_s3 import S3Asked
 from ds3tool.cli.journalled import Doing, journalled
 from ds3tool.cli.local_works import unfinished_works
 from ds3tool.cli.manner import Elsewhere
+from ds3tool.cli.put_kinds import Puttable
+from ds3tool.cli.put_s3 import S3Put, S3Root, is_s3
 from ds3tool.cli.put_sources import FilesPut
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.errors import JobLostError, NotFoundError, PathNotFoundError, ProtocolError, UsageError
@@ -48,7 +54,9 @@ def adopt(
         job = details.job
         _check(job)
         bucket = job.bucket or ""
-        plan, doing, failures, there = (_put if job.type == JobType.PUT else _get)(client, bucket, details, place)
+        plan, doing, failures, there = (_put if job.type == JobType.PUT else _get)(
+            client, bucket, details, place, settings
+        )
         with journalled(client, doing, settings) as journal:
             for one in journal.plans([plan]):
                 journal.planned(one)
@@ -78,20 +86,17 @@ def _check(job: Job) -> None:
 _Adopted = tuple[PlannedJob, Doing, list[Failure], list[int]]
 
 
-def _put(client: Ds3Client, bucket: str, details: JobDetails, place: Elsewhere) -> _Adopted:
+def _put(client: Ds3Client, bucket: str, details: JobDetails, place: Elsewhere, settings: Settings) -> _Adopted:
     del client
     sizes = _sizes(details)
     if place.source is None or place.target is not None:
         raise UsageError(
             f"job {details.job.id} was not begun here, so say where its files are",
-            hint=f"--source PATH, with --strip-prefix for what names below PATH lack of {_first(sizes)}",
+            hint="--source PATH, or s3://BUCKET/PREFIX/, with --strip-prefix for what names below it lack of "
+            f"{_first(sizes)}",
         )
-    prefix = place.strip_prefix or ""
-    if not os.path.isdir(place.source):
-        prefix = next(iter(sizes)) if len(sizes) == 1 else prefix + os.path.basename(place.source)
-    files = FilesPut(((os.path.abspath(place.source), prefix),))
-    source = files.source()
-    here = {item.key: item for item in source.objects() if item.key in sizes}
+    what, name_of = _source_at(place.source, place.strip_prefix or "", sizes, settings)
+    here = {item.key: item for item in what.source().objects() if item.key in sizes}
     if not here:
         raise PathNotFoundError(
             f"none of what job {details.job.id} is to put is below {place.source}",
@@ -100,19 +105,49 @@ def _put(client: Ds3Client, bucket: str, details: JobDetails, place: Elsewhere) 
     plan = PlannedJob(JobType.PUT, bucket, title=_TITLE)
     for key, size in sizes.items():
         # What is not there fails by name when its turn comes, as what has gone since.
-        missing = SourceObject(key, size, 0, os.fsencode(key.removeprefix(prefix)))
-        plan.add_source(here.get(key, missing))
-    asked = {**files.asked(), "settings": settings_mapping(RunSettings())}
+        plan.add_source(here.get(key) or SourceObject(key, size, 0, name_of(key)))
+    asked = {**what.asked(), "settings": settings_mapping(RunSettings())}
     return plan, Doing("resume", JobType.PUT, bucket, asked), [], []
 
 
-def _get(client: Ds3Client, bucket: str, details: JobDetails, place: Elsewhere) -> _Adopted:
+def _source_at(
+    source: str, prefix: str, keys: Collection[str], settings: Settings
+) -> tuple[Puttable, Callable[[str], bytes]]:
+    """Return what is at a place, of which keys begin with `prefix`; and what it would call an object that is not there.
+
+    What is a single file, or object of S3, is the job's only key, if it has one.
+    """
+    first = next(iter(keys))
+    if not is_s3(source):
+        if not os.path.isdir(source):
+            prefix = first if len(keys) == 1 else prefix + os.path.basename(source)
+        return FilesPut(((os.path.abspath(source), prefix),)), lambda key: os.fsencode(key.removeprefix(prefix))
+    from ds3tool.sources.s3_reader import Pin
+
+    address = parse_s3(source)
+    base = address.key
+    if not address.is_prefix:
+        prefix = first if len(keys) == 1 else prefix + address.key.rpartition("/")[2]
+    what = S3Put(AwsOptions().settings(settings), (S3Root(address, prefix),))
+    what.look()
+    return what, lambda key: Pin(base + key.removeprefix(prefix), "").to_name()
+
+
+def _target_at(target: str, settings: Settings) -> Receiving:
+    if not is_s3(target):
+        return FilesAsked(os.path.abspath(target))
+    address = parse_s3(target)
+    return S3Asked(AwsOptions().settings(settings), address.bucket, address.as_prefix().key if address.key else "")
+
+
+def _get(client: Ds3Client, bucket: str, details: JobDetails, place: Elsewhere, settings: Settings) -> _Adopted:
     """Plan what the job still lists: objects that were fetched whole are not in it any more."""
     sizes = _sizes(details)
     if place.target is None or place.source is not None:
         raise UsageError(
             f"job {details.job.id} was not begun here, so say where its files go",
-            hint=f"--target DIR, with --strip-prefix for what names below DIR are to lack of {_first(sizes)}",
+            hint="--target DIR, or s3://BUCKET/PREFIX/, with --strip-prefix for what names below it are to lack of "
+            f"{_first(sizes)}",
         )
     versions = {blob.key: blob.version_id for chunk in details.chunks for blob in chunk.blobs}
     for listed in client.list_objects(bucket, prefix=_common_prefix(sizes)):
@@ -120,11 +155,11 @@ def _get(client: Ds3Client, bucket: str, details: JobDetails, place: Elsewhere) 
             sizes[listed.key] = listed.size
             if listed.version_id == versions[listed.key]:
                 versions[listed.key] = None  # the latest one needs not be asked for
-    files = FilesAsked(os.path.abspath(place.target))
-    asked = {**files.prepared(), "settings": settings_mapping(RunSettings())}
+    where = _target_at(place.target, settings)
+    asked = {**where.prepared(), "settings": settings_mapping(RunSettings())}
     name_of = Renaming(place.strip_prefix or "")
     wanted = [Wanted(key, size, versions[key]) for key, size in sizes.items()]
-    with closing(files.sink()) as sink:
+    with closing(where.sink()) as sink:
         planning = GetRun(client, sink, bucket, wanted, name_of=name_of, settings=RunSettings())
         new = {one.keys[number]: one.target_object(number) for one in planning.plans() for number in range(len(one))}
     failed = {failure.key for failure in planning.result.failures}

@@ -206,6 +206,20 @@ def test_forgetting_a_get_aborts_what_it_has_uploaded_in_parts(between: Between,
     assert moto.uploads(target) == []
 
 
+def test_a_job_that_another_host_has_begun_goes_on_into_s3(between: Between, moto: FarSide, tmp_path: Path) -> None:
+    """`resume JOB --target s3://...` gets what the job still lists."""
+    archive = between.archive
+    tape, contents = filled(archive, tmp_path)
+    first, second = moto.bucket(), moto.bucket()
+    between.signal_at(2)
+    there = ("--state-dir", str(tmp_path / "elsewhere"))
+    between.run("get", f"ds3://{tape}/large", f"s3://{first}", "-j", "1", *there).expect(130)
+    (job,) = archive.client.list_active_jobs(bucket=tape)
+    assert "--target DIR, or s3://BUCKET/PREFIX/" in archive.run("resume", job.id).expect(2).stderr
+    archive.run("resume", job.id, "--target", f"s3://{second}/there/").expect()
+    assert moto.contents(second) == {"there/large": contents["large"]}
+
+
 def test_a_get_goes_on_below_another_prefix(between: Between, moto: FarSide, tmp_path: Path) -> None:
     """`resume --target` names another place, when the bucket is gone; a place that is not in S3 is refused."""
     archive = between.archive

@@ -279,6 +279,21 @@ def test_a_put_goes_on_from_a_copy_that_is_elsewhere(between: Between, moto: Far
     assert restored(archive, target) == {key[3:]: data for key, data in contents.items()}
 
 
+def test_a_job_that_another_host_has_begun_goes_on_from_s3(
+    between: Between, moto: FarSide, source: str, tmp_path: Path
+) -> None:
+    """`resume JOB --source s3://...` puts what the job lacks; what is not there fails by name."""
+    archive, target = between.archive, between.archive.bucket()
+    between.signal_at(2)
+    there = ("--state-dir", str(tmp_path / "elsewhere"))
+    between.run("put", f"s3://{source}/in/", f"ds3://{target}/p/", "-j", "1", *there).expect(130)
+    (job,) = archive.client.list_active_jobs(bucket=target)
+    assert "--source PATH, or s3://BUCKET/PREFIX/" in archive.run("resume", job.id).expect(2).stderr
+    assert "no object" in archive.run("resume", job.id, "--source", f"s3://{source}/no/").expect(4).stderr
+    archive.run("resume", job.id, "--source", f"s3://{source}/in/", "--strip-prefix", "p/").expect()
+    assert restored(archive, target) == {f"p/{key[3:]}": data for key, data in moto.contents(source).items()}
+
+
 def test_credentials_that_end_on_the_way_leave_the_job_to_be_resumed(
     archive: Archive, seaweed: FarSide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
