@@ -13,6 +13,7 @@ from ds3tool.jobs.ends import OpenObject
 from ds3tool.jobs.integrity import compare_sent
 from ds3tool.jobs.put_mover import PutMover
 from ds3tool.jobs.recorder import MovedBlobs
+from ds3tool.jobs.remainder import HeldBlobs
 from ds3tool.jobs.stream_mover import HeldBlocks
 from ds3tool.jobs.waiting import ending_with
 from ds3tool.jobs.whole_digests import ObjectDigests
@@ -37,11 +38,17 @@ class DistantMover(PutMover):
     Memory: transfers x (8 MiB + the source's buffers); small objects cost what they are.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  # as a PutMover's
-        super().__init__(*args, **options)
+    def __init__(self, *args: Any, earlier: HeldBlobs | None = None, **options: Any) -> None:  # noqa: ANN401
+        """Take what a PutMover takes."""
+        super().__init__(*args, earlier=earlier, **options)
+        self._earlier = earlier or HeldBlobs()
         self._lock = threading.Lock()
-        # Digests of blobs that the appliance has taken without stating its own: by object, then by offset.
+        # By object, then by offset: digests of blobs that the appliance has taken without stating its own.
         self._unproved: dict[int, dict[int, str]] = {}
+        # By object: how many of its blobs are still to be put. The last of one with such blobs is not recorded before
+        # all of it is proved: whoever resumes this work would take it for that.
+        self._to_put: dict[int, int] = {}
+        self._kept_back: dict[int, tuple[int, str | None]] = {}
 
     def small_request(self, number: int) -> bytes | None:  # noqa: ARG002
         """Return None: whoever waits for another host is a thread of its own."""
@@ -56,12 +63,31 @@ class DistantMover(PutMover):
             key = self._blobs.keys[number]
             with self._transport.stopping(opened.abort), ending_with(self._transport, self._source, key):
                 if self._blobs.lengths[number] <= HELD_BYTES and not self._needs_all(number):
-                    return self._move_held(number, opened, opened, counter)
-                if self._digest_demanded or self._needs_all(number):
-                    return self._move_digested(number, opened, counter)
-                return self._move_passing(number, opened, opened, counter)
+                    checksum = self._move_held(number, opened, opened, counter)
+                elif self._digest_demanded or self._needs_all(number):
+                    checksum = self._move_digested(number, opened, counter)
+                else:
+                    checksum = self._move_passing(number, opened, opened, counter)
         finally:
             opened.close()
+        self._through(number, checksum)
+        return checksum
+
+    def _through(self, number: int, checksum: str | None) -> None:
+        """Keep a blob back from being recorded when it is the last one of an object that is to be proved."""
+        owner = self._owners[number]
+        with self._lock:
+            left = self._to_put.get(owner)
+            if left is None:
+                left = sum(not self._blobs.in_cache[one] for one in self._state.numbers_of(owner))
+            self._to_put[owner] = left - 1
+            if left == 1 and owner in self._unproved:
+                self._kept_back[owner] = number, checksum
+
+    def keeps_back(self, number: int) -> bool:
+        """Whether a blob is the last of an object of which the appliance has not stated all digests."""
+        with self._lock:
+            return self._kept_back.get(self._owners[number], (-1, None))[0] == number
 
     def _needs_all(self, number: int) -> bool:
         """Whether more than the blob has to be read before it is sent: for a digest of the whole object."""
@@ -95,9 +121,9 @@ class DistantMover(PutMover):
     def _move_passing(
         self, number: int, opened: OpenObject, distant: DistantObject, counter: Callable[[int], None]
     ) -> str | None:
-        """Send a blob that is digested as it passes, and hold the appliance's digest, where it states it, against ours.
+        """Send a blob that is digested as it passes, and hold the appliance's digest against ours.
 
-        Without such a digest the blob is not vouched for yet: None is returned, and `prove` does it.
+        Where it does not state any now, `prove` asks for it once the object is whole.
         """
         key, offset, kind = self._blobs.keys[number], self._blobs.offsets[number], self._checksum_type
         stored_with = self._transport.patiently(lambda: self._metadata(opened))
@@ -136,25 +162,39 @@ class DistantMover(PutMover):
             return checksum
         with self._lock:
             self._unproved.setdefault(self._owners[number], {})[offset] = checksum
-        return None
+        return checksum
 
     # -- what nobody has vouched for yet ---------------------------------------------------------------------------
 
     def prove(self, owners: Iterable[int]) -> Iterator[tuple[int, MovedBlobs | Ds3Error]]:
-        """Yield, of objects that are whole now, the digests that the appliance states of blobs sent without one.
+        """Hold what the appliance states of objects that are whole now against what was sent without its word for it.
 
-        That is an error where they are not ours, or are not stated at all. Raises what keeps it from asking.
+        Yields the blobs that were kept back, or an error where the digests are not ours, or are not stated at all.
         """
         for owner in owners:
             with self._lock:
                 digests = self._unproved.pop(owner, None)
-            if digests:
-                try:
-                    yield owner, self._proof(owner, digests)
-                except Ds3Error as error:
-                    yield owner, error
+                kept_back = self._kept_back.pop(owner, None)
+            if digests is None:
+                continue
+            try:
+                self._hold_against(owner, {**self._recorded_earlier(owner), **digests})
+            except Ds3Error as error:
+                yield owner, error
+                continue
+            if kept_back is not None:
+                yield owner, self._blob(owner, *kept_back)
 
-    def _proof(self, owner: int, digests: dict[int, str]) -> MovedBlobs:
+    def _recorded_earlier(self, owner: int) -> dict[int, str]:
+        """Return the digests, by offset, of blobs that an earlier run has sent, and may not have proved."""
+        held = self._earlier
+        return {
+            held.offsets[place]: digest
+            for place in held.numbers_of(owner)
+            if held.kinds[place] == self._checksum_type and (digest := held.checksums[place]) is not None
+        }
+
+    def _hold_against(self, owner: int, digests: dict[int, str]) -> None:
         key = self._plan.keys[owner]
         head = self._head(owner)
         if head is None or head.checksum_type != self._checksum_type:
@@ -164,14 +204,11 @@ class DistantMover(PutMover):
             )
         for offset, digest in digests.items():
             compare_sent(key, offset, expected=digest, actual=head.checksums.get(offset))
-        lengths = {self._blobs.offsets[number]: self._blobs.lengths[number] for number in self._state.numbers_of(owner)}
-        return MovedBlobs(
-            [owner] * len(digests),
-            list(digests),
-            [lengths[offset] for offset in digests],
-            [self._checksum_type] * len(digests),
-            list(digests.values()),
-        )
+
+    def _blob(self, owner: int, number: int, checksum: str | None) -> MovedBlobs:
+        offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
+        version, kind = self._blobs.version_ids[number], self._checksum_type
+        return MovedBlobs([owner], [offset], [length], [kind], [checksum], [version])
 
     def _head(self, owner: int) -> ObjectHead | None:
         """Return what HEAD tells of the object that this job has made; None when that is not there."""
@@ -186,6 +223,8 @@ class DistantMover(PutMover):
     def object_moved(self, owner: int) -> None:
         """Forget what was read and sent of an object, the source too."""
         super().object_moved(owner)
+        with self._lock:
+            self._to_put.pop(owner, None)
         self._let_go(owner, moved=True)
 
     def object_failed(self, owner: int) -> None:
@@ -193,6 +232,8 @@ class DistantMover(PutMover):
         super().object_failed(owner)
         with self._lock:
             self._unproved.pop(owner, None)
+            self._to_put.pop(owner, None)
+            self._kept_back.pop(owner, None)
         self._let_go(owner, moved=False)
 
     def _let_go(self, owner: int, *, moved: bool) -> None:

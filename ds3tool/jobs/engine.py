@@ -502,8 +502,9 @@ class Engine:
     def _blob_moved(self, number: int, checksum: str | None) -> None:
         with self._lock:
             owner = self.state.finish(number)
-            self._moved_numbers.append(number)
-            self._moved_checksums.append(checksum)
+            if not self._mover.keeps_back(number):
+                self._moved_numbers.append(number)
+                self._moved_checksums.append(checksum)
             if owner is not None:
                 self._ended_objects.append(owner)
             given_up = self.state.given_up_wholly(self.state.object_of[number])

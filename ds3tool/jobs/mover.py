@@ -41,6 +41,10 @@ class Mover(Protocol):
         """Return the type of the digest that `move` or `small_answer` has returned for a blob."""
         ...
 
+    def keeps_back(self, number: int) -> bool:
+        """Whether a blob that was moved must not be recorded as that yet: what it is part of is to be proved first."""
+        ...
+
     def object_moved(self, owner: int) -> None:
         """All blobs of an object are through."""
         ...

@@ -127,6 +127,9 @@ class RecordingMover:
     def checksum_kind(self, number: int) -> ChecksumType | None:
         return ChecksumType.MD5
 
+    def keeps_back(self, number: int) -> bool:
+        return False
+
     def object_moved(self, owner: int) -> None:
         self.objects_moved.append(owner)
 

@@ -275,6 +275,32 @@ def test_an_appliance_that_echoes_no_digest_is_asked_for_them_all(
     assert None not in room.recorder.checksums.values()
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_was_not_proved_before_a_kill_is_proved_by_the_resume(
+    room: Room, meddler: Meddler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, damaged: bool
+) -> None:
+    """Recorded digests of a process that is gone are held against the appliance's once the object is whole."""
+    _let_all_pass(monkeypatch)
+    meddler.to_client = _without_echo
+    room.settings = replace(room.settings, engine=EngineSettings(1, 1))
+    s3 = S3Double({"film": FILM})
+    if damaged:
+        meddler.to_appliance = Damage(FILM[100:132], 1000)
+    with room.connect(meddler.endpoint) as client:
+        work = Work(room, tmp_path / "work", tmp_path, client=client, source=source_of(s3))
+        assert work.put(dies=Moment("moved", 1, after=True)) is None
+        assert work.recorded()
+        work.source = source_of(s3)
+        result = work.resume()
+    if damaged:
+        assert isinstance(only_error(result), ChecksumError)
+        room.until_idle()
+        assert room.listed() == set()
+    else:
+        assert (result.failures, result.exit_code) == ([], 0)
+        assert fetched(room, tmp_path) == {"film": FILM}
+
+
 def test_what_no_appliance_states_is_not_put(room_with: Callable[..., Room], monkeypatch: pytest.MonkeyPatch) -> None:
     """An appliance that states no digest at all gets only what digests can go ahead of: the rest fails by name."""
     _let_all_pass(monkeypatch)
