@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ds3tool.aws.failures import far_side
 from ds3tool.aws.session import AwsSettings
-from ds3tool.errors import Ds3Error, SinkError
+from ds3tool.errors import Ds3Error, FarSideUnreachableError, InterruptedRunError, SinkError
 from ds3tool.jobs.arrival import Arrival
 from ds3tool.jobs.ends import TargetObject
 from ds3tool.jobs.existing import numbered_name
@@ -173,29 +174,30 @@ class S3Sink:
         self, item: TargetObject, arrival: Arrival, response: Response, *, counter: Callable[[int], None]
     ) -> str | None:
         """Store what is left of one blob, and verify it once it is whole; parts of it leave as they fill."""
-        landing = self._landing(item)
-        stores = landing.begin(arrival.blob, arrival.done)
-        for block in response.body:
-            arrival.check_room(len(block))
+        with _not_the_appliance():
+            landing = self._landing(item)
+            stores = landing.begin(arrival.blob, arrival.done)
+            for block in response.body:
+                arrival.check_room(len(block))
+                if stores:
+                    landing.write(arrival.blob, block)
+                arrival.took(block)
+                counter(len(block))
+            actual = arrival.verified()
             if stores:
-                landing.write(arrival.blob, block)
-            arrival.took(block)
-            counter(len(block))
-        actual = arrival.verified()
-        if stores:
-            landing.verified(arrival.blob)
-        return actual
+                landing.verified(arrival.blob)
+            return actual
 
     def receive_small(self, item: TargetObject, offset: int, data: memoryview) -> None:
         """Keep a blob that came in one piece and was verified by the caller; nothing is sent in the caller's thread."""
-        landing = self._landing(item)
-        if item.ranges:
-            landing.write_loose(offset, data)
-            return
-        blob = ByteRange(offset, offset + len(data))
-        if landing.begin(blob, 0):
-            landing.write(blob, data)
-            landing.verified(blob)
+        with _not_the_appliance():
+            landing = self._landing(item)
+            blob = ByteRange(offset, offset + len(data))
+            if item.ranges:
+                landing.write_loose(offset, data)
+            elif landing.begin(blob, 0):
+                landing.write(blob, data)
+                landing.verified(blob)
 
     def _landing(self, item: TargetObject) -> Landing:
         """Return what has come of an object; SinkError when another object of that name is under way."""
@@ -312,6 +314,18 @@ class S3Sink:
     def sweep(self, names: Iterable[str]) -> int:  # noqa: ARG002  # all of a work are known without them
         """Abort what earlier runs of this work have left; return how many uploads that were."""
         return self._shipping.abort_earlier()
+
+
+@contextlib.contextmanager
+def _not_the_appliance() -> Iterator[None]:
+    """Let nobody who talks to the appliance take it for trouble with that, and repeat, when S3 is out of reach.
+
+    Whoever settles is told what it is.
+    """
+    try:
+        yield
+    except FarSideUnreachableError as error:
+        raise InterruptedRunError(error.message) from error
 
 
 class _AnyName(Container[str]):

@@ -19,7 +19,14 @@ from typing import Any
 import pytest
 
 from ds3tool.aws.session import AwsSettings
-from ds3tool.errors import ChecksumError, Ds3Error, FarSideDeniedError, FarSideUnreachableError, SinkError
+from ds3tool.errors import (
+    ChecksumError,
+    Ds3Error,
+    FarSideDeniedError,
+    FarSideUnreachableError,
+    InterruptedRunError,
+    SinkError,
+)
 from ds3tool.jobs.ends import KeepingSink, KeyedSink, TargetObject
 from ds3tool.jobs.waiting import WaitingEnd
 from ds3tool.protocol.checksums import to_base64
@@ -537,6 +544,23 @@ def test_a_service_out_of_reach_is_told(opened: Open, seaweed: FarSide, monkeypa
     item = TargetObject("film", 3, "film")
     give(sink, item, b"123", ByteRange(0, 3))
     assert isinstance(failure_of(sink, item), FarSideUnreachableError)
+
+
+def test_s3_out_of_reach_is_not_taken_for_the_appliance(
+    opened: Open, seaweed: FarSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A blob whose parts find nobody ends as stopped, so that it is not asked for again and again."""
+    monkeypatch.setattr("ds3tool.aws.session._TRIES", 1)
+    sink = opened(replace(seaweed, endpoint="http://127.0.0.1:9"), "any")
+    with contextlib.suppress(InterruptedRunError):
+        begin(sink, data_of(LARGE))
+    settled: list[tuple[TargetObject, Ds3Error | None]] = []
+    while not settled:
+        time.sleep(0.01)
+        settled = sink.settle(wait=False)
+    assert isinstance(settled[0][1], FarSideUnreachableError)
+    with pytest.raises(InterruptedRunError):
+        begin(sink, data_of(LARGE))
 
 
 def test_a_bucket_that_is_not_there_fails_objects_by_name(opened: Open, far: FarSide) -> None:
