@@ -63,7 +63,7 @@ def _copy_in_parts(
 ) -> None:
     target = address_of(bucket, key)
     size = max(part_size, -(-source.size // _MOST_PARTS // _MIB) * _MIB)
-    with far_side(target), _upload(client, bucket, key, _described(client, source, storage_class)) as upload:
+    with far_side(target), upload_in_parts(client, bucket, key, _described(client, source, storage_class)) as upload:
         pool = ThreadPoolExecutor(_PARTS_AT_ONCE, thread_name_prefix="s3-copy")
         try:
             parts = list(
@@ -104,8 +104,11 @@ def _described(client: Client, source: S3Status, storage_class: str | None) -> d
 
 
 @contextmanager
-def _upload(client: Client, bucket: str, key: str, described: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """Begin an upload in parts, and abort it unless the body comes to its end."""
+def upload_in_parts(client: Client, bucket: str, key: str, described: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Begin an upload in parts, which the body completes, and abort it unless that comes to its end.
+
+    Gives what each call that concerns the upload must be told. One that cannot be aborted is warned of.
+    """
     upload_id = client.create_multipart_upload(Bucket=bucket, Key=key, **described)["UploadId"]
     upload = {"Bucket": bucket, "Key": key, "UploadId": upload_id}
     try:

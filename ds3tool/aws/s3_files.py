@@ -9,55 +9,91 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
 from ds3tool.aws.failures import far_side, told
+from ds3tool.aws.s3_copies import upload_in_parts
 from ds3tool.aws.s3_objects import Client, S3Status, address_of
 from ds3tool.errors import ChecksumError, FarSideUnreachableError, SinkError, SourceError
 
-# Parts of what comes as a stream, of unknown size: an upload has at most 10,000, and so 320 GiB. Memory: 4 of them.
+# The most parts that an upload has. Source: S3 API reference. A stream, whose length nobody knows, has so 320 GiB.
+_MOST_PARTS = 10_000
 _STREAM_PART = 32 * 1024**2
-_STREAM_PARTS_HELD = 4
-STREAM_MOST = 10_000 * _STREAM_PART
+_PART = 16 * 1024**2
+_PARTS_AT_ONCE = 4
 _BLOCK = 1024**2
 _MD5 = re.compile(r"[0-9a-f]{32}")
+_TYPE = "ChecksumType"
 # How the bytes lie in S3 where an ETag is still the MD5 of what was put.
 _PLAIN = (None, "AES256")
 
 
-def upload(client: Client, file: BinaryIO, bucket: str, key: str, *, described: Mapping[str, Any]) -> None:
-    """Put what a file or a stream holds into one object; `described` is what boto3 is told of it, as `ContentType`.
+def upload(client: Client, file: BinaryIO, bucket: str, key: str, *, described: Mapping[str, Any]) -> int:
+    """Put what a file or a stream holds into one object; return its bytes. Memory: some parts.
 
-    An upload that does not come to its end is aborted. Raises a Ds3Error; SourceError for a file that has changed
-    while it was read.
+    `described` is what boto3 is told of the object, as `ContentType`. All is read in the caller's thread, so that an
+    interruption ends it although nothing comes: boto3's own transfer would wait for that for ever. An upload that does
+    not come to its end is aborted. Raises a Ds3Error; SourceError for a file that has changed while it was read.
     """
-    from boto3.s3.transfer import TransferConfig
-
-    config = TransferConfig()
-    if not file.seekable():
-        config = TransferConfig(multipart_chunksize=_STREAM_PART, multipart_threshold=_STREAM_PART)
-        config.max_in_memory_upload_chunks = _STREAM_PARTS_HELD
     before = _state(file)
-    with _transferred(address_of(bucket, key)), _own(file) as own:
-        client.upload_fileobj(own, bucket, key, ExtraArgs=dict(described), Config=config)
-    if before is not None and _state(file) != before:
+    parts = _Parts(file, _STREAM_PART if before is None else max(_PART, -(-before[0] // _MOST_PARTS)))
+    first = parts.read()
+    with _transferred(address_of(bucket, key)):
+        if len(first) < parts.size:
+            client.put_object(Bucket=bucket, Key=key, Body=first, **described)
+            size = len(first)
+        else:
+            with upload_in_parts(client, bucket, key, described) as named:
+                size = _send(client, named, first, parts)
+    if before is not None and (_state(file) != before or size != before[0]):
         raise SourceError(
-            f"{getattr(file, 'name', 'the file')} changed while it was read, so what is in S3 may be a mixture",
-            hint="copy it again",
+            f"{file.name} changed while it was read, so what is in S3 may be a mixture", hint="copy it again"
         )
+    return size
 
 
-@contextmanager
-def _own(file: BinaryIO) -> Iterator[BinaryIO]:
-    """Give the same file for boto3, which closes what it is given, or does not."""
+class _Parts:
+    """What a file or a stream holds, in parts of `size` bytes."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self.size = size
+
+    def read(self) -> bytes:
+        """Return the next part: as many bytes as one has, fewer only at the end, and then none."""
+        blocks, left = [], self.size
+        while left and (block := self._file.read(min(left, _BLOCK))):
+            blocks.append(block)
+            left -= len(block)
+        return b"".join(blocks)
+
+
+def _send(client: Client, named: Mapping[str, str], first: bytes, parts: _Parts) -> int:
+    """Send parts, some at once, and complete their upload; return the bytes of all."""
+
+    def send(number: int, data: bytes) -> dict[str, Any]:
+        reply = client.upload_part(**named, PartNumber=number, Body=data)
+        checksums = {name: value for name, value in reply.items() if name.startswith("Checksum") and name != _TYPE}
+        return {"PartNumber": number, "ETag": reply["ETag"], **checksums}
+
+    size, data, sent = 0, first, list[Future[dict[str, Any]]]()
+    pool = ThreadPoolExecutor(_PARTS_AT_ONCE, thread_name_prefix="s3-upload")
     try:
-        descriptor = os.dup(file.fileno())
-    except io.UnsupportedOperation:  # it lies in memory
-        yield file
-        return
-    with open(descriptor, "rb") as own:
-        yield own
+        while data:
+            if len(sent) == _MOST_PARTS:
+                raise SinkError(f"a stream of more than {size:,} bytes does not fit into the parts of an upload")
+            size += len(data)
+            sent.append(pool.submit(send, len(sent) + 1, data))
+            if len(sent) >= _PARTS_AT_ONCE:
+                sent[-_PARTS_AT_ONCE].result()
+            data = parts.read()
+        done = [one.result() for one in sent]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    client.complete_multipart_upload(**named, MultipartUpload={"Parts": done})
+    return size
 
 
 def _state(file: BinaryIO) -> tuple[int, int, int] | None:

@@ -253,8 +253,16 @@ def status(client: Client, bucket: str, key: str, *, version_id: str | None = No
     Raises FarSideNotFoundError when it is not there.
     """
     one = {"Bucket": bucket, "Key": key, **({} if version_id is None else {"VersionId": version_id})}
-    with far_side(address_of(bucket, key)):
-        head = client.head_object(ChecksumMode="ENABLED", **one)
+    try:
+        with far_side(address_of(bucket, key)):
+            head = client.head_object(ChecksumMode="ENABLED", **one)
+    except FarSideError as error:
+        if error.status not in {400, 403}:
+            raise
+        # The reply to a HEAD has no body, and so no reason; that to a GET has.
+        with far_side(address_of(bucket, key)):
+            client.get_object(**one)["Body"].close()
+        raise
     return S3Status(
         bucket,
         key,

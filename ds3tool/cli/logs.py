@@ -15,7 +15,7 @@ _LOGGER = "ds3tool"
 # Libraries that speak for us to AWS and to Lotame. Their warnings are told as ours are, and with -vv one line for each
 # request; the rest of what they log is their insides, credentials among them.
 _LIBRARIES = ("boto3", "botocore", "s3transfer", "urllib3")
-_REQUESTS = ("urllib3.connectionpool", "botocore.retries")
+_REQUESTS = ("urllib3.connectionpool",)
 # The signature of a request, and whatever a header or query carries under a telling name. Sources: DS3 and S3
 # signatures of version 2, AWS signatures of version 4, presigned URLs of both, tokens of STS.
 _SECRETS = (

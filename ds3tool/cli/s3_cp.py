@@ -32,6 +32,7 @@ from ds3tool.cli.settings import Settings
 from ds3tool.errors import (
     Ds3Error,
     FarSideDeniedError,
+    FarSideError,
     FarSideNotFoundError,
     FarSideUnreachableError,
     InterruptedRunError,
@@ -219,6 +220,8 @@ def _settle(copied: Copied, bucket: str, entry: S3Entry, future: Future[None]) -
     except _FOR_ALL:
         raise
     except Ds3Error as error:
+        if isinstance(error, FarSideError) and error.code == "NoSuchBucket":
+            raise
         missing_now = isinstance(error, FarSideNotFoundError)
         copied.failures.append(Failure(s3_objects.address_of(bucket, entry.key), error.message, missing=missing_now))
     else:
@@ -275,8 +278,7 @@ def _from_file(
         if sys.stdin is None:
             raise UsageError("the bytes were to come on stdin, and stdin is closed")
         described |= {} if content_type is None else {"ContentType": content_type}
-        s3_files.upload(client, sys.stdin.buffer, far.bucket, key, described=described)
-        return Copied(1, s3_objects.status(client, far.bucket, key).size)
+        return Copied(1, s3_files.upload(client, sys.stdin.buffer, far.bucket, key, described=described))
     key = key if key and not key.endswith("/") else key + os.path.basename(path)
     check_key(S3Address(far.bucket, key))
     kind = content_type or mimetypes.guess_type(path)[0]
@@ -285,8 +287,7 @@ def _from_file(
         with open(path, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise UsageError(f"{path} is no file", hint="a stream is copied from stdin: -")
-            size = os.fstat(file.fileno()).st_size
-            s3_files.upload(client, file, far.bucket, key, described=described)
+            size = s3_files.upload(client, file, far.bucket, key, described=described)
     except IsADirectoryError as error:
         raise UsageError(
             f"{path} is a folder, and this copies one file", hint="ds3tool put takes folders to the appliance"

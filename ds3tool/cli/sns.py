@@ -180,8 +180,8 @@ def publish(
     """
     *before, text = words
     if len(before) != (0 if phone is not None else 1):
-        given = "a message, and no topic" if phone is not None else "a topic and a message"
-        raise UsageError(f"it takes {given}, and {len(words)} words were given", hint="quote the message as one word")
+        takes = "one message, and no topic, beside --phone" if phone is not None else "a topic and one message"
+        raise UsageError(f"publish takes {takes}", hint="a message of several words is quoted: 'like this'")
     if phone is not None:
         sns.check_phone(phone)
         if subject is not None:

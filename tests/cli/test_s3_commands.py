@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
+import signal
+import subprocess
+import sys
+import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import pytest
 
-from ds3tool.aws import s3_copies, s3_objects
+from ds3tool.aws import s3_copies, s3_files, s3_objects
 from ds3tool.cli import prompts
-from ds3tool.errors import FarSideError
+from ds3tool.errors import FarSideError, SourceError
 from tests.cli.runner import Run, run
 from tests.far.servers import FarSide
 
@@ -173,6 +178,8 @@ def test_who_is_not_known_and_who_does_not_answer(seaweed: FarSide, strict: Ran)
     """A wrong secret is exit code 6, a server that is not there 7."""
     bucket = seaweed.bucket()
     strict("ls", f"s3://{bucket}", AWS_SECRET_ACCESS_KEY="wrong").expect(6)
+    told = strict("stat", f"s3://{bucket}/k", AWS_SECRET_ACCESS_KEY="wrong").expect(6)
+    assert "SignatureDoesNotMatch" in told.stderr  # though no reply to a HEAD says why
     told = strict("ls", f"s3://{bucket}", AWS_ENDPOINT_URL="http://127.0.0.1:9", AWS_MAX_ATTEMPTS="1").expect(7)
     assert "127.0.0.1:9" in told.stderr
 
@@ -377,6 +384,45 @@ def test_streams_go_up_and_come_down(seaweed: FarSide, strict: Ran, tmp_path: Pa
     assert out.read_bytes() == body
     assert "stdout" in strict("cp", "-o", "json", f"s3://{bucket}/in", "-").expect(2).stderr
     assert "key" in strict("cp", "-", f"s3://{bucket}/", stdin=body).expect(2).stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_upload_that_is_interrupted_leaves_nothing(seaweed: FarSide, number: signal.Signals) -> None:
+    """However long nothing comes on stdin, Ctrl-C and SIGTERM end it, and what was begun in S3 is given up."""
+    bucket = seaweed.bucket()
+    with subprocess.Popen(
+        [sys.executable, "-m", "ds3tool", "s3", "cp", "-", f"s3://{bucket}/k"],
+        env={**os.environ, **seaweed.environ},
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(bytes(33 << 20))
+        process.stdin.flush()
+        deadline = time.monotonic() + 60
+        while seaweed.uploads(bucket) != ["k"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(number)
+        assert process.stderr.read() == b"ds3tool: interrupted\n"
+        assert process.wait() == 130
+    assert seaweed.uploads(bucket) == []
+    assert seaweed.contents(bucket) == {}
+
+
+def test_a_file_that_changes_while_it_is_read_is_told(seaweed: FarSide, tmp_path: Path) -> None:
+    """What lies in S3 then may be no state that the file ever had."""
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 1000)
+
+    class Writing(io.FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            path.write_bytes(b"y" * 1001)
+            return super().read(-1 if size is None else size) or b""
+
+    with Writing(path) as file, pytest.raises(SourceError, match="changed while it was read"):
+        s3_files.upload(seaweed.shared, cast("BinaryIO", file), seaweed.bucket(), "k", described={})
 
 
 def test_a_download_that_fails_leaves_the_file_that_was_there(seaweed: FarSide, strict: Ran, tmp_path: Path) -> None:
