@@ -59,9 +59,13 @@ class AwsOptions:
         if endpoint is not None:
             _check(endpoint)
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None
-        return AwsSettings(
-            self.s3_profile or table.get("profile"), endpoint, self.s3_region or table.get("region") or region
-        )
+        profile = self.s3_profile or table.get("profile") or _profile_of_environment()
+        return AwsSettings(profile, endpoint, self.s3_region or table.get("region") or region)
+
+
+def _profile_of_environment() -> str | None:
+    """Return the profile that the environment names, unless keys beside it win over it."""
+    return None if os.environ.get("AWS_ACCESS_KEY_ID") else os.environ.get("AWS_PROFILE") or None
 
 
 def _endpoint_of_environment(service: str) -> str | None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ds3tool.addresses import S3Address, parse_address, parse_s3
 from ds3tool.aws.session import AwsSettings
-from ds3tool.cli.put_s3 import check_bucket
-from ds3tool.errors import UsageError
+from ds3tool.cli.put_s3 import of_work, seen_bucket
+from ds3tool.errors import FarSideForbiddenError, UsageError
 
 if TYPE_CHECKING:
     from ds3tool.jobs.work_head import WorkHead
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class S3Asked:
     """Where objects of a get land in S3: below `prefix`, which is empty or ends in a slash, in `storage_class`.
 
-    `verify`: whole blobs are fetched where a part is wanted.
+    `verify`: whole blobs are fetched where a part is wanted. `seen`: whoever began it was let look at the bucket.
     """
 
     aws: AwsSettings
@@ -29,6 +29,7 @@ class S3Asked:
     prefix: str = ""
     storage_class: str | None = None
     verify: bool = False
+    seen: bool = False
 
     @property
     def shown(self) -> str:
@@ -53,17 +54,17 @@ class S3Asked:
                 "target": self.shown,
                 "storage_class": self.storage_class,
                 "verify": self.verify,
+                "seen": self.seen,
             }
         }
 
     def prepared(self) -> dict[str, Any]:
         """See that the bucket is there and that S3 knows who asks; return what a journal keeps."""
-        self.check()
-        return self.asked()
+        return replace(self, seen=self.check()).asked()
 
-    def check(self) -> None:
-        """Raise a FarSideError unless the bucket is there and S3 knows who asks."""
-        check_bucket(self.aws.client("s3"), S3Address(self.bucket, self.prefix))
+    def check(self) -> bool:
+        """Whether the bucket may be looked at; raises a FarSideError unless it is there and S3 knows who asks."""
+        return seen_bucket(self.aws.client("s3"), self.bucket)
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> S3Asked:
@@ -76,19 +77,24 @@ class S3Asked:
             address.key,
             None if storage_class is None else str(storage_class),
             kept["verify"] is True,
+            kept["seen"] is True,
         )
 
     def check_there(self, head: WorkHead) -> None:
-        """See that the bucket is there and that S3 knows who asks."""
+        """See that the bucket is there, and that who asks may look at it, if whoever began it might."""
         elsewhere = f"to go on in another place: ds3tool resume {head.id} --target ADDRESS"
-        check_bucket(self.aws.client("s3"), S3Address(self.bucket, self.prefix), work=head.id, elsewhere=elsewhere)
+        address = S3Address(self.bucket, self.prefix)
+        with of_work(address, head, elsewhere):
+            if not self.check() and self.seen:
+                raise FarSideForbiddenError(f"{address} may not be looked at any more", status=403)
 
     def moved_to(self, place: str) -> S3Asked:
         """Return the same in another bucket or below another prefix; UsageError for what is not in S3."""
         address = parse_address(place)
         if not isinstance(address, S3Address):
             raise UsageError(f"{place} is not in S3, where the work's objects go", hint="write s3://BUCKET/PREFIX/")
-        return replace(self, bucket=address.bucket, prefix=address.as_prefix().key if address.key else "")
+        prefix = address.as_prefix().key if address.key else ""
+        return replace(self, bucket=address.bucket, prefix=prefix, seen=False)
 
     def forget(self, work_id: str, names: Iterable[str], *, state: Path) -> int:
         """Abort what the work has left of uploads in parts; return how many there were."""

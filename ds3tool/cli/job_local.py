@@ -19,7 +19,7 @@ from ds3tool.cli.local_works import (
 from ds3tool.cli.output import Field, OutputFormat, counted
 from ds3tool.cli.prompts import confirm
 from ds3tool.cli.settings import Settings
-from ds3tool.errors import JournalError
+from ds3tool.errors import JournalError, UsageError
 from ds3tool.jobs.journal import Journal
 from ds3tool.jobs.works import WorkSummary, forget_work
 from ds3tool.protocol.model import JobType
@@ -116,7 +116,7 @@ def _clear_target(journal: Journal, settings: Settings) -> int:
         return 0
     try:
         where = receiving_of(head.asked)
-    except (KeyError, TypeError, ValueError):  # of another release: nobody here knows what it has left
+    except (UsageError, KeyError, TypeError, ValueError):  # of another release: nobody here knows what it has left
         return 0
     names = (name for remainder in journal.remainders() for name in remainder.plan.target_names)
     return where.forget(head.id, names, state=settings.state_path)

@@ -11,7 +11,7 @@ from ds3tool.cli.failures import NothingThereError
 from ds3tool.cli.get_kinds import receiving_of
 from ds3tool.cli.put_kinds import puttable_of
 from ds3tool.cli.settings import Settings
-from ds3tool.errors import UsageError
+from ds3tool.errors import Ds3Error, UsageError
 from ds3tool.jobs.work_head import WorkHead
 from ds3tool.jobs.works import WorkSummary, works
 from ds3tool.protocol.model import JobStatus, JobType
@@ -87,7 +87,7 @@ def told(head: WorkHead) -> str:
         if head.type == JobType.PUT:
             return f"{verb} of {', '.join(puttable_of(asked).shown)} into {head.bucket}"
         return f"{verb} from {head.bucket} into {receiving_of(asked).shown}"
-    except (KeyError, TypeError, ValueError):
+    except (Ds3Error, KeyError, TypeError, ValueError):  # an address that is none is a UsageError
         return f"{head.type.lower()} of bucket {head.bucket}"
 
 
@@ -99,7 +99,7 @@ def paths_of(head: WorkHead) -> list[str]:
         if head.type == JobType.PUT:
             return puttable_of(head.asked).shown
         return [receiving_of(head.asked).shown]
-    except (KeyError, TypeError, ValueError):
+    except (Ds3Error, KeyError, TypeError, ValueError):  # an address that is none is a UsageError
         return []
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -179,11 +180,12 @@ class S3Put:
         )
 
     def check_there(self, head: WorkHead) -> None:
-        """See that each bucket is there and that S3 knows who asks: else every object would seem to be gone."""
+        """See that each bucket is there, and that who asks may use it: else every object would seem to be gone."""
         client = self.aws.client("s3")
         for root in self.roots:
             elsewhere = f"if they are elsewhere now: ds3tool resume {head.id} --source ADDRESS"
-            check_bucket(client, root.address, work=head.id, elsewhere=elsewhere)
+            with of_work(root.address, head, elsewhere):
+                _look_at(client, root)
 
     def moved_to(self, place: str) -> S3Put:
         """Return the same with another address for its one; UsageError where there are several, or it is none of S3."""
@@ -228,23 +230,59 @@ def is_s3(text: str) -> bool:
     return text[:5].lower() == "s3://"
 
 
-def check_bucket(client: Any, address: S3Address, *, work: str | None = None, elsewhere: str = "") -> None:  # noqa: ANN401  # boto3's own
-    """Raise a FarSideError unless a bucket is there and S3 knows who asks; the hint of an unfinished work says more.
+def _look_at(client: Any, root: S3Root) -> None:  # noqa: ANN401  # boto3 makes its types at run time
+    """Raise a FarSideError unless who asks may list what a put had listed, or read the one object that it had found."""
+    selection = root.selection
+    with far_side(str(root.address)):
+        if not selection.whole:
+            client.list_objects_v2(Bucket=selection.bucket, Prefix=selection.prefix, MaxKeys=1)
+            return
+        try:
+            client.head_object(Bucket=selection.bucket, Key=selection.prefix)
+        except client.exceptions.ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise
+            seen_bucket(client, selection.bucket)  # the object alone may be gone, which fails by its name
 
-    Who may use the objects of a bucket and not look at the bucket itself is let through: each object tells.
+
+def seen_bucket(client: Any, bucket: str) -> bool:  # noqa: ANN401  # boto3 makes its types at run time
+    """Whether who asks may look at a bucket, and it is there: a FarSideNotFoundError where it is not.
+
+    Who may write into a bucket need not be one who may look at it.
     """
     try:
-        with far_side(f"s3://{address.bucket}"):
-            client.head_bucket(Bucket=address.bucket)
+        with far_side(f"s3://{bucket}"):
+            client.head_bucket(Bucket=bucket)
     except FarSideForbiddenError:
-        return
+        return False
     except FarSideNotFoundError as error:
-        said = "" if work is None else f", so nothing was done for work {work}"
-        hint = (
-            f"make it with: ds3tool s3 mb s3://{address.bucket}"
-            if work is None
-            else f"is it the right --s3-endpoint? {elsewhere}"
-        )
         raise FarSideNotFoundError(
-            f"there is no bucket s3://{address.bucket}{said}", status=error.status, code=error.code, hint=hint
+            f"there is no bucket s3://{bucket}",
+            status=error.status,
+            code=error.code,
+            hint=f"make it with: ds3tool s3 mb s3://{bucket}",
+        ) from error
+    return True
+
+
+@contextmanager
+def of_work(address: S3Address, head: WorkHead, elsewhere: str) -> Iterator[None]:
+    """Let what S3 refuses say for which unfinished work it was asked, and what the way out is."""
+    nothing = f"so nothing was done for work {head.id}"
+    try:
+        yield
+    except FarSideNotFoundError as error:
+        raise FarSideNotFoundError(
+            f"there is no bucket s3://{address.bucket}, {nothing}",
+            status=error.status,
+            code=error.code,
+            hint=f"does the work's endpoint still name the same S3? {elsewhere}",
+        ) from error
+    except FarSideForbiddenError as error:
+        raise FarSideForbiddenError(
+            f"{error.message}, {nothing}",
+            status=error.status,
+            code=error.code,
+            request_id=error.request_id,
+            hint="are these the credentials with which it was begun?",
         ) from error
