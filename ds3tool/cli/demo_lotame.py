@@ -66,10 +66,13 @@ _FIELDS: list[Field[LotameDemoResult]] = [
 
 
 class _HoursPass(RealClock):
-    """This host's clock, that much ahead: a demo does not wait for hours."""
+    """This host's clock, that much ahead: a demo does not wait for hours.
+
+    It begins 20 minutes after some hour, when all files of the hours before are there.
+    """
 
     def __init__(self) -> None:
-        self.ahead = 0.0
+        self.ahead = (_HOUR_SECONDS / 3 - super().time()) % _HOUR_SECONDS
 
     def time(self) -> float:
         """Seconds since 1970."""
