@@ -6,15 +6,24 @@ import os
 import random
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from botocore.credentials import Credentials, ReadOnlyCredentials
 
+from ds3tool.addresses import parse_s3
+from ds3tool.aws.session import AwsSettings
+from ds3tool.cli.get_s3 import S3Asked
+from ds3tool.cli.put_s3 import S3Put, S3Root
+from ds3tool.errors import FarSideError, FarSideForbiddenError, FarSideNotFoundError
+from ds3tool.jobs.work_head import WorkHead
+from ds3tool.protocol.model import JobType
 from tests.cli.archive import Archive
 from tests.cli.interrupting import Between
 from tests.cli.runner import run
 from tests.far.servers import FarSide
+from tests.far.web import Page, web
 from tests.jobs.rooms import Meddler
 
 MIB = 1 << 20
@@ -277,6 +286,30 @@ def test_a_put_goes_on_from_a_copy_that_is_elsewhere(between: Between, moto: Far
     archive.run("resume", work["id"], "--source", "/tmp").expect(2)
     archive.run("resume", work["id"], "--source", f"s3://{copy}/copied/").expect()
     assert restored(archive, target) == {key[3:]: data for key, data in contents.items()}
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/in/", "s3://bucket/in/*.txt", "s3://bucket/one"])
+@pytest.mark.parametrize(("status", "kind"), [(403, FarSideForbiddenError), (404, FarSideNotFoundError)])
+def test_nothing_goes_on_for_whom_s3_does_not_let_look(
+    monkeypatch: pytest.MonkeyPatch, address: str, status: int, kind: type[FarSideError]
+) -> None:
+    """With other credentials, or at another endpoint, every object would seem gone, and the job be given up."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    head = WorkHead("20261122-100000-0123abcd", JobType.PUT, "target", "id", {})
+    code = b"AccessDenied" if status == 403 else b"NoSuchBucket"
+    refused = Page(b"<Error><Code>%s</Code><Message>no</Message></Error>" % code, status=status)
+    with web() as server:
+        server.pages = dict.fromkeys(("bucket", "bucket/one"), refused)
+        what = S3Put(AwsSettings(endpoint=server.place), (S3Root(parse_s3(address), ""),))
+        with pytest.raises(kind, match="nothing was done for work 20261122-100000-0123abcd") as told:
+            what.check_there(head)
+        assert told.value.hint is not None
+        where = S3Asked(AwsSettings(endpoint=server.place), "bucket", "in/", seen=True)
+        with pytest.raises(kind, match="nothing was done for work 20261122-100000-0123abcd"):
+            where.check_there(head)
+        if status == 403:
+            replace(where, seen=False).check_there(head)  # who only writes need not look
 
 
 def test_a_job_that_another_host_has_begun_goes_on_from_s3(

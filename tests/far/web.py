@@ -89,6 +89,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self._answer(200, page, page.data)
 
+    def do_HEAD(self) -> None:
+        """Tell what is at the path."""
+        page = self.server.pages.get(urlsplit(self.path).path.removeprefix("/"), Page(status=404))
+        self._answer(page.status, page, b"")
+
     def _answer(self, status: int, page: Page, body: bytes, others: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
         for name, value in {**page.headers, **(others or {})}.items():
