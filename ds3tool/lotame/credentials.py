@@ -28,11 +28,12 @@ EXPIRED_CODES = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "TokenRefreshRequired"}
 )
 # A request that S3 refuses because its credentials are over is sent again with others. It is given up once those were
-# refused too that it had asked for itself, so often; or after so many tries, where others always used up what there was.
+# refused too that it had asked for itself, so often; or after so many tries, where others used up all that there was.
 _MOST_RENEWALS = 4
 _MOST_TRIES = 20
 _RENEWALS = "ds3tool_renewals"
 _TRIES = "ds3tool_tries"
+_REGION_HEADER = "x-amz-bucket-region"
 _SIGNED_WITH = "ds3tool_signed_with"
 
 
@@ -156,15 +157,18 @@ class FeedCredentials:
         if used is None or response is None:
             return None
         error = response[1].get("Error", {})
-        # The answer to a HEAD has no body that could tell why, only a bare 400. The first of them may also mean another
-        # region, which botocore itself looks into; after that it is what it most often is.
+        # The answer to a HEAD has no body that could tell why, only a bare 400: that is what credentials that are over
+        # get, and a wrong region, which botocore itself looks into (by a request more, whose failure would be this
+        # one's). It is let do that once new credentials have not helped, or where the answer names the region.
         is_bare = error.get("Code") == "400"
-        if is_bare and context.get(_TRIES, 0):
+        tries = context.get(_TRIES, 0)
+        headers = response[1].get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        if is_bare and tries != 1 and _REGION_HEADER not in headers:
             error["Code"], error["Message"] = "ExpiredToken", "the credentials for it are over, it seems"
         if not is_bare and error.get("Code") not in EXPIRED_CODES:
             return None
-        context[_TRIES] = context.get(_TRIES, 0) + 1
-        if context.get(_RENEWALS, 0) >= _MOST_RENEWALS or context[_TRIES] > _MOST_TRIES:
+        context[_TRIES] = tries + 1
+        if context.get(_RENEWALS, 0) >= _MOST_RENEWALS or tries >= _MOST_TRIES:
             return None
         asked = self._renewed(used)[1]
         context[_RENEWALS] = context.get(_RENEWALS, 0) + int(asked)

@@ -23,8 +23,8 @@ from ds3tool.clock import Clock, RealClock
 from ds3tool.errors import UsageError
 from ds3tool.simulator.http import HttpServer
 from ds3tool.simulator.lotame_api import ROOT, LotameApi
-from ds3tool.simulator.lotame_bucket import REGION, Bucket
-from ds3tool.simulator.lotame_credentials import CredentialDesk
+from ds3tool.simulator.lotame_bucket import Bucket
+from ds3tool.simulator.lotame_credentials import REGION, CredentialDesk
 from ds3tool.simulator.lotame_faults import LotameFault, LotameFaults
 from ds3tool.simulator.lotame_feeds import HOUR, FeedStore, SimulatedFeed, StoredObject
 from ds3tool.simulator.lotame_replies import Asked, Record

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 from urllib.parse import quote
 
-from ds3tool.simulator.lotame_credentials import CredentialDesk
+from ds3tool.simulator.lotame_credentials import REGION, WRONG_REGION, CredentialDesk
 from ds3tool.simulator.lotame_faults import LotameFault, LotameFaults
 from ds3tool.simulator.lotame_feeds import FeedStore, StoredObject
 from ds3tool.simulator.lotame_replies import Record, cut_in_body, slowly
@@ -21,7 +21,6 @@ from ds3tool.simulator.messages import Cut, Reply, Request
 from ds3tool.simulator.refusals import Refusal
 from ds3tool.simulator.xmlout import escape
 
-REGION = "us-east-1"
 _XML = "application/xml"
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -67,9 +66,10 @@ class Bucket:
 
     def refuse(self, refusal: Refusal, path: str) -> Reply:
         """Return a refusal as S3 tells it."""
+        region = f"<Region>{REGION}</Region>" if refusal.code == WRONG_REGION else ""
         text = (
             f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{escape(refusal.code)}</Code>'
-            f"<Message>{escape(refusal.message)}</Message><Resource>{escape(path)}</Resource></Error>"
+            f"<Message>{escape(refusal.message)}</Message>{region}<Resource>{escape(path)}</Resource></Error>"
         )
         return Reply(refusal.status, refusal.headers, text.encode(), _XML)
 

@@ -18,6 +18,8 @@ _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/,]+)/(\d{8})/([^/,]+)/s3/aws4_request, *SignedHeaders=([a-z0-9;-]+), *"
     r"Signature=([0-9a-f]{64})"
 )
+REGION = "us-east-1"
+WRONG_REGION = "AuthorizationHeaderMalformed"
 _LETTERS = string.ascii_letters + string.digits
 
 
@@ -85,11 +87,16 @@ class CredentialDesk:
     def check(self, request: Request, key: str | None, now: float, *, strike: bool) -> None:
         """Refuse a request whose credentials are not known, over, wrong, or not for `key` (None: for a listing).
 
+        So is one that is signed for another region.
+
         `strike`: they are over from now on, whatever was said.
         """
         found = _AUTHORIZATION.fullmatch(request.headers.get("authorization", ""))
         if found is None:
             raise Refusal(403, "AccessDenied", "Access Denied")
+        if found[3] != REGION:
+            message = f"The authorization header is malformed; the region '{found[3]}' is wrong; expecting '{REGION}'"
+            raise Refusal(400, WRONG_REGION, message, headers=(("x-amz-bucket-region", REGION),))
         with self._lock:
             one = self._issued.get(found[1])
             if one is None:

@@ -259,6 +259,7 @@ def test_a_head_that_cannot_say_why_is_renewed_too(reader: Reader, lotame: Lotam
     lotame.credentials.expire_all()
     assert reader.s3.head_object(**reader.place())["ContentLength"] == len(reader.stored())
     assert lotame.credentials.issued == 2
+    assert [one.status for one in lotame.asked("s3")] == [400, 200]
 
 
 def test_unknown_ones_are_renewed(reader: Reader, lotame: LotameSimulator) -> None:
@@ -342,6 +343,14 @@ def test_what_lotame_says_while_renewing_comes_out(reader: Reader, lotame: Lotam
     lotame.faults.set("api-401", 1.0)
     with pytest.raises(FarSideDeniedError, match="Lotame does not take the token"):
         reader.get()
+
+
+@pytest.mark.parametrize("call", ["get_object", "head_object"])
+def test_another_region_is_found(reader: Reader, lotame: LotameSimulator, call: str) -> None:
+    """A bucket that is in another region than was thought is read there, also where a bare 400 is all that is said."""
+    reader.s3 = reader.credentials.client(AwsSettings(endpoint=lotame.s3_endpoint, region="eu-west-1"))
+    assert getattr(reader.s3, call)(**reader.place())["ContentLength"] == len(reader.stored())
+    assert [one.status for one in lotame.asked("s3")] == [400, 200]
 
 
 def test_other_refusals_are_let_be(reader: Reader, lotame: LotameSimulator) -> None:

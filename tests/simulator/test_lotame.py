@@ -65,7 +65,7 @@ class Asker:
         return boto3.client(
             "s3",
             endpoint_url=self.lotame.s3_endpoint,
-            region_name="us-east-1",
+            region_name=changed.get("region", "us-east-1"),
             aws_access_key_id=changed.get("key", credentials["accessKeyId"]),
             aws_secret_access_key=changed.get("secret", credentials["secretAccessKey"]),
             aws_session_token=changed.get("token", credentials["sessionToken"]),
@@ -340,6 +340,13 @@ def test_only_issued_credentials_open_it(lotame: LotameSimulator, asker: Asker) 
     connection.request("GET", f"/lotame-firehose.example/{quote(place(lotame)['Key'])}")
     assert connection.getresponse().status == 403
     connection.close()
+
+
+def test_a_signature_for_another_region_is_refused(lotame: LotameSimulator, asker: Asker) -> None:
+    """The answer names the right one, so that boto3 comes again with that."""
+    s3 = asker.s3(asker.ask("updates")["s3creds"], region="eu-west-1")
+    assert s3.get_object(**place(lotame))["ETag"] == s3.head_object(**place(lotame))["ETag"]
+    assert [one.status for one in lotame.asked("s3")] == [400, 200, 200]
 
 
 def test_credentials_are_over_by_the_clock(lotame: LotameSimulator, s3: S3, clock: ManualClock) -> None:
