@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -226,12 +227,13 @@ class _Road:
         )
         return names
 
-    def _lotame_client(self) -> LotameClient:
+    def _lotame_client(self, stopped: threading.Event | None = None) -> LotameClient:
         from ds3tool.lotame.client import LotameClient
         from ds3tool.lotame.settings import LotameSettings
 
         lotame = self.lotame
-        return LotameClient(LotameSettings(lotame.token, lotame.access, lotame.client_id, lotame.base_url))
+        reach = LotameSettings(lotame.token, lotame.access, lotame.client_id, lotame.base_url)
+        return LotameClient(reach, stopped=stopped)
 
     def _put(self) -> RunResult:
         from ds3tool.aws.session import AwsSettings

@@ -57,7 +57,7 @@ _FILE_FIELDS: list[Field[_NewFile]] = [
 
 def feeds(*, lotame: LotameOptions, settings: Settings) -> None:
     """List the client's feeds: their numbers, what kind of profiles is in them, and where their mapping file is."""
-    with lotame.reach(settings).client(settings) as client:
+    with lotame.reach(settings).client() as client:
         found = client.feeds()
     settings.results().records(sorted(found, key=lambda feed: feed.id), _FEED_FIELDS)
 
@@ -75,7 +75,7 @@ def updates(
     without a place. The credentials that Lotame sends along are never shown; nothing is remembered.
     """
     since, wanted = when.moment(), feed_of(feed)
-    with lotame.reach(settings).client(settings) as client:
+    with lotame.reach(settings).client() as client:
         settings.results().records(_news(client, wanted, since), _FILE_FIELDS)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,9 +102,9 @@ def pull(
     folder = os.path.abspath(folder)
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise UsageError(f"{folder} is no folder")
-    results = settings.results()
+    results, stopped = settings.results(), threading.Event()
     with (
-        lotame.reach(settings).client(settings) as client,
+        lotame.reach(settings).client(stopped) as client,
         Watermarks.open(settings.state_path, folder) as marks,
     ):
         puller = Puller(
@@ -111,9 +112,10 @@ def pull(
             marks,
             folder,
             transfers=transfers or _TRANSFERS,
+            stopped=stopped,
             on_outcome=lambda one: results.event(_Line.of(one), _LINE_FIELDS),
         )
-        with stoppable(puller.stop, under_way=lambda: True):
+        with stoppable(stopped.set, under_way=lambda: True):
             result = puller.run()
     _show(result, settings, error_if_nothing=error_if_nothing)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from ds3tool.cli.aws_options import AwsOptions
     from ds3tool.lotame.client import LotameClient
 
+# As an appliance is waited for, unless --max-retry-time says otherwise.
+_PATIENCE_SECONDS = 900.0
 # Source: the cookbook's downloader.
 _REGION = "us-east-1"
 
@@ -50,6 +53,7 @@ class LotameOptions:
             None if self.lotame_properties is None else str(self.lotame_properties.absolute()),
             None if config is None else str(config.absolute()),
             settings.profile,
+            settings.max_retry_seconds,
         )
 
 
@@ -57,28 +61,29 @@ class LotameOptions:
 class Reach:
     """Where Lotame's settings are found; a journal may keep it, for no secret is in it.
 
-    `properties` is the file that was named, `config` the configuration file that was, `profile` the profile in use.
+    `properties` is the file that was named, `config` the configuration file that was, `profile` the profile in use;
+    `patience` is how long one question is repeated, in seconds, which no journal keeps.
     """
 
     properties: str | None = None
     config: str | None = None
     profile: str | None = None
+    patience: float = _PATIENCE_SECONDS
 
-    def client(self, settings: Settings | None = None) -> LotameClient:
+    def client(self, stopped: threading.Event | None = None) -> LotameClient:
         """Return a client of Lotame, which is the caller's to close; ConfigError where a token lacks.
 
-        `settings` are those of the command; without them patience is what it is by default.
+        `stopped` ends its waiting.
         """
         from ds3tool.lotame.client import LotameClient
         from ds3tool.lotame.settings import find_settings
 
-        if settings is None:
-            settings = Settings(config_path=None if self.config is None else Path(self.config), profile=self.profile)
+        settings = Settings(config_path=None if self.config is None else Path(self.config), profile=self.profile)
         found = find_settings(file=self.properties, profile=settings.profile_table("lotame"))
         for secret in (found.token, found.access):
             logs.hide(secret)
-        seconds = settings.max_retry_seconds
-        return LotameClient(found, max_retry_seconds=seconds, on_wait=messages.RetryNotes(max_retry_seconds=seconds))
+        notes = messages.RetryNotes(max_retry_seconds=self.patience)
+        return LotameClient(found, max_retry_seconds=self.patience, on_wait=notes, stopped=stopped)
 
     def mapping(self) -> dict[str, Any]:
         """Return this for a plan or a journal; `of` reads it again."""
@@ -87,7 +92,10 @@ class Reach:
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Reach:
         """Return what `mapping` has kept; KeyError for what it has not."""
-        return cls(*(None if kept[name] is None else str(kept[name]) for name in ("properties", "config", "profile")))
+        properties, config, profile = (
+            None if kept[name] is None else str(kept[name]) for name in ("properties", "config", "profile")
+        )
+        return cls(properties, config, profile)
 
 
 @option_group("Since when")

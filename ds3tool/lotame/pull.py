@@ -69,8 +69,8 @@ class Pulled:
 class Puller:
     """Fetches news into `folder`, under the keys that an archive would have. One use: `run`.
 
-    `marks` are those of the folder, and those of `news`; each file is noted there once it is safe on the disk. `stop`,
-    from any thread, lets what is under way break off. Memory: transfers times 1 MiB.
+    `marks` are those of the folder, and those of `news`; each file is noted there once it is safe on the disk. When
+    `stopped` is set nothing new is begun, and what is under way breaks off. Memory: transfers times 1 MiB.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class Puller:
         folder: str,
         *,
         transfers: int = 4,
+        stopped: threading.Event | None = None,
         on_outcome: Callable[[Fetched | Gap], None] | None = None,
     ) -> None:
         self._news = news
@@ -87,28 +88,31 @@ class Puller:
         self._folder = folder
         self._transfers = transfers
         self._on_outcome = on_outcome
-        self._stopped = threading.Event()
+        self._stopped = stopped or threading.Event()
         self.result = Pulled()
-
-    def stop(self) -> None:
-        """End the run soon: nothing new is begun, and what is under way breaks off."""
-        self._stopped.set()
 
     def run(self) -> Pulled:
         """Fetch all that is new, feed by feed. What ends the run early is in the result's `stopped`."""
         started = time.monotonic()
         try:
             for feed_id in self._news.feed_ids():
+                self._see_that_it_goes_on()
                 self._feed(feed_id)
         except Ds3Error as error:
             self.result.stopped = error
         self.result.seconds = time.monotonic() - started
         return self.result
 
+    def _see_that_it_goes_on(self) -> None:
+        if self._stopped.is_set():
+            raise InterruptedRunError("interrupted")
+
     def _feed(self, feed_id: int) -> None:
         try:
             news = self._news.of_feed(feed_id)
         except (FarSideForbiddenError, FarSideNotFoundError, ProtocolError) as error:
+            if self._news.feed is not None:
+                raise
             self.result.gaps.append(Gap(feed_id, f"lotame://{feed_id}", error))
             return
         self.result.feeds += 1
@@ -139,6 +143,7 @@ class Puller:
         coming: deque[Future[Fetched | Gap]] = deque()
         try:
             for one in self._news.files(news):
+                self._see_that_it_goes_on()
                 if isinstance(one, Gap):
                     yield one
                     continue
@@ -181,8 +186,7 @@ class Puller:
                 try:
                     with _opened(s3, file, done) as (read, comparable):
                         while block := read(_BLOCK):
-                            if self._stopped.is_set():
-                                raise InterruptedRunError("interrupted")
+                            self._see_that_it_goes_on()
                             whole.write(block)
                             hasher.update(block)
                             if check is not None:

@@ -51,10 +51,11 @@ _RECENTLY = timedelta(hours=1)
 class LotamePlace:
     """Where a source reads and remembers: how its client and the destination's watermarks are made, when needed.
 
+    The client is given what ends its waiting.
     `aws` says where Lotame's S3 is; its credentials come from Lotame.
     """
 
-    client: Callable[[], LotameClient]
+    client: Callable[[threading.Event], LotameClient]
     marks: Callable[[], Watermarks]
     aws: AwsSettings
 
@@ -100,6 +101,8 @@ class LotameSource:
         self._planned = planned
         self._clock = clock or RealClock()
         self._lock = threading.RLock()
+        # Set when the run is to end soon: then nobody waits for Lotame any more.
+        self._ended = threading.Event()
         self._client: LotameClient | None = None
         self._marks: Watermarks | None = None
         self._credentials: dict[int, FeedCredentials] = {}
@@ -164,6 +167,8 @@ class LotameSource:
             try:
                 of_feed = news.of_feed(feed_id)
             except (FarSideForbiddenError, FarSideNotFoundError, ProtocolError) as error:
+                if self._feed is not None:
+                    raise
                 self.failures.append(Failure(None, error, f"lotame://{feed_id}"))
                 continue
             yield from self._of_feed(news, of_feed, listed)
@@ -196,7 +201,7 @@ class LotameSource:
     def _asked(self) -> LotameClient:
         with self._lock:
             if self._client is None:
-                self._client = self._place.client()
+                self._client = self._place.client(self._ended)
             return self._client
 
     def _had(self) -> Watermarks:
@@ -216,8 +221,15 @@ class LotameSource:
         if one.bucket is None:
             return OpenUrl(self._web_reader(feed_id), inner, known=self._known, remarks=self._remarks)
         check = self._check_of(item.name) if one.pin.key.endswith(".gz") else None
-        reader = self._reader(feed_id, one.bucket)
-        return OpenFeedFile(reader, inner, known=self._known, remarks=self._remarks, feed_id=feed_id, check=check)
+        return OpenFeedFile(
+            self._reader(feed_id, one.bucket),
+            inner,
+            known=self._known,
+            remarks=self._remarks,
+            feed_id=feed_id,
+            check=check,
+            run_ended=self._ended,
+        )
 
     def _web_reader(self, feed_id: int) -> UrlReader:
         with self._lock:
@@ -335,10 +347,12 @@ class OpenFeedFile(OpenS3):
         remarks: Remarks,
         feed_id: int,
         check: _WholeOnce | None,
+        run_ended: threading.Event,
     ) -> None:
         super().__init__(reader, item, known=known, remarks=remarks)
         self._feed_id = feed_id
         self._check = check
+        self._run_ended = run_ended
 
     def blocks(self, offset: int, length: int) -> Iterator[bytes]:
         """Yield a range as every object of S3 does; SourceError before its last block when the file is cut short.
@@ -380,6 +394,11 @@ class OpenFeedFile(OpenS3):
                 f"feed {self._feed_id}: {self._shown}, delivered {delivered:%Y-%m-%d %H:%M}Z, is not whole: {trouble}",
                 hint="the next run asks for it again; if it stays so, ask Lotame to deliver it again",
             )
+
+    def abort(self) -> None:
+        """Make every reading end soon, and what waits for new credentials too."""
+        self._run_ended.set()
+        super().abort()
 
     def forget(self, *, moved: bool) -> None:
         """Let go of what is known of the file."""

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,6 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from ds3tool.aws.session import AwsSettings
+from ds3tool.errors import InterruptedRunError
+from ds3tool.lotame.client import LotameClient
+from ds3tool.lotame.news import News
+from ds3tool.lotame.pull import Puller
+from ds3tool.lotame.settings import find_settings
 from ds3tool.lotame.watermark import Watermarks
 from ds3tool.simulator.lotame import LotameFault, SimulatedFeed
 from tests.cli.lotame_box import FEED, Box, box
@@ -130,8 +137,9 @@ def test_since_is_really_sent(usual: Box) -> None:
     assert len(since_of(usual)) == 3
 
 
-def test_a_feed_that_is_not_there_is_named(usual: Box) -> None:
+def test_a_feed_that_is_not_there_is_named(usual: Box, tmp_path: Path) -> None:
     """The number of no feed ends with 4, a word that is no number with 2."""
+    usual.run("lotame", "pull", str(tmp_path / "out"), "--feed", "77").expect(4)
     usual.run("lotame", "updates", "--feed", "77").expect(4)
     usual.run("lotame", "updates", "--feed", "seven").expect(2)
 
@@ -261,6 +269,28 @@ def test_what_was_not_noted_is_found_here(bare: Box, tmp_path: Path) -> None:
     assert (result["files"], result["skipped"]) == (1, 1)
     assert bare.fetched()[fetched:] == ["two.gz"]
     assert two.read_bytes() == bare.data("two.gz")
+
+
+def test_a_run_that_is_stopped_keeps_what_came(bare: Box, tmp_path: Path) -> None:
+    """Stopped after its first file, a run ends with 130's error, what came is known, and the next one has the rest."""
+    for number in range(20):
+        bare.add(f"{number}.gz", gzip.compress(b"%d" % number))
+    out, stopped = tmp_path / "out", threading.Event()
+    environ = {**bare.lotame.environ, "HOME": str(tmp_path)}
+    with (
+        LotameClient(find_settings(environ=environ), stopped=stopped) as client,
+        Watermarks.open(tmp_path / "state", str(out)) as marks,
+    ):
+        news = News(client, AwsSettings(None, bare.lotame.s3_endpoint, "us-east-1"), marks)
+        puller = Puller(news, marks, str(out), transfers=1, stopped=stopped, on_outcome=lambda _: stopped.set())
+        result = puller.run()
+    assert isinstance(result.stopped, InterruptedRunError)
+    assert 1 <= result.files < 20
+    assert not list(out.rglob("*.part"))
+    fetched = len(bare.fetched())
+    bare.run("lotame", "pull", str(out)).expect(0)
+    assert len([name for name in pulled(out) if name.endswith(".gz")]) == 20
+    assert len(bare.fetched()) - fetched <= 20 - result.files
 
 
 def test_two_runs_at_once_are_refused(bare: Box, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_one_feed_alone(archive: Archive, tmp_path: Path) -> None:
         two.run("put", "lotame://9002", f"ds3://{bucket}/lotame/").expect(0)
         assert list(archived(archive, bucket)) == two.names(9002)
         assert {one.parameters.get("feed_id") for one in two.lotame.asked("api")} == {"9002"}
-        two.run("put", "lotame://77", f"ds3://{bucket}/lotame/").expect(3)
+        two.run("put", "lotame://77", f"ds3://{bucket}/lotame/").expect(4)
 
 
 def test_a_file_of_several_blobs_that_is_cut_short_is_not_archived(archive: Archive, bare: Box) -> None:

@@ -40,7 +40,7 @@ def make() -> Iterator[Make]:
     def source(lotame: Box, *, feed: int | None = None, noting: bool = True) -> LotameSource:
         environ = {**lotame.lotame.environ, "HOME": str(lotame.folder)}
         place = LotamePlace(
-            lambda: LotameClient(find_settings(environ=environ)),
+            lambda stopped: LotameClient(find_settings(environ=environ), stopped=stopped),
             lambda: Watermarks.open(lotame.folder / "state", "ds3://archive/lotame/"),
             AwsSettings(None, lotame.lotame.s3_endpoint, "us-east-1"),
         )
@@ -207,7 +207,7 @@ def test_names_of_files_come_back(bare: Box, make: Make) -> None:
 
 def test_a_prefix_that_no_request_can_carry_is_refused(bare: Box) -> None:
     """A prefix with a control character is an error before anything is asked."""
-    place = LotamePlace(lambda: pytest.fail("asked"), lambda: pytest.fail("asked"), AwsSettings())
+    place = LotamePlace(lambda _: pytest.fail("asked"), lambda: pytest.fail("asked"), AwsSettings())
     with pytest.raises(UsageError):
         LotameSource(place, feed=None, prefix="a\x01b/")
     assert bare.lotame.asked() == []
