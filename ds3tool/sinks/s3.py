@@ -230,7 +230,7 @@ class S3Sink:
         except Ds3Error as failed:
             self._settle(item, failed)
         else:
-            landing.finish()
+            landing.finish(item)
 
     def _landed(self, landing: Landing, error: Ds3Error | None) -> None:
         """Take the end of an object, from any thread."""

@@ -151,10 +151,11 @@ class Landing:
             return found
         taken = self._shipping.room.take(self.grid[part].length, stopped=self._shipping.stopped)
         with self._changed:
-            if self._over or part in self._gathering:
-                taken.close()
+            if self._error is None and not self._over and self._gathering.setdefault(part, taken) is taken:
+                return taken
+            taken.close()
             self._raise_if_failed()
-            return self._gathering.setdefault(part, taken)
+            return self._gathering[part]
 
     def _raise_if_failed(self) -> None:
         if self._error is not None:
@@ -210,9 +211,10 @@ class Landing:
 
     # -- the end -----------------------------------------------------------------------------------------------
 
-    def finish(self) -> None:
-        """All blobs have come: let the object appear, soon."""
+    def finish(self, item: TargetObject) -> None:
+        """All blobs have come: let the object appear, soon; it is told of as this, whatever its number was."""
         with self._changed:
+            self.item = item
             self._due = True
             error = self._error
         if error is None:

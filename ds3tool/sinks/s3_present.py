@@ -108,24 +108,25 @@ class Present:
         me = threading.get_ident()
         with self._lock:
             reading = self._readings.pop(me, None)
-        with far_side(f"s3://{self._requests.bucket}/{key}"):
-            if reading is None or (reading.key, reading.at) != (key, offset):
-                _close(reading)
-                found = self._requests.client.get_object(
-                    Bucket=self._requests.bucket, Key=key, Range=f"bytes={offset}-"
-                )
-                reading = _Reading(key, offset, found["Body"])
-            pieces = []
-            while length:
-                piece = reading.body.read(length)
-                if not piece:
-                    raise SinkError(f"s3://{self._requests.bucket}/{key} has less than {offset + length} bytes")
-                pieces.append(piece)
-                length -= len(piece)
-                reading.at += len(piece)
+        try:
+            with far_side(f"s3://{self._requests.bucket}/{key}"):
+                if reading is None or (reading.key, reading.at) != (key, offset):
+                    _close(reading)
+                    reading = self._open(key, offset)
+                data = _exactly(reading, length)
+        except BaseException:
+            _close(reading)
+            raise
+        if len(data) < length:
+            _close(reading)
+            raise SinkError(f"s3://{self._requests.bucket}/{key} has less than {offset + length} bytes")
         with self._lock:
             self._readings[me] = reading
-        return b"".join(pieces)
+        return data
+
+    def _open(self, key: str, offset: int) -> _Reading:
+        found = self._requests.client.get_object(Bucket=self._requests.bucket, Key=key, Range=f"bytes={offset}-")
+        return _Reading(key, offset, found["Body"])
 
     def close(self) -> None:
         """Close what is being read."""
@@ -145,6 +146,16 @@ def _stated(head: Mapping[str, Any]) -> dict[ChecksumType, str]:
             if value and "-" not in value:
                 found[kind] = value
     return found
+
+
+def _exactly(reading: _Reading, length: int) -> bytes:
+    """Return so many bytes of what is being read; fewer only at its end."""
+    pieces = []
+    while length and (piece := reading.body.read(length)):
+        pieces.append(piece)
+        length -= len(piece)
+        reading.at += len(piece)
+    return b"".join(pieces)
 
 
 def _folder_of(key: str) -> str:

@@ -159,6 +159,16 @@ def test_a_blob_that_comes_twice_changes_nothing(opened: Open, moto: FarSide) ->
     assert moto.contents(bucket) == {"film": data}
 
 
+def test_an_object_is_told_of_as_it_was_finished(opened: Open, moto: FarSide) -> None:
+    """Where another job has brought the rest, the object has another number in its plan: that one is told."""
+    sink = opened(moto, moto.bucket())
+    first = TargetObject("film", 2, "film", number=7)
+    give(sink, first, b"12", ByteRange(0, 1))
+    give(sink, replace(first, number=0), b"12", ByteRange(1, 2))
+    sink.finish(replace(first, number=0))
+    assert [item.number for item, _ in sink.settle(wait=True)] == [0]
+
+
 @pytest.mark.parametrize("size", [3 * MIB, LARGE])
 def test_an_object_that_lacks_a_blob_does_not_appear(opened: Open, strict: FarSide, size: int) -> None:
     """Whoever finishes an object of which a blob is missing, or only damaged, hears so, and nothing is left."""
