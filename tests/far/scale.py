@@ -267,7 +267,13 @@ def _peak_of(pid: int) -> int:
     return int(lines[0].split()[1]) * 1024 if lines else 0
 
 
-def there_and_back(campaign: Campaign, wanted: Sequence[Thing], *, kills: Sequence[float] = (0.3, 0.6)) -> list[Leg]:
+def there_and_back(
+    campaign: Campaign,
+    wanted: Sequence[Thing],
+    *,
+    kills: Sequence[float] = (0.3, 0.6),
+    tell: Callable[[str, Leg], None] = lambda name, leg: None,
+) -> list[Leg]:
     """Fill a bucket, put it, get it into another bucket, killing on both ways; AssertionError for any difference."""
     far, total = campaign.far, sum(thing.size for thing in wanted)
     origin, target = far.bucket(), far.bucket()
@@ -276,7 +282,9 @@ def there_and_back(campaign: Campaign, wanted: Sequence[Thing], *, kills: Sequen
     with Ds3Client.from_environment(campaign.appliance) as client:
         client.create_bucket(ARCHIVE)
     put = campaign.travel(JobType.PUT, total, "put", f"s3://{origin}/data/", f"ds3://{ARCHIVE}/d/", kills=kills)
+    tell("S3 to tape", put)
     get = campaign.travel(JobType.GET, total, "get", f"ds3://{ARCHIVE}/d/", f"s3://{target}/back/", kills=kills)
+    tell("back to S3", get)
     different = differences(far, target, "back/", wanted)
     assert not different, "\n".join(different[:20])
     assert far.uploads(target) == []
@@ -310,12 +318,14 @@ def main() -> int:
     total = sum(thing.size for thing in wanted)
     print(f"seed {asked.seed}: {len(wanted)} objects, {format_size(total)}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="ds3tool-scale-"))
+
+    def tell(name: str, leg: Leg) -> None:
+        rate, peak = format_size(int(total / leg.seconds)), format_size(leg.peak_bytes)
+        print(f"{name}: {leg.seconds:.0f} s, {rate}/s, killed {leg.kills} times, at most {peak} of memory", flush=True)
+
     try:
         with servers.seaweed() as far, _appliance(folder) as appliance:
-            legs = there_and_back(Campaign(far, appliance, folder), wanted)
-        for name, leg in zip(("S3 to tape", "back to S3"), legs, strict=True):
-            rate, peak = format_size(int(total / leg.seconds)), format_size(leg.peak_bytes)
-            print(f"{name}: {leg.seconds:.0f} s, {rate}/s, killed {leg.kills} times, at most {peak} of memory")
+            legs = there_and_back(Campaign(far, appliance, folder), wanted, tell=tell)
         held = all(leg.kills == 2 and leg.peak_bytes < 300_000_000 for leg in legs)
         print("every byte, content type, tag and metadata is the same" + ("" if held else "; a bar was missed"))
         return 0 if held else 1
