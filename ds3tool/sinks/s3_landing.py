@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ds3tool.errors import (
@@ -19,6 +20,7 @@ from ds3tool.protocol.ranges import ByteRange, trim
 from ds3tool.sinks.s3_parts import Gathered, Grid, Piece
 from ds3tool.sinks.s3_requests import SentPart
 from ds3tool.sinks.s3_shipping import Shipping
+from ds3tool.sinks.s3_uploads import Upload, abort
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ class Landing:
         self._lost = lost
         self._changed = threading.Condition()
         self._creating = threading.Lock()
-        self._upload_id: str | None = None
+        self._upload: Upload | None = None
         self._crc_of_whole = False
         # By part: what gathers, how many bytes of it are verified where it has bytes of several blobs, what S3 has.
         self._gathering: dict[int, Gathered] = {}
@@ -180,7 +182,7 @@ class Landing:
         try:
             if self._error is None and not self._over:
                 sent = self._shipping.requests.part(
-                    self.key, self._upload(), piece, number=part + 1, offset=self.grid[part].start
+                    self.key, self._upload_id(), piece, number=part + 1, offset=self.grid[part].start
                 )
         except Exception as error:  # noqa: BLE001  # whoever waits for the object must hear of it
             failed = of_object(self.item, error)
@@ -196,18 +198,17 @@ class Landing:
             self._fail(failed)
         self._go_on()
 
-    def _upload(self) -> str:
+    def _upload_id(self) -> str:
         """Return the id of the object's upload in parts, begun and remembered at the first call."""
         with self._creating:
-            if self._upload_id is None:
+            if self._upload is None:
+                self._upload = self._shipping.record.begins(self.key)
                 upload_id, self._crc_of_whole = self._shipping.requests.create(self.key, self.arguments)
-                try:
-                    self._shipping.record.begun(
-                        self.key, upload_id, size=self.item.size, part_bytes=self.grid.part_bytes
-                    )
-                finally:
-                    self._upload_id = upload_id
-            return self._upload_id
+                self._upload = replace(self._upload, upload_id=upload_id)
+                self._shipping.record.begun(self._upload)
+            if self._upload.upload_id is None:
+                raise SinkError(f"{self.item.name} cannot be written: its upload could not be begun")
+            return self._upload.upload_id
 
     # -- the end -----------------------------------------------------------------------------------------------
 
@@ -273,13 +274,13 @@ class Landing:
         self._appear(self._complete_parts)
 
     def _complete_parts(self) -> None:
-        assert self._upload_id is not None
+        assert self._upload is not None
         parts = [self._sent[part] for part in range(len(self.grid))]
         if self._shipping.requests.complete(
-            self.key, self._upload_id, parts, crc_of_whole=self._crc_of_whole, replace=self.item.replace
+            self.key, self._upload_id(), parts, crc_of_whole=self._crc_of_whole, replace=self.item.replace
         ):
-            self._shipping.record.ended(self._upload_id)
-            self._upload_id = None
+            self._shipping.record.ended(self._upload)
+            self._upload = None
 
     def _appear(self, act: Callable[[], None]) -> None:
         try:
@@ -321,16 +322,15 @@ class Landing:
         with self._changed:
             self._gathering.clear()
             self._loose = None
-            upload_id, self._upload_id = self._upload_id, None
-        if upload_id is None:
+            upload, self._upload = self._upload, None
+        if upload is None:
             return
         try:
-            self._shipping.requests.abort(self.key, upload_id)
+            abort(self._shipping.requests.client, upload)
         except Ds3Error as error:
-            if getattr(error, "status", 0) != 404:
-                _log.warning("the upload %s of %s is not aborted yet: %s", upload_id, self.key, error)
-                return
-        self._shipping.record.ended(upload_id)
+            _log.warning("the upload of %s is not aborted yet: %s", self.key, error)
+            return
+        self._shipping.record.ended(upload)
 
 
 def of_object(item: TargetObject, error: Exception) -> Ds3Error:

@@ -178,11 +178,6 @@ class S3Requests:
             )
         return True
 
-    def abort(self, key: str, upload_id: str) -> None:
-        """Abort an upload in parts."""
-        with far_side(self._name(key)):
-            self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
-
     # -- what is there -----------------------------------------------------------------------------------------
 
     def head(self, key: str) -> Mapping[str, Any] | None:

@@ -91,7 +91,7 @@ class Shipping:
         for upload in list(self.record.earlier):
             mine = upload.aws == self._aws  # it may have been going to another place
             abort(self.requests.client if mine else upload.aws.client("s3"), upload)
-            self.record.ended(upload.upload_id)
+            self.record.ended(upload)
             count += 1
         return count
 
@@ -117,6 +117,6 @@ class Shipping:
         try:
             for upload in unfinished:
                 abort(upload.aws.client("s3", retries={"mode": "standard", "total_max_attempts": 2}), upload)
-                self.record.ended(upload.upload_id)
+                self.record.ended(upload)
         except Ds3Error as error:
             _log.warning("uploads to S3 are not aborted yet: %s", error)

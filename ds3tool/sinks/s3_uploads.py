@@ -1,7 +1,9 @@
 """Uploads in parts that are not finished: remembered on the disk before a part is sent, so that none is forgotten.
 
 S3 keeps, and charges for, the parts of an upload until somebody completes or aborts it. One file for each piece of
-work, `uploads/TOKEN` in the state folder: a line of JSON when an upload has begun, another when it has ended.
+work, `uploads/TOKEN` in the state folder: a line of JSON before an upload is begun, one when S3 has given it an id, and
+one when it has ended. Whoever is killed between the first two has an upload of which nobody knows the id; it is looked
+for by its key, its time, and that it has no part.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,24 +22,29 @@ from typing import IO, Any
 
 from ds3tool.aws.failures import far_side
 from ds3tool.aws.session import AwsSettings
-from ds3tool.errors import FarSideNotFoundError, JournalError
+from ds3tool.errors import FarSideForbiddenError, FarSideNotFoundError, JournalError
 from ds3tool.sinks.leftovers import check_token
 
 _log = logging.getLogger(__name__)
 
 _FOLDER = "uploads"
+# S3 refuses whose clock is off by more than this.
+_CLOCKS_DIFFER_SECONDS = 15 * 60
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An upload in parts of an object of `size` bytes, cut into parts of `part_bytes`."""
+    """An upload in parts: where it goes, when it was begun (seconds since 1970), and its id in S3 once that is known.
+
+    `number` is what this host calls it.
+    """
 
     aws: AwsSettings
     bucket: str
     key: str
-    upload_id: str
-    size: int
-    part_bytes: int
+    began: float
+    number: str
+    upload_id: str | None = None
 
 
 class UploadRecord:
@@ -55,20 +64,27 @@ class UploadRecord:
         # What an earlier run of the same work has left.
         self.earlier: list[Upload] = [] if self._path is None else _read(self._path)
 
-    def begun(self, key: str, upload_id: str, *, size: int, part_bytes: int) -> None:
-        """Remember an upload; it is safe on the disk when this returns. JournalError when it cannot be."""
-        upload = Upload(self._aws, self._bucket, key, upload_id, size, part_bytes)
+    def begins(self, key: str) -> Upload:
+        """Remember that an upload is to be begun; that is safe on the disk when this returns, else JournalError."""
+        upload = Upload(self._aws, self._bucket, key, time.time(), secrets.token_hex(8))
         with self._lock:
-            self._unfinished[upload_id] = upload
+            self._append(_told(upload), safe=True)
+            self._unfinished[upload.number] = upload
+        return upload
+
+    def begun(self, upload: Upload) -> None:
+        """Remember an upload whose id is known now; that is safe on the disk when this returns, else JournalError."""
+        with self._lock:
+            self._unfinished[upload.number] = upload
             self._append(_told(upload), safe=True)
 
-    def ended(self, upload_id: str) -> None:
+    def ended(self, upload: Upload) -> None:
         """Note that an upload was completed or aborted. When this is lost, it is only looked for in vain."""
         with self._lock:
-            self._unfinished.pop(upload_id, None)
-            self.earlier = [one for one in self.earlier if one.upload_id != upload_id]
+            self._unfinished.pop(upload.number, None)
+            self.earlier = [one for one in self.earlier if one.number != upload.number]
             with contextlib.suppress(JournalError):
-                self._append({"ended": upload_id}, safe=False)
+                self._append({"ended": upload.number}, safe=False)
 
     @property
     def unfinished(self) -> list[Upload]:
@@ -119,18 +135,42 @@ def abort_uploads(state: Path, token: str, aws: AwsSettings | None = None) -> in
         abort(_client_of(upload.aws if aws is None else aws), upload)
         count += 1
         with _opened(path) as file:
-            file.write(json.dumps({"ended": upload.upload_id}).encode() + b"\n")
+            file.write(json.dumps({"ended": upload.number}).encode() + b"\n")
     path.unlink(missing_ok=True)
     return count
 
 
 def abort(client: Any, upload: Upload) -> None:  # noqa: ANN401  # boto3 makes its types at run time
     """Abort an upload, with all of its parts; one that is not there any more is no error."""
+    found = _without_id(client, upload) if upload.upload_id is None else [upload.upload_id]
+    for upload_id in found:
+        try:
+            with far_side(f"s3://{upload.bucket}/{upload.key}"):
+                client.abort_multipart_upload(Bucket=upload.bucket, Key=upload.key, UploadId=upload_id)
+        except FarSideNotFoundError:
+            _log.debug("upload %s of %s was not there any more", upload_id, upload.key)
+
+
+def _without_id(client: Any, upload: Upload) -> list[str]:  # noqa: ANN401  # boto3 makes its types at run time
+    """Return the ids of uploads that can be the one of which we were killed before we knew it."""
+    found = []
     try:
         with far_side(f"s3://{upload.bucket}/{upload.key}"):
-            client.abort_multipart_upload(Bucket=upload.bucket, Key=upload.key, UploadId=upload.upload_id)
+            pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=upload.bucket, Prefix=upload.key)
+            for one in (one for page in pages for one in page.get("Uploads", ())):
+                near = abs(one["Initiated"].timestamp() - upload.began) <= _CLOCKS_DIFFER_SECONDS
+                if one["Key"] == upload.key and near and not _has_parts(client, upload, one["UploadId"]):
+                    found.append(one["UploadId"])
     except FarSideNotFoundError:
-        _log.debug("upload %s of %s was not there any more", upload.upload_id, upload.key)
+        pass
+    except FarSideForbiddenError as error:
+        _log.warning("whether an upload was begun for %s is not known: %s", upload.key, error)
+    return found
+
+
+def _has_parts(client: Any, upload: Upload, upload_id: str) -> bool:  # noqa: ANN401  # boto3 makes its types at run time
+    listed = client.list_parts(Bucket=upload.bucket, Key=upload.key, UploadId=upload_id, MaxParts=1)
+    return bool(listed.get("Parts"))
 
 
 def _client_of(aws: AwsSettings) -> Any:  # noqa: ANN401  # boto3 makes its types at run time
@@ -160,12 +200,12 @@ def _opened(path: Path) -> IO[bytes]:
 
 def _told(upload: Upload) -> dict[str, Any]:
     return {
-        "upload": upload.upload_id,
+        "upload": upload.number,
+        "id": upload.upload_id,
         "aws": upload.aws.mapping(),
         "bucket": upload.bucket,
         "key": upload.key,
-        "size": upload.size,
-        "part_bytes": upload.part_bytes,
+        "began": upload.began,
     }
 
 
@@ -177,15 +217,16 @@ def _read(path: Path) -> list[Upload]:
             if "ended" in told:
                 found.pop(told["ended"], None)
                 continue
+            upload_id = None if told["id"] is None else str(told["id"])
             upload = Upload(
                 AwsSettings.of(told["aws"]),
                 str(told["bucket"]),
                 str(told["key"]),
+                float(told["began"]),
                 str(told["upload"]),
-                int(told["size"]),
-                int(told["part_bytes"]),
+                upload_id,
             )
-            found[upload.upload_id] = upload
+            found[upload.number] = upload
     return list(found.values())
 
 

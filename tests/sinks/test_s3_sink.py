@@ -519,8 +519,9 @@ def test_after_kill_9_the_next_run_aborts_what_was_left(opened: Open, seaweed: F
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"begun\n"
-        while not uploads_left(tmp_path, "work"):
+        while not any(one.upload_id for one in uploads_left(tmp_path, "work")):
             assert process.poll() is None
+            time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     assert seaweed.uploads(bucket) == ["film"]
     sink = opened(seaweed, bucket, token="work", state=tmp_path)
