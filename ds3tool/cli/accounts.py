@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from ds3tool.jobs.run import RunResult
 
 
+# Kinds of what is put whose sources keep account.
+_KEEP_ACCOUNT = frozenset({"lotame"})
+
+
 @runtime_checkable
 class Closable(Protocol):
     """What holds something that it must give back."""
@@ -24,6 +28,10 @@ class Closable(Protocol):
 class Accounting(Protocol):
     """A source that remembers what was archived of it, and does not list that again."""
 
+    def close(self) -> None:
+        """Give back what it holds; that may be done before `account`, and is done after it."""
+        ...
+
     def account(self, journal: Journal, result: RunResult) -> None:
         """Note what the work of `journal` has archived by now; what cannot be noted is told in the result's notes."""
         ...
@@ -35,6 +43,16 @@ def held(source: Source) -> AbstractContextManager[Source]:
 
 
 def account(source: Source, journal: Journal, result: RunResult) -> None:
-    """Let a source that keeps account know what its work has archived, before that is concluded."""
+    """Let a source that keeps account know what its work has archived: at the end of all waiting, before `settle`."""
     if isinstance(source, Accounting):
-        source.account(journal, result)
+        with closing(source):
+            source.account(journal, result)
+
+
+def account_resumed(journal: Journal, result: RunResult) -> None:
+    """Do the same for a work that an earlier process has begun."""
+    asked = journal.head.asked
+    if not _KEEP_ACCOUNT.isdisjoint(asked):
+        from ds3tool.cli.put_kinds import puttable_of
+
+        account(puttable_of(asked).source(), journal, result)

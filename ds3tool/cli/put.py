@@ -184,6 +184,10 @@ def put(
     content type, tags and metadata go with them. Of a list of URLs (put https:// TARGET --files-from FILE) each line
     is a URL, presigned or public, and after a tab the key to give it. What is after its ? is taken for a secret.
 
+    With --layout firehose the closed hours of a delivery stream are put; `ds3tool firehose scan` tells which are. Open
+    ones are named with when they close. What comes late into a closed hour follows at the next run, and nothing is
+    overwritten: should a key have other content by then, --if-exists version adds it.
+
     Of Lotame's feeds (lotame://all, lotame://FEED) all is put that the target does not have: what was put is remembered
     on this host, by target. What Lotame lists and cannot be had is named, and asked for again by the next run.
     """
@@ -268,9 +272,9 @@ def put_objects(
         with opened as source:
             run = PutRun(client, source, doing.bucket, settings=run_settings, recorder=journal)
             result = transfer.carry_out(run, settings, label=label, gently=not doing.stream)
-            account(source, journal, result)
         if doing.wait == transfer.WaitFor.TAPE and result.stopped is None and not journal.unfinished:
             transfer.wait_for_tape(client, result, settings)
+        account(source, journal, result)
         return result, settle(journal, result, settings)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from ds3tool.cli import transfer
-from ds3tool.cli.accounts import account, held
+from ds3tool.cli.accounts import account_resumed, held
 from ds3tool.cli.get_kinds import receiving_of
 from ds3tool.cli.journalled import settle
 from ds3tool.cli.local_works import command_line, told
@@ -148,6 +148,7 @@ def _go_on(client: Ds3Client, journal: Journal, manner: Manner, settings: Settin
                 transfer.wait_for_tape(client, result, settings)
         if head.asked.get("delete"):
             result.notes.append("a resumed sync deletes nothing at its target; for that, run the sync again")
+    account_resumed(journal, result)
     return result
 
 
@@ -168,9 +169,7 @@ def _put(
     run_settings = replace(run_settings, may_delete=head.asked.get("may_delete") is True)
     with held(what.source()) as source:
         run = PutRun(client, source, head.bucket, settings=run_settings, recorder=journal)
-        result = _carry_out(run, _adopted(what, journal.remainders()), manner, settings, label=label)
-        account(source, journal, result)
-        return result
+        return _carry_out(run, _adopted(what, journal.remainders()), manner, settings, label=label)
 
 
 def _adopted(what: Puttable, remainders: Iterable[Remainder]) -> Iterator[Remainder]:

@@ -12,6 +12,7 @@ from ds3tool.jobs.journal_file import JournalFile
 from ds3tool.jobs.journal_rows import read_moved, read_objects
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.remainder import HeldBlobs
+from ds3tool.protocol.model import JobStatus
 
 
 @dataclass(slots=True)
@@ -26,21 +27,24 @@ def archived_of(journal: Journal) -> Archived:
     """Return what the work of a journal, which this process holds, has archived.
 
     That is each object of a finished plan of which all bytes are through, which has not failed in the work, and which
-    no unfinished plan has taken over. An object without bytes, and one that was found to be there when a lost job was
-    planned anew, is not told: whoever asks again finds it there. Memory holds all plans. JournalError when the journal
-    cannot be read.
+    no unfinished plan has taken over; nothing of a job that was cancelled. An object without bytes, and one that was
+    found to be there when a lost job was planned anew, is not told: whoever asks again finds it there. Memory holds
+    all plans. JournalError when the journal cannot be read.
     """
     journal.flush()
     found, left = Archived(), set()
     candidates: list[SourceObject] = []
     with closing(JournalFile.open(journal.path, only_look=True)) as file:
         failed = {unpack_text(key) for (key,) in file.rows("SELECT key FROM failures WHERE key IS NOT NULL")}
-        for number, objects, finished in file.rows("SELECT number, objects, finished FROM plans ORDER BY number"):
+        for number, objects, finished, status in file.rows(
+            "SELECT number, objects, finished, status FROM plans ORDER BY number"
+        ):
             plan = PlannedJob(journal.head.type, journal.head.bucket)
             read_objects(file, number, plan, objects)
             found.planned.update(plan.source_names)
             if not finished:
                 left.update(plan.keys)
+            if not finished or status == JobStatus.CANCELED.value:
                 continue
             held = read_moved(file, number, objects)
             candidates += [plan.source_object(owner) for owner in range(objects) if _is_through(plan, held, owner)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,29 +14,25 @@ from ds3tool.errors import (
     Ds3Error,
     FarSideForbiddenError,
     FarSideNotFoundError,
+    JobLostError,
     ProtocolError,
     SourceError,
     UsageError,
 )
 from ds3tool.jobs.archived import archived_of
 from ds3tool.jobs.ends import Failure, OpenObject, SourceObject
-from ds3tool.jobs.stream_mover import HeldBlocks
 from ds3tool.lotame.client import LotameClient
 from ds3tool.lotame.credentials import FeedCredentials
 from ds3tool.lotame.model import Location, WebLocation
 from ds3tool.lotame.news import FeedNews, Gap, News
 from ds3tool.lotame.watermark import HadFile, Watermarks
-from ds3tool.lotame.wholeness import GzipCheck
 from ds3tool.protocol import xmlcodec
-from ds3tool.protocol.object_attributes import ObjectAttributes
 from ds3tool.sources.lotame_names import FeedPin, answer_name, answer_of, is_answer
-from ds3tool.sources.s3_opened import OpenS3, UnderWays
-from ds3tool.sources.s3_reader import READ_BYTES, S3Reader
-from ds3tool.sources.s3_remarks import Remarks
+from ds3tool.sources.lotame_opened import FeedFiles, OpenAnswer, OpenFeedFile
+from ds3tool.sources.s3_reader import S3Reader
 from ds3tool.sources.url_list import UrlPin
 from ds3tool.sources.url_reader import UrlReader
 from ds3tool.sources.urls import OpenUrl
-from ds3tool.transport.bodies import OutgoingBody
 
 if TYPE_CHECKING:
     from ds3tool.jobs.journal import Journal
@@ -51,8 +47,7 @@ _RECENTLY = timedelta(hours=1)
 class LotamePlace:
     """Where a source reads and remembers: how its client and the destination's watermarks are made, when needed.
 
-    The client is given what ends its waiting.
-    `aws` says where Lotame's S3 is; its credentials come from Lotame.
+    The client is given what ends its waiting. `aws` says where Lotame's S3 is; its credentials come from Lotame.
     """
 
     client: Callable[[threading.Event], LotameClient]
@@ -101,17 +96,13 @@ class LotameSource:
         self._planned = planned
         self._clock = clock or RealClock()
         self._lock = threading.RLock()
-        # Set when the run is to end soon: then nobody waits for Lotame any more.
-        self._ended = threading.Event()
         self._client: LotameClient | None = None
         self._marks: Watermarks | None = None
         self._credentials: dict[int, FeedCredentials] = {}
         self._readers: dict[tuple[int, str], S3Reader] = {}
         self._web_readers: dict[int, UrlReader] = {}
         self._mappings: dict[int, Location | None] = {}
-        self._known = UnderWays()
-        self._whole: dict[bytes, _WholeOnce] = {}
-        self._remarks = Remarks()
+        self._files = FeedFiles()
         self._listed: _Listed | None = None
         self.failures: list[Failure] = []
         self.skipped: list[str] = []
@@ -129,7 +120,7 @@ class LotameSource:
     @property
     def notes(self) -> list[str]:
         """Which files could not be held against what S3 states."""
-        return self._remarks.notes
+        return self._files.remarks.notes
 
     def place(self, name: bytes) -> str:
         """Return where an object is: its address in S3, or whose answer it is."""
@@ -201,7 +192,7 @@ class LotameSource:
     def _asked(self) -> LotameClient:
         with self._lock:
             if self._client is None:
-                self._client = self._place.client(self._ended)
+                self._client = self._place.client(self._files.ended)
             return self._client
 
     def _had(self) -> Watermarks:
@@ -219,17 +210,9 @@ class LotameSource:
         one = FeedPin.of(item.name)
         feed_id, inner = one.had.feed_id, replace(item, name=one.pin.to_name())
         if one.bucket is None:
-            return OpenUrl(self._web_reader(feed_id), inner, known=self._known, remarks=self._remarks)
-        check = self._check_of(item.name) if one.pin.key.endswith(".gz") else None
-        return OpenFeedFile(
-            self._reader(feed_id, one.bucket),
-            inner,
-            known=self._known,
-            remarks=self._remarks,
-            feed_id=feed_id,
-            check=check,
-            run_ended=self._ended,
-        )
+            known, remarks = self._files.known, self._files.remarks
+            return OpenUrl(self._web_reader(feed_id), inner, known=known, remarks=remarks)
+        return OpenFeedFile(self._reader(feed_id, one.bucket), inner, feed_id=feed_id, files=self._files)
 
     def _web_reader(self, feed_id: int) -> UrlReader:
         with self._lock:
@@ -275,15 +258,6 @@ class LotameSource:
             response_checksum_validation="when_required",
         )
 
-    def _check_of(self, name: bytes) -> _WholeOnce:
-        with self._lock:
-            return self._whole.setdefault(name, _WholeOnce(self, name))
-
-    def forget(self, name: bytes) -> None:
-        """Let go of what is known of a file's gzip stream."""
-        with self._lock:
-            self._whole.pop(name, None)
-
     # -- what was archived -------------------------------------------------------------------------------------------
 
     def account(self, journal: Journal, result: RunResult) -> None:
@@ -293,6 +267,8 @@ class LotameSource:
         next run finds it on the appliance, and leaves it out then.
         """
         try:
+            if isinstance(result.stopped, JobLostError):
+                return  # of what was lost with its job, on its way to tape, the appliance tells at the next run
             archived = archived_of(journal)
             had = [FeedPin.of(one.name).had for one in archived.objects if not is_answer(one.name)]
             if result.stopped is None and not journal.unfinished:
@@ -319,114 +295,3 @@ class LotameSource:
 def _nanoseconds(moment: datetime) -> int:
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
-
-
-class _WholeOnce:
-    """Whether the gzip stream of one file is whole, found out once, however many blobs it is put in."""
-
-    def __init__(self, source: LotameSource, name: bytes) -> None:
-        self.lock = threading.Lock()
-        self.known = False
-        self._source = source
-        self._name = name
-
-    def forget(self) -> None:
-        """Nobody asks any more."""
-        self._source.forget(self._name)
-
-
-class OpenFeedFile(OpenS3):
-    """A file of a feed: an object of S3 of which the last byte comes only if its gzip stream is whole."""
-
-    def __init__(
-        self,
-        reader: S3Reader,
-        item: SourceObject,
-        *,
-        known: UnderWays,
-        remarks: Remarks,
-        feed_id: int,
-        check: _WholeOnce | None,
-        run_ended: threading.Event,
-    ) -> None:
-        super().__init__(reader, item, known=known, remarks=remarks)
-        self._feed_id = feed_id
-        self._check = check
-        self._run_ended = run_ended
-
-    def blocks(self, offset: int, length: int) -> Iterator[bytes]:
-        """Yield a range as every object of S3 does; SourceError before its last block when the file is cut short.
-
-        A file of several blobs is read through once before the first of them.
-        """
-        if self._check is None or self._check.known:
-            yield from super().blocks(offset, length)
-            return
-        if (offset, length) != (0, self._item.size):
-            self._read_through(self._check)
-            yield from super().blocks(offset, length)
-            return
-        check, done = GzipCheck(), 0
-        for block in super().blocks(offset, length):
-            check.feed(block)
-            done += len(block)
-            if done == length:
-                self._see(check)
-            yield block
-        if not length:
-            self._see(check)
-
-    def _read_through(self, once: _WholeOnce) -> None:
-        with once.lock:
-            if once.known:
-                return
-            check = GzipCheck()
-            for start in range(0, self._item.size, READ_BYTES):
-                check.feed(self.read(start, min(READ_BYTES, self._item.size - start)))
-            self._see(check)
-            once.known = True
-
-    def _see(self, check: GzipCheck) -> None:
-        trouble = check.trouble()
-        if trouble is not None:
-            delivered = datetime.fromtimestamp(self._item.modified_ns // 1_000_000_000, UTC)
-            raise SourceError(
-                f"feed {self._feed_id}: {self._shown}, delivered {delivered:%Y-%m-%d %H:%M}Z, is not whole: {trouble}",
-                hint="the next run asks for it again; if it stays so, ask Lotame to deliver it again",
-            )
-
-    def abort(self) -> None:
-        """Make every reading end soon, and what waits for new credentials too."""
-        self._run_ended.set()
-        super().abort()
-
-    def forget(self, *, moved: bool) -> None:
-        """Let go of what is known of the file."""
-        super().forget(moved=moved)
-        if self._check is not None:
-            self._check.forget()
-
-
-@dataclass(frozen=True, slots=True)
-class OpenAnswer:
-    """An answer of Lotame's, in memory."""
-
-    data: bytes
-
-    def body(self, offset: int, length: int, *, counter: Callable[[int], None]) -> OutgoingBody:
-        """Return a body of the range."""
-        return HeldBlocks([self.read(offset, length)], length, counter)
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Return these bytes."""
-        return self.data[offset : offset + length]
-
-    def check_unchanged(self) -> None:
-        """Accept: it cannot change."""
-
-    def metadata(self) -> Mapping[str, str]:
-        """Return what kind of text it is."""
-        return ObjectAttributes(content_type="application/json").to_metadata()
-
-    def close(self) -> None:
-        """Hold nothing."""
