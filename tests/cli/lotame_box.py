@@ -45,8 +45,13 @@ class Box:
 
     def run(self, *arguments: str) -> Run:
         """Run `ds3tool ARGUMENTS`; with `environ` beside Lotame's own variables."""
+        return run(*arguments, environ=self.whole_environ)
+
+    @property
+    def whole_environ(self) -> dict[str, str]:
+        """The variables that such a command has."""
         state = {"DS3TOOL_STATE_DIR": str(self.folder / "state"), "HOME": str(self.folder)}
-        return run(*arguments, environ={**self.lotame.environ, **state, **self.environ})
+        return {**self.lotame.environ, **state, **self.environ}
 
     def hours_pass(self, count: int) -> None:
         """Let Lotame deliver so many hours more."""

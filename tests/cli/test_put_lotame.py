@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
+import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -280,3 +284,53 @@ def test_what_cannot_be_meant_is_refused(archive: Archive, bare: Box, arguments:
     bucket = archive.bucket()
     bare.run("put", *(one.format(bucket) for one in arguments)).expect(2)
     assert bare.lotame.asked() == []
+
+
+# Where the process dies, as the step that it is about to take, and how many of its kind it has taken before.
+_POINTS = {
+    "while files are read": ("ds3tool.sources.lotame_opened", "OpenFeedFile", "blocks", 3),
+    "archived, and not noted": ("ds3tool.lotame.watermark", "Watermarks", "had", 0),
+    "noted and not moved on": ("ds3tool.lotame.watermark", "Watermarks", "advance", 0),
+    "noted and not concluded": ("ds3tool.jobs.journal", "Journal", "conclude", 0),
+}
+_VICTIM = """
+import importlib, os, signal, sys
+module, owner, name, before = sys.argv[1:5]
+owner, left = getattr(importlib.import_module(module), owner), int(before)
+step = getattr(owner, name)
+def armed(*arguments, **options):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(*arguments, **options)
+setattr(owner, name, armed)
+from ds3tool.cli.main import main
+sys.exit(main(sys.argv[5:]))
+"""
+
+
+@pytest.mark.parametrize(
+    "point", [pytest.param(point, marks=[pytest.mark.more] if point.startswith("noted") else []) for point in _POINTS]
+)
+def test_a_kill_loses_and_repeats_nothing(archive: Archive, bare: Box, point: str) -> None:
+    """Killed at any step, `resume` and the next put archive each file once, and nothing is asked for after that."""
+    bucket = archive.bucket()
+    target = f"ds3://{bucket}/lotame/"
+    whole = {f"{number}.gz": gzip.compress(b"%d" % number) for number in range(6)}
+    for name, data in whole.items():
+        bare.add(name, data)
+    module, owner, name, before = _POINTS[point]
+    environ = {**os.environ, **bare.whole_environ}
+    line = [sys.executable, "-c", _VICTIM, module, owner, name, str(before), "put", "lotame://all", target, "-j", "1"]
+    died = subprocess.run(line, env=environ, capture_output=True, check=False, timeout=60)
+    assert died.returncode == -signal.SIGKILL, died
+    bare.run("resume").expect(0)
+    bare.run("put", "lotame://all", target).expect(0)
+    assert archived(archive, bucket) == whole
+    fetched = len(bare.fetched())
+    bare.run("put", "lotame://all", target, "--error-if-nothing").expect(9)
+    assert len(bare.fetched()) == fetched
+    with Watermarks.open(bare.folder / "state", f"{archive.appliance.endpoint} {target}") as marks:
+        assert marks.outstanding(FEED) == []
+        assert marks.watermark(FEED) is not None
