@@ -20,7 +20,7 @@ _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:([a-z0-9-]+):\d*:([A-Za-z0-9_-]{1,2
 _SUBSCRIPTION_ARN = re.compile(rf"{_TOPIC_ARN.pattern}:[0-9a-f-]{{36}}")
 # An E.164 number: a plus, no zero first, at most 15 digits.
 _PHONE = re.compile(r"\+[1-9]\d{6,14}")
-PROTOCOLS = ("application", "email", "email-json", "firehose", "http", "https", "lambda", "sms", "sqs")
+PROTOCOLS = ("application", "email", "email-json", "http", "https", "lambda", "sms", "sqs")
 # Who stands there in place of an ARN until the subscription is confirmed.
 PENDING = "PendingConfirmation"
 

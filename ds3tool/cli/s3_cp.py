@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -37,6 +38,7 @@ from ds3tool.errors import (
     FarSideUnreachableError,
     InterruptedRunError,
     PathNotFoundError,
+    SourceError,
     UsageError,
 )
 from ds3tool.sizes import format_duration, format_size
@@ -166,7 +168,8 @@ def _inside(
         if (selection.bucket, selection.prefix, version_id) == (far.bucket, key, None):
             raise UsageError(f"{selection} would be copied onto itself")
         found = _found(client, selection.bucket, selection.prefix, version_id)
-        s3_copies.copy(client, found, far.bucket, key, storage_class=storage_class)
+        with _readable(found):
+            s3_copies.copy(client, found, far.bucket, key, storage_class=storage_class)
         return Copied(1, found.size)
     if version_id is not None:
         raise UsageError("--version-id names one version of one object", hint="give one key, without wildcards")
@@ -186,7 +189,8 @@ def _inside(
         found = s3_objects.listed_status(selection.bucket, entry)
         if found.size > s3_copies.MOST_AT_ONCE:
             found = s3_objects.status(client, selection.bucket, entry.key)
-        s3_copies.copy(client, found, far.bucket, below.key + entry.key[len(base) :], storage_class=storage_class)
+        with _readable(found):
+            s3_copies.copy(client, found, far.bucket, below.key + entry.key[len(base) :], storage_class=storage_class)
 
     return _all(selected_entries(client, selection), selection.bucket, copy_one)
 
@@ -248,6 +252,21 @@ def _found(client: Client, bucket: str, key: str, version_id: str | None) -> S3S
         raise missing(client, bucket, key) from error
 
 
+@contextmanager
+def _readable(found: S3Status) -> Iterator[None]:
+    """Let S3's refusal to read what lies in Glacier say what to do about it."""
+    try:
+        yield
+    except FarSideError as error:
+        if error.code != "InvalidObjectState":
+            raise
+        raise SourceError(
+            f"{s3_objects.address_of(found.bucket, found.key)} is {found.storage_class} and not restored, so its bytes "
+            "cannot be had now",
+            hint="restore it first, or put it on tape with: ds3tool put --restore-tier standard",
+        ) from error
+
+
 def _last_part(key: str) -> str:
     return posixpath.basename(key.rstrip("/")) + ("/" if key.endswith("/") else "")
 
@@ -264,7 +283,8 @@ def _to_file(client: Client, found: S3Status, path: str) -> Copied:
         raise PathNotFoundError(f"there is no folder {folder}")
     if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
         raise UsageError(f"{path} is no file that could be replaced", hint="- writes to stdout")
-    s3_files.download(client, found, path)
+    with _readable(found):
+        s3_files.download(client, found, path)
     return Copied(1, found.size)
 
 
@@ -307,13 +327,14 @@ def _to_stdout(client: Client, found: S3Status, settings: Settings) -> None:
         raise UsageError("the object's bytes are for stdout, and stdout is closed", hint="name a file")
     written = 0
     try:
-        for block in s3_files.blocks(client, found):
-            try:
-                sys.stdout.buffer.write(block)
-                sys.stdout.buffer.flush()
-            except OSError as error:
-                raise lost(error) from error
-            written += len(block)
+        with _readable(found):
+            for block in s3_files.blocks(client, found):
+                try:
+                    sys.stdout.buffer.write(block)
+                    sys.stdout.buffer.flush()
+                except OSError as error:
+                    raise lost(error) from error
+                written += len(block)
     except Ds3Error as error:
         if written:
             error.hint = f"{written:,} bytes of it were written to stdout" + (f"; {error.hint}" if error.hint else "")

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 app = group("sns", "Topics of SNS, for --notify sns:TOPIC_ARN: make one, subscribe to it, try it.")
 
-TopicArn = Annotated[str, typer.Argument(metavar="TOPIC_ARN", help="The topic, as ds3tool sns topics shows it.")]
-_TOPIC = "arn:aws:sns:eu-west-1:123456789012:alerts"
+TopicArn = Annotated[
+    str, typer.Argument(metavar="TOPIC_ARN", help="arn:aws:sns:REGION:ACCOUNT:NAME, as ds3tool sns topics shows it.")
+]
+# An ARN is half a line, and one that is broken cannot be typed.
+_TOPIC = "$TOPIC_ARN"
 
 TOPIC_FIELDS: list[Field[Topic]] = [Field("name", lambda topic: topic.name), Field("arn", lambda topic: topic.arn)]
 SUBSCRIPTION_FIELDS: list[Field[Subscription]] = [
@@ -94,7 +97,7 @@ def remove_topic(arn: TopicArn, *, aws: AwsOptions, settings: Settings) -> None:
     examples=[
         f"ds3tool sns subscribe {_TOPIC} email operator@example.org",
         f"ds3tool sns subscribe {_TOPIC} sms +4915112345678",
-        f"ds3tool sns subscribe {_TOPIC} sqs arn:aws:sqs:eu-west-1:123456789012:alerts",
+        f"ds3tool sns subscribe {_TOPIC} sqs $QUEUE_ARN",
     ],
 )
 def subscribe(
@@ -137,7 +140,7 @@ def list_subscriptions(
     settings.results().records(sns.subscriptions(client_for(aws, settings, arn), arn), SUBSCRIPTION_FIELDS)
 
 
-@command(app, "unsubscribe", examples=[f"ds3tool sns unsubscribe {_TOPIC}:1b2c3d4e-5f60-7182-93a4-b5c6d7e8f901"])
+@command(app, "unsubscribe", examples=["ds3tool sns unsubscribe $SUBSCRIPTION_ARN"])
 def unsubscribe(
     arn: Annotated[str, typer.Argument(metavar="SUBSCRIPTION_ARN", help="As ds3tool sns subscriptions shows it.")],
     *,

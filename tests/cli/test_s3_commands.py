@@ -356,6 +356,20 @@ def test_a_prefix_and_a_pattern_are_copied_below_the_target(moto: FarSide, s3: R
     s3("cp", "-r", f"s3://{source}/a", "s3://no-such-bucket/").expect(4)
 
 
+def test_what_lies_in_glacier_is_named_with_what_to_do(moto: FarSide, s3: Ran, tmp_path: Path) -> None:
+    """No copy of it can be made before it is restored, wherever that is to go; the others are copied."""
+    bucket, target = moto.bucket({"a": b"1"}), moto.bucket()
+    moto.shared.put_object(Bucket=bucket, Key="deep", Body=b"x", StorageClass="DEEP_ARCHIVE")
+    for place in (str(tmp_path), "-"):
+        told = s3("cp", f"s3://{bucket}/deep", place).expect(3)
+        assert "DEEP_ARCHIVE and not restored" in told.stderr
+        assert "--restore-tier" in told.stderr
+        assert told.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+    s3("cp", "-r", f"s3://{bucket}/", f"s3://{target}/").expect(3)
+    assert list(moto.contents(target)) == ["a"]
+
+
 @pytest.mark.parametrize("server", ["moto", "seaweed"])
 def test_a_file_goes_up_and_comes_back(server: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """A file of several parts is the same when it is back, has its content type in S3, and the object's time."""
