@@ -56,7 +56,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@pytest.mark.parametrize("mebibytes", [512, pytest.param(4096, marks=[pytest.mark.more, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("mebibytes", [320, pytest.param(4096, marks=[pytest.mark.more, pytest.mark.timeout(900)])])
 def test_a_large_file_goes_there_and_back_in_little_memory(
     tmp_path: Path, appliance: Appliance, mebibytes: int
 ) -> None:

@@ -181,7 +181,7 @@ def test_looking_never_refuses_a_holder(tmp_path: Path) -> None:
     for each in lookers:
         each.start()
     try:
-        for _ in range(200):
+        for _ in range(80):
             Journal.open(path).close()
     finally:
         over.set()
