@@ -140,6 +140,9 @@ def read(
         RecordFormat,
         typer.Option("--format", help="How records are told apart; auto looks at the first bytes of each object."),
     ] = RecordFormat.AUTO,
+    raw: Annotated[
+        bool, typer.Option("--raw", metavar="", help="Wildcards and a slash at the end stand for themselves.")
+    ] = False,
     aws: AwsOptions,
     settings: Settings,
 ) -> None:
@@ -151,7 +154,7 @@ def read(
     """
     from ds3tool.cli.s3_selection import parse_s3_selection, selected_entries
 
-    selections = [parse_s3_selection(address, recursive=False, raw=False) for address in addresses]
+    selections = [parse_s3_selection(address, recursive=False, raw=raw) for address in addresses]
     client = aws.settings(settings).client("s3")
     objects = (
         (selection.bucket, entry.key)

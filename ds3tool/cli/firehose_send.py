@@ -51,7 +51,7 @@ FIELDS: list[Field[SendResult]] = [
     Field("bytes", lambda result: result.sent.bytes, text=format_size),
     Field("requests", lambda result: result.sent.requests),
     Field("repeated", lambda result: result.sent.repeated, heading="sent again"),
-    Field("last", lambda result: result.sent.last, heading="all taken up to"),
+    Field("last", lambda result: result.sent.last, heading="taken up to"),
     Field("seconds", lambda result: round(result.seconds, 3), text=format_duration),
     Field("failed", lambda result: [{"key": one.name, "error": one.why} for one in result.sent.failed], tabled=False),
 ]
@@ -92,7 +92,9 @@ def send(
         began = clock.monotonic()
         stopped: Ds3Error | None = None
         try:
-            sender.send(_records(lines, sender.sent, header=header, sent_as=sent_as))
+            whole = _Whole(_records(lines, sender.sent, header=header, sent_as=sent_as))
+            sender.send(whole)
+            stopped = whole.trouble
         except KeyboardInterrupt:
             stopped = InterruptedRunError("interrupted; what is told was taken, and perhaps one batch more")
         except Ds3Error as error:
@@ -117,6 +119,21 @@ def _opened(file: str) -> AbstractContextManager[BinaryIO]:
         return open(file, "rb")
     except OSError as error:
         raise PathNotFoundError(f"{file} cannot be read: {error.strerror}") from error
+
+
+class _Whole(Iterator[Outgoing]):
+    """Records up to where reading them fails, and then `trouble`: what came before that is sent all the same."""
+
+    def __init__(self, records: Iterator[Outgoing]) -> None:
+        self._records = records
+        self.trouble: Ds3Error | None = None
+
+    def __next__(self) -> Outgoing:
+        try:
+            return next(self._records)
+        except SourceError as error:
+            self.trouble = error
+            raise StopIteration from error
 
 
 def _records(lines: Iterable[bytes], sent: Sent, *, header: bool, sent_as: SentAs) -> Iterator[Outgoing]:

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ds3tool.addresses import parse_s3
 from ds3tool.aws import s3_objects
 from ds3tool.aws.s3_objects import Client
 from ds3tool.cli import messages
@@ -110,13 +109,11 @@ def deploy(
             hint="run the same command again: it waits, and prints the names",
         ) from error
     settings.results().record(Deployed(stack, action), DEPLOYED_FIELDS)
-    data = stack.outputs.get("Data")
-    if data is not None:
-        key = parse_s3(data).key
-        messages.note(
-            f"archive its closed hours with: ds3tool put {data} ds3://BUCKET/{key} --layout firehose",
-            quiet=settings.quiet,
-        )
+    bucket = stack.outputs.get("Bucket")
+    messages.note(
+        f"archive its closed hours with: ds3tool put s3://{bucket}/ ds3://BUCKET/ --layout firehose",
+        quiet=settings.quiet,
+    )
 
 
 def destroy(

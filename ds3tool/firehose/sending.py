@@ -9,7 +9,7 @@ from typing import Any
 
 from ds3tool.aws.failures import far_side
 from ds3tool.clock import Clock, RealClock
-from ds3tool.errors import FarSideUnreachableError
+from ds3tool.errors import FarSideNotFoundError, FarSideUnreachableError
 
 # Source: AWS, Amazon Data Firehose quota; each without what encoding adds.
 MOST_RECORDS = 500
@@ -123,10 +123,14 @@ class Sender:
 
     def _put(self, batch: Sequence[Outgoing]) -> tuple[list[Outgoing], dict[str, str]]:
         """Send a batch once; return the records that the stream did not take, and why by their names."""
-        with far_side(f"stream {self._stream}"):
-            answer = self._client.put_record_batch(
-                DeliveryStreamName=self._stream, Records=[{"Data": record.data} for record in batch]
-            )
+        try:
+            with far_side(f"stream {self._stream}"):
+                answer = self._client.put_record_batch(
+                    DeliveryStreamName=self._stream, Records=[{"Data": record.data} for record in batch]
+                )
+        except FarSideNotFoundError as error:
+            error.hint = "see which streams there are: ds3tool firehose ls"
+            raise
         self.sent.requests += 1
         left, reasons = [], {}
         for record, told in zip(batch, answer["RequestResponses"], strict=True):

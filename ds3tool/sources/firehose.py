@@ -65,11 +65,11 @@ class FirehoseSource(S3Source):
                 "`ds3tool firehose scan` lists all"
             )
         if self._error_objects:
-            notes.append(f"{self._error_objects:,} objects of error prefixes were left out (--error-prefixes skip)")
+            notes.append(f"{_objects(self._error_objects)} of error prefixes left out (--error-prefixes skip)")
         if self._stray_objects:
             more = self._stray_objects - len(self._strays)
             told = ", ".join(self._strays) + (f" and {more:,} more" if more else "")
-            notes.append(f"{self._stray_objects:,} objects fit no layout and were left out: {told}")
+            notes.append(f"{_objects(self._stray_objects)} in no layout left out: {told}")
         return [*notes, *super().notes]
 
     def _found(self) -> Iterator[S3Listed]:
@@ -96,9 +96,8 @@ class FirehoseSource(S3Source):
         self._open_hours += 1
         self._open_objects += partition.objects
         if len(self._open) < _NAMED:
-            objects = "1 object" if partition.objects == 1 else f"{partition.objects:,} objects"
             self._open.append(
-                f"s3://{self._bucket}/{partition.head} ({objects}): {partition.why_open}; "
+                f"s3://{self._bucket}/{partition.head} ({_objects(partition.objects)}): {partition.why_open}; "
                 f"closed from {partition.closes.astimezone(UTC):%Y-%m-%d %H:%M:%SZ} on"
             )
 
@@ -107,6 +106,10 @@ class FirehoseSource(S3Source):
         delivered = parse_delivered(key)
         apart = delivered is not None and delivered.error is not None and not below.startswith(ERRORS)
         return self._prefix + (ERRORS if apart else "") + below
+
+
+def _objects(count: int) -> str:
+    return "1 object" if count == 1 else f"{count:,} objects"
 
 
 def _seen(item: S3Listed) -> Seen:

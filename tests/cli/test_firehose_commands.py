@@ -114,6 +114,8 @@ def test_records_are_printed_as_they_were_put(moto: FarSide) -> None:
     assert told.stderr == ""
     assert firehose(moto, "read", f"s3://{bucket}/e/5").expect().stdout == "7\n8\n9\n"
     assert firehose(moto, "read", f"s3://{bucket}/e/*", "--format", "lines").expect().stdout == "7 8 9 \n"
+    assert firehose(moto, "read", f"s3://{bucket}/e/5", "--raw").expect().stdout == "7\n8\n9\n"
+    firehose(moto, "read", f"s3://{bucket}/e/*", "--raw").expect(4)
     rows = firehose(moto, "read", f"s3://{bucket}/d/2", f"s3://{bucket}/d/1", "-o", "ndjson").expect().lines
     assert [(row["key"], row["offset"], row["record"]) for row in rows] == [
         (f"s3://{bucket}/d/2", 0, '{"c":\n3}'),
@@ -217,11 +219,24 @@ def test_rows_become_objects_and_come_from_stdin(moto: FarSide, stream: tuple[st
     )
 
 
+def test_what_comes_before_a_row_without_end_is_sent(moto: FarSide, stream: tuple[str, str], tmp_path: Path) -> None:
+    """Rows that were read are not lost with the one that could not be, and the result says where that begins."""
+    name, bucket = stream
+    file = tmp_path / "rows.csv"
+    file.write_bytes(b'1,2\n3,"open\n4,5\n')
+    told = firehose(moto, "send", str(file), "--stream", name, "-o", "json").expect(3).json
+    assert (told["records"], told["last"]) == (1, "line 1")
+    assert told["error"]["message"].startswith("line 2: a quote begins there")
+    assert firehose(moto, "read", f"s3://{bucket}/").expect().stdout == "1,2\n"
+
+
 def test_sending_into_no_stream_says_so(moto: FarSide, tmp_path: Path) -> None:
     """A stream that is not there, a file that is not, and options that contradict end with their own codes."""
     file = tmp_path / "rows.csv"
     file.write_text("a\n1\n")
-    assert "stream no-such" in firehose(moto, "send", str(file), "--stream", "no-such").expect(4).stderr
+    told = firehose(moto, "send", str(file), "--stream", "no-such").expect(4).stderr
+    assert "stream no-such" in told
+    assert "ds3tool firehose ls" in told
     firehose(moto, "send", str(tmp_path / "none.csv"), "--stream", "no-such").expect(4)
     assert "--header" in firehose(moto, "send", str(file), "--stream", "x", "--format", "json").expect(2).stderr
     for rate in ("0", "fast", "-1/s", "1e9"):
@@ -272,7 +287,7 @@ def deployed(moto: FarSide) -> tuple[str, str]:
     ).expect()
     assert (told.json["action"], told.json["bucket"], told.json["stream"]) == ("created", bucket, f"s-{bucket}")
     assert (told.json["data"], told.json["errors"]) == (f"s3://{bucket}/data/", f"s3://{bucket}/errors/data/")
-    assert f"ds3tool put s3://{bucket}/data/ ds3://BUCKET/data/ --layout firehose" in told.stderr
+    assert f"ds3tool put s3://{bucket}/ ds3://BUCKET/ --layout firehose" in told.stderr
     # What moto leaves out of a bucket that CloudFormation makes.
     moto.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     return f"s-{bucket}", bucket

@@ -77,7 +77,7 @@ def test_errors_go_below_a_prefix_of_their_own_or_nowhere(archive: Archive, moto
     assert archive.keys(apart) == [f"2026/01/31/22/{name}", f"errors/processing-failed/2026/01/31/22/{name}"]
     line = ("put", f"s3://{far}/", f"ds3://{without}/", *AT_ONCE, "--error-prefixes", "skip", "-o", "json")
     told = archive.run(*line).expect().json
-    assert told["notes"] == ["1 objects of error prefixes were left out (--error-prefixes skip)"]
+    assert told["notes"] == ["1 object of error prefixes left out (--error-prefixes skip)"]
     assert archive.keys(without) == [f"2026/01/31/22/{name}"]
 
 
@@ -101,7 +101,7 @@ def test_a_plan_of_closed_hours_is_shown_kept_and_run(archive: Archive, moto: Fa
     line = (f"s3://{far}/", f"ds3://{bucket}/in/", *AT_ONCE)
     told = archive.run("put", *line, "--dry-run", "-o", "json").expect().json
     assert (told["objects"], archive.keys(bucket)) == (3, [])
-    assert told["notes"] == [f"1 objects fit no layout and were left out: s3://{far}/data/notes.txt"]
+    assert told["notes"] == [f"1 object in no layout left out: s3://{far}/data/notes.txt"]
     file = tmp_path / "hours.plan"
     archive.run("plan", "put", *line, "--save", str(file)).expect()
     moto.client().put_object(Bucket=far, Key=CLICKS.key(AT, 9), Body=b"late")

@@ -74,7 +74,7 @@ def test_keys_keep_their_partition_and_errors_go_below_a_prefix_of_their_own(far
     assert source.notes == []
     only_data = source_of(bucket, errors=Errors.SKIP)
     assert keys(only_data) == [f"in/{objects[0]}"]
-    assert only_data.notes == ["2 objects of error prefixes were left out (--error-prefixes skip)"]
+    assert only_data.notes == ["2 objects of error prefixes left out (--error-prefixes skip)"]
     below = source_of(bucket, "data/", prefix="", names=Renaming("year=2026/"))
     assert keys(below) == [objects[0].removeprefix("data/year=2026/")]
 
@@ -113,9 +113,7 @@ def test_what_is_in_no_layout_is_left_out_and_named(far: FarSide) -> None:
     source = source_of(bucket)
     assert len(keys(source)) == 1
     (note,) = source.notes
-    assert note.startswith(
-        f"13 objects fit no layout and were left out: s3://{bucket}/data/notes.txt, s3://{bucket}/x00"
-    )
+    assert note.startswith(f"13 objects in no layout left out: s3://{bucket}/data/notes.txt, s3://{bucket}/x00")
     assert note.endswith(" and 3 more")
 
 
