@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -175,7 +176,9 @@ class Outcome:
         """Give the settings for a command, amid which its end is told of; `others` are its groups of options."""
         telling = self.telling
         telling.command, telling.settings = command, settings
-        telling.profile = next((one.s3_profile for one in others if isinstance(one, AwsOptions)), None)
+        profile = next((one.s3_profile for one in others if isinstance(one, AwsOptions)), None)
+        # Kept with the work: a timer that resumes it has another environment.
+        telling.profile = profile or os.environ.get("AWS_PROFILE") or None
         with telling.watching():
             yield settings if not self.notify else replace(settings, telling=telling)
 

@@ -84,7 +84,8 @@ def test_what_failed_is_told_by_name(archive: Archive, tree: Path, listener: Lis
     archive.run("put", str(tree), f"ds3://{bucket}", "--notify", listener.option).expect(3)
     ((subject, body),) = listener.told()
     assert subject == "ds3tool put: 2 objects, 1 failed (exit 3)"
-    assert "a/one.txt: " in body.partition("What failed:")[2]
+    assert body.partition("What failed:\n")[2] == "a/one.txt is in the bucket already, and is not the same"
+    assert "listed below" in body
 
 
 def test_every_command_that_moves_data_tells(archive: Archive, tree: Path, listener: Listener, tmp_path: Path) -> None:
