@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ MIB = 1 << 20
 LARGE = 18 * MIB + 5
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def archive(archive: Archive, moto: FarSide) -> Archive:
     """The appliance, with what the commands need to know of S3."""
     return Archive(archive.appliance, archive.client, {**archive.environ, **moto.environ})
@@ -54,17 +55,37 @@ def killed_amid_parts(between: Between, *arguments: str) -> None:
     assert process.returncode == -signal.SIGKILL, told.decode()
 
 
-def filled(archive: Archive, tmp_path: Path) -> tuple[str, dict[str, bytes]]:
-    """A bucket of the appliance with a large object and three small ones, and what they hold."""
-    chance = random.Random(4)
-    contents = {"large": chance.randbytes(LARGE), **{f"small-{number}": chance.randbytes(1000) for number in range(3)}}
-    tree = tmp_path / "tree"
+@dataclass(frozen=True)
+class Tape:
+    """A bucket of the appliance and what it holds."""
+
+    bucket: str
+    contents: Mapping[str, bytes]
+
+
+def filled(archive: Archive, folder: Path, size: int) -> Tape:
+    """A bucket with one object of this size, called `large`, and three small ones."""
+    chance = random.Random(size)
+    contents = {"large": chance.randbytes(size), **{f"small-{number}": chance.randbytes(1000) for number in range(3)}}
+    tree = folder / "tree"
     tree.mkdir()
     for name, data in contents.items():
         (tree / name).write_bytes(data)
     bucket = archive.bucket()
-    archive.run("put", str(tree), f"ds3://{bucket}").expect()
-    return bucket, contents
+    archive.run("put", str(tree), f"ds3://{bucket}", "--state-dir", str(folder / "state")).expect()
+    return Tape(bucket, contents)
+
+
+@pytest.fixture(scope="module")
+def parts(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Tape:
+    """A bucket whose large object is uploaded in parts."""
+    return filled(archive, tmp_path_factory.mktemp("parts"), LARGE)
+
+
+@pytest.fixture(scope="module")
+def blobs(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Tape:
+    """A bucket whose large object is of four blobs, and goes to S3 in one request."""
+    return filled(archive, tmp_path_factory.mktemp("blobs"), 3 * MIB + 5)
 
 
 # -- what arrives ----------------------------------------------------------------------------------------------------
@@ -171,33 +192,31 @@ def test_a_mistake_gets_a_sentence_and_its_exit_code(
     failed = archive.run("get", *(one.format(**names) for one in arguments)).expect(exit_code)
     assert words.format(**names) in failed.stderr
     assert moto.contents(names["s"]) == {}
-    assert archive.run("job", "ls", "--local", "-o", "json").expect().json == []
+    assert list(Path(os.environ["HOME"]).rglob("*.db")) == []  # no journal
 
 
 # -- what was interrupted --------------------------------------------------------------------------------------------
 
 
 def test_a_get_that_was_killed_goes_on_and_leaves_no_upload_behind(
-    between: Between, moto: FarSide, tmp_path: Path
+    between: Between, moto: FarSide, parts: Tape
 ) -> None:
     """The journal knows the place; what was begun there is finished or aborted, and all arrives once and whole."""
-    tape, contents = filled(between.archive, tmp_path)
     target = moto.bucket()
-    killed_amid_parts(between, "get", f"ds3://{tape}", f"s3://{target}/out/", "-j", "1")
+    killed_amid_parts(between, "get", f"ds3://{parts.bucket}", f"s3://{target}/out/", "-j", "1")
     assert "out/large" not in moto.contents(target)
     environ = {name: value for name, value in between.environ.items() if name != "AWS_ENDPOINT_URL"}
     run("resume", environ=environ).expect()
-    assert moto.contents(target) == {f"out/{key}": data for key, data in contents.items()}
+    assert moto.contents(target) == {f"out/{key}": data for key, data in parts.contents.items()}
     assert moto.uploads(target) == []
     assert uploads() == []
 
 
-def test_forgetting_a_get_aborts_what_it_has_uploaded_in_parts(between: Between, moto: FarSide, tmp_path: Path) -> None:
+def test_forgetting_a_get_aborts_what_it_has_uploaded_in_parts(between: Between, moto: FarSide, parts: Tape) -> None:
     """S3 keeps, and charges for, parts of an unfinished upload until somebody aborts it."""
     archive = between.archive
-    tape, _ = filled(archive, tmp_path)
     target = moto.bucket()
-    killed_amid_parts(between, "get", f"ds3://{tape}", f"s3://{target}", "-j", "1")
+    killed_amid_parts(between, "get", f"ds3://{parts.bucket}", f"s3://{target}", "-j", "1")
     assert moto.uploads(target) == ["large"]
     (work,) = archive.run("job", "ls", "--local", "-o", "json").expect().json
     assert work["paths"] == [f"s3://{target}/"]
@@ -206,31 +225,31 @@ def test_forgetting_a_get_aborts_what_it_has_uploaded_in_parts(between: Between,
     assert moto.uploads(target) == []
 
 
-def test_a_job_that_another_host_has_begun_goes_on_into_s3(between: Between, moto: FarSide, tmp_path: Path) -> None:
+def test_a_job_that_another_host_has_begun_goes_on_into_s3(
+    between: Between, moto: FarSide, blobs: Tape, tmp_path: Path
+) -> None:
     """`resume JOB --target s3://...` gets what the job still lists."""
     archive = between.archive
-    tape, contents = filled(archive, tmp_path)
     first, second = moto.bucket(), moto.bucket()
     between.signal_at(2)
     there = ("--state-dir", str(tmp_path / "elsewhere"))
-    between.run("get", f"ds3://{tape}/large", f"s3://{first}", "-j", "1", *there).expect(130)
-    (job,) = archive.client.list_active_jobs(bucket=tape)
+    between.run("get", f"ds3://{blobs.bucket}/large", f"s3://{first}", "-j", "1", *there).expect(130)
+    (job,) = archive.client.list_active_jobs(bucket=blobs.bucket)
     assert "--target DIR, or s3://BUCKET/PREFIX/" in archive.run("resume", job.id).expect(2).stderr
     archive.run("resume", job.id, "--target", f"s3://{second}/there/").expect()
-    assert moto.contents(second) == {"there/large": contents["large"]}
+    assert moto.contents(second) == {"there/large": blobs.contents["large"]}
 
 
-def test_a_get_goes_on_below_another_prefix(between: Between, moto: FarSide, tmp_path: Path) -> None:
+def test_a_get_goes_on_below_another_prefix(between: Between, moto: FarSide, blobs: Tape, tmp_path: Path) -> None:
     """`resume --target` names another place, when the bucket is gone; a place that is not in S3 is refused."""
     archive = between.archive
-    tape, contents = filled(archive, tmp_path)
     first, second = moto.bucket(), moto.bucket()
     between.signal_at(2)
-    between.run("get", f"ds3://{tape}/large", f"s3://{first}", "-j", "1").expect(130)
+    between.run("get", f"ds3://{blobs.bucket}/large", f"s3://{first}", "-j", "1").expect(130)
     assert moto.uploads(first) == []
     moto.client().delete_bucket(Bucket=first)
     (work,) = archive.run("job", "ls", "--local", "-o", "json").expect().json
     assert "there is no bucket" in archive.run("resume").expect(4).stderr
     archive.run("resume", work["id"], "--target", str(tmp_path / "folder")).expect(2)
     archive.run("resume", work["id"], "--target", f"s3://{second}/there").expect()
-    assert moto.contents(second) == {"there/large": contents["large"]}
+    assert moto.contents(second) == {"there/large": blobs.contents["large"]}
