@@ -79,6 +79,7 @@ def send(
 ) -> None:
     """Send the rows of a CSV file as records that end in a line feed, in batches as large as the service takes.
 
+    A batch goes when it is full (500 records, 4 MiB, of --rate those of a second) or when the rows have ended.
     What the stream does not take of a batch is sent again, that alone, with growing waits: the order is not kept, and
     a record whose answer was lost may come twice. What it never takes, and rows that are too large, are named (exit
     3). When the run has to stop, the result says up to which line all was taken.

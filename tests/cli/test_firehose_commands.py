@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -228,6 +234,31 @@ def test_what_comes_before_a_row_without_end_is_sent(moto: FarSide, stream: tupl
     assert (told["records"], told["last"]) == (1, "line 1")
     assert told["error"]["message"].startswith("line 2: a quote begins there")
     assert firehose(moto, "read", f"s3://{bucket}/").expect().stdout == "1,2\n"
+
+
+def test_an_interrupted_sending_tells_what_was_taken(moto: FarSide, stream: tuple[str, str]) -> None:
+    """Ctrl-C ends it with 130, and the count is that of the records that the stream has."""
+    name, bucket = stream
+    line = [sys.executable, "-m", "ds3tool", "firehose", "send", "-", "--stream", name, "--rate", "2/s", "-o", "json"]
+    with subprocess.Popen(
+        line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **moto.environ}
+    ) as process:
+        try:
+            assert process.stdin is not None
+            process.stdin.write("".join(f"row {number}\n" for number in range(1000)))
+            process.stdin.flush()
+            deadline = time.monotonic() + 60
+            while not moto.contents(bucket) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            told = json.loads(process.communicate(timeout=60)[0])
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    taken = firehose(moto, "read", f"s3://{bucket}/", "--format", "lines").expect().stdout.splitlines()
+    assert 0 < told["records"] <= len(taken) < 1000
+    assert taken == [f"row {number}" for number in range(len(taken))]
+    assert told["error"]["code"] == "Interrupted"
 
 
 def test_sending_into_no_stream_says_so(moto: FarSide, tmp_path: Path) -> None:
