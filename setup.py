@@ -30,7 +30,7 @@ setup(
         "tenacity>=9.0",
         "tomlkit>=0.13",
         "typer>=0.26",
-        "urllib3>=2.0",
+        "urllib3>=2.3",
     ],
     extras_require={
         "dev": [

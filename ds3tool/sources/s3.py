@@ -197,7 +197,7 @@ class S3Source:
     def _of_list(self, names: Iterable[bytes]) -> Iterator[S3Listed]:
         """Yield what the names mean, in their order; each once. Several are asked for at a time."""
         seen: set[str] = set()
-        folders: list[str] = []
+        folders: set[str] = set()
         asked: list[tuple[str, Future[S3Listed] | None]] = []
         with ThreadPoolExecutor(_ASKED_AT_ONCE, "ds3tool-s3-names") as threads:
             for given in names:
@@ -207,12 +207,12 @@ class S3Source:
                     error = SourceError(f"{given!a} is no key of S3: those are UTF-8")
                     self.failures.append(Failure(None, error, ascii(given)))
                     continue
-                if name in seen or any(name.startswith(folder) for folder in folders):
+                if name in seen or _is_below(name, folders):
                     continue
                 seen.add(name)
                 key = self._base + name
                 if name.endswith("/"):
-                    folders.append(name)
+                    folders.add(name)
                     asked.append((key, None))
                 else:
                     asked.append((key, threads.submit(self._reader.find, key, self._never)))
@@ -237,6 +237,16 @@ class S3Source:
             self._fail(key, SourceError(f"{self._reader.shown(key)} is listed, but not there"))
         except FarSideForbiddenError as error:
             self._fail(key, SourceError(error.message, hint=error.hint))
+
+
+def _is_below(name: str, folders: set[str]) -> bool:
+    """Whether one of `folders`, which end in a slash, is what `name` begins with."""
+    end = name.find("/") + 1
+    while end and folders:
+        if name[:end] in folders:
+            return True
+        end = name.find("/", end) + 1
+    return False
 
 
 def _connector(aws: AwsSettings) -> Callable[[], Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from ds3tool.errors import SourceError
 from ds3tool.protocol.checksums import Hasher, new_hasher, to_base64
-from ds3tool.protocol.crc_combination import combined
+from ds3tool.protocol.crc_combination import combined, combined_crc64nvme
 from ds3tool.protocol.model import ChecksumType
 
 # The kinds that S3 knows, the cheapest first. Source: its API reference, "Checking object integrity".
@@ -69,14 +69,9 @@ def _combined(kind: str, pieces: list[Piece]) -> bytes | None:
         return pieces[0].digest
     if kind in _CRCS:
         return combined(_CRCS[kind], [(piece.digest, piece.length) for piece in pieces])
-    if kind != _CRC64:
-        return None
-    from awscrt.checksums import combine_crc64nvme
-
-    whole = 0
-    for piece in pieces:
-        whole = combine_crc64nvme(whole, int.from_bytes(piece.digest, "big"), piece.length)
-    return whole.to_bytes(8, "big")
+    if kind == _CRC64:
+        return combined_crc64nvme([(piece.digest, piece.length) for piece in pieces])
+    return None
 
 
 # -- what is stated ---------------------------------------------------------------------------------------------------
