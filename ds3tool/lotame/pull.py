@@ -180,7 +180,7 @@ class Puller:
         check = GzipCheck() if file.name.endswith(".gz") else None
         hasher = hashlib.md5(usedforsecurity=False)
         comparable, done, vain = False, 0, 0
-        with WholeFile(path) as whole:
+        with WholeFile(path, alone=True) as whole:
             while True:
                 before = done
                 try:

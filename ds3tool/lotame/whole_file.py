@@ -11,14 +11,17 @@ from typing import Self
 
 from ds3tool.errors import SinkError
 
+_END = ".part"
+
 
 class WholeFile:
     """A file being written beside its name; `commit` makes it appear there, safe on the disk, in place of any other.
 
-    As a context manager it goes again without a trace unless it was committed. Errors of the disk are SinkErrors.
+    `alone`: nobody else writes this file, so that what a killed process has left of it is removed. As a context manager
+    it goes again without a trace unless it was committed. Errors of the disk are SinkErrors.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, alone: bool = False) -> None:
         """Make the file, and its folder where there is none."""
         self.path = path
         # Through a link, what it leads to is replaced.
@@ -26,7 +29,9 @@ class WholeFile:
         folder, name = os.path.split(self._target)
         with self._told():
             os.makedirs(folder, exist_ok=True)
-            self._temporary = os.path.join(folder, f".{name[:150]}.{secrets.token_hex(8)}.part")
+            if alone:
+                _sweep(folder, name)
+            self._temporary = os.path.join(folder, f"{_beginning(name)}{secrets.token_hex(8)}{_END}")
             self._file = open(self._temporary, "xb")  # noqa: SIM115  # closed by `commit`, or when the context ends
 
     def write(self, data: bytes) -> None:
@@ -64,3 +69,15 @@ class WholeFile:
             yield
         except OSError as error:
             raise SinkError(f"{self.path} cannot be written: {error.strerror}") from error
+
+
+def _beginning(name: str) -> str:
+    return f".{name[:150]}."
+
+
+def _sweep(folder: str, name: str) -> None:
+    beginning, length = _beginning(name), len(_beginning(name)) + 16 + len(_END)
+    for other in os.listdir(folder):
+        if other.startswith(beginning) and other.endswith(_END) and len(other) == length:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, other))

@@ -23,7 +23,7 @@ from ds3tool.jobs.archived import archived_of
 from ds3tool.jobs.ends import Failure, OpenObject, SourceObject
 from ds3tool.lotame.client import LotameClient
 from ds3tool.lotame.credentials import FeedCredentials
-from ds3tool.lotame.model import Location, WebLocation
+from ds3tool.lotame.model import Location, S3Credentials, WebLocation
 from ds3tool.lotame.news import FeedNews, Gap, News
 from ds3tool.lotame.watermark import HadFile, Watermarks
 from ds3tool.protocol import xmlcodec
@@ -233,6 +233,12 @@ class LotameSource:
             raise SourceError(f"feed {feed_id}: its mapping file is not at {place.name.bare} any more")
         return mapping.url
 
+    def _new_credentials(self, feed_id: int) -> S3Credentials | None:
+        client = self._asked()
+        found = client.updates(feed_id, self._recently()).credentials
+        # An answer without news may come without credentials.
+        return found or client.updates(feed_id).credentials
+
     def _recently(self) -> datetime:
         return datetime.fromtimestamp(self._clock.time(), UTC) - _RECENTLY
 
@@ -248,7 +254,7 @@ class LotameSource:
         with self._lock:
             credentials = self._credentials.get(feed_id)
             if credentials is None:
-                credentials = FeedCredentials(lambda: self._asked().updates(feed_id, self._recently()).credentials)
+                credentials = FeedCredentials(lambda: self._new_credentials(feed_id))
                 self._credentials[feed_id] = credentials
         return credentials.client(
             self._place.aws,

@@ -264,11 +264,14 @@ def test_what_was_not_noted_is_found_here(bare: Box, tmp_path: Path) -> None:
         path.unlink()
     (two,) = out.rglob("two.gz")
     two.write_bytes(b"spoiled")
+    left = two.with_name(f".two.gz.{'0' * 16}.part")  # of a run that was killed
+    left.write_bytes(b"sp")
     fetched = len(bare.fetched())
     result = bare.run("lotame", "pull", str(out), "-o", "json").expect(0).json
     assert (result["files"], result["skipped"]) == (1, 1)
     assert bare.fetched()[fetched:] == ["two.gz"]
     assert two.read_bytes() == bare.data("two.gz")
+    assert not left.exists()
 
 
 def test_a_run_that_is_stopped_keeps_what_came(bare: Box, tmp_path: Path) -> None:

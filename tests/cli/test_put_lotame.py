@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from ds3tool.client import Ds3Client
+from ds3tool.errors import JobLostError
+from ds3tool.jobs.run import RunResult
 from ds3tool.lotame.watermark import Watermarks
 from ds3tool.simulator.lotame import LotameFault, SimulatedFeed
 from tests.cli.archive import Archive
@@ -152,6 +155,29 @@ def test_what_was_archived_and_not_noted_is_the_same(archive: Archive, bare: Box
     assert bare.fetched()[before:] == []
     result = bare.run("put", "lotame://all", target, "-o", "json").expect(0).json
     assert (result["objects"], result["skipped"]) == (0, 0)
+
+
+def test_what_is_lost_on_its_way_to_tape_is_not_noted(
+    archive: Archive, bare: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that is lost while tape is waited for leaves its files to be asked for again; those that are there stay."""
+    bucket = archive.bucket()
+    target = f"ds3://{bucket}/lotame/"
+    for number in range(3):
+        bare.add(f"{number}.gz", gzip.compress(b"%d" % number))
+
+    def wait(client: Ds3Client, result: RunResult, settings: object) -> None:
+        del settings
+        client.delete_object(bucket, next(key for key in archive.keys(bucket) if key.endswith("/1.gz")))
+        result.stopped = JobLostError("lost", reason="cancelled")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ds3tool.cli.transfer.wait_for_tape", wait)
+        bare.run("put", "lotame://all", target, "--wait", "tape").expect(12)
+    assert set(archived(archive, bucket)) == {"0.gz", "2.gz"}
+    assert bare.run("put", "lotame://all", target, "-o", "json").expect(0).json["skipped"] >= 2
+    assert set(archived(archive, bucket)) == {"0.gz", "1.gz", "2.gz"}
+    bare.run("put", "lotame://all", target, "--error-if-nothing").expect(9)
 
 
 def test_a_file_that_has_other_bytes_now_is_not_hidden(archive: Archive, bare: Box) -> None:
