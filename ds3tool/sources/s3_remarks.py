@@ -11,9 +11,10 @@ _SHOWN = 3
 
 
 class Remarks:
-    """Counts objects of each kind of remark, and names the first few."""
+    """Counts objects of each kind of remark, and names the first few. `host` is who had the objects."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "S3") -> None:
+        self._host = host
         self._lock = threading.Lock()
         self._tags: dict[str, None] = {}
         self._left_out: dict[str, tuple[str, ...]] = {}
@@ -47,7 +48,7 @@ class Remarks:
         notes = []
         if count:
             notes.append(
-                f"{compared}: S3 states no digest that could be held against what was read of "
+                f"{compared}: {self._host} states no digest that could be held against what was read of "
                 f"{'it' if count == 1 else 'them'}; that it arrived as it was read was verified"
             )
         if tags:

@@ -85,11 +85,11 @@ def parse_line(given: bytes, number: int, *, origin: str) -> ListedUrl:
     place = f"line {number} of {origin}"
     hint = "a line is an http:// or https:// URL, and after a tab the key to give it"
     try:
-        text = given.decode("utf-8").strip("\r\n ")
+        text = given.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise SourceError(f"{place} is not UTF-8 text", hint=hint) from error
     url, tab, key = text.partition("\t")
-    url = url.strip()
+    url = url.strip(" ")
     try:
         parts = urlsplit(url)
         whole = parts.scheme.lower() in _SCHEMES and parts.hostname and (parts.port or True)

@@ -58,7 +58,7 @@ class UrlSource:
         self._reader = UrlReader(self._url_of, clock=clock or RealClock())
         weakref.finalize(self, UrlReader.close, self._reader)
         self._known = UnderWays()
-        self._remarks = Remarks()
+        self._remarks = Remarks("the server")
         self.failures: list[Failure] = []
         self.skipped: list[str] = []
 
@@ -127,6 +127,8 @@ class UrlSource:
         try:
             item = self._item(one, coming.result())
         except (SourceError, FarSideDeniedError) as error:
+            if isinstance(error, FarSideDeniedError):
+                error.hint = "sign the URLs anew, and run the command again: what is there by then is skipped"
             self._fail(one, error)
         else:
             if item is not None:

@@ -69,12 +69,12 @@ def test_a_line_is_a_url_and_after_a_tab_its_key() -> None:
         b"https://h/a%20b?X=1\n",
         b"\r\n",
         b"# remark\n",
-        b"http://h:81/c\tkey of mine\r\n",
+        b" http://h:81/c\tkey of mine \r\n",
         b"https://h/a%20b?X=2",
     ]
     first, second, third = (one for one in read_list(lines, origin="list") if isinstance(one, ListedUrl))
     assert (first.path, first.key, first.line, first.url) == ("a b", None, 1, "https://h/a%20b?X=1")
-    assert (second.path, second.key, second.line) == ("c", "key of mine", 4)
+    assert (second.path, second.key, second.line) == ("c", "key of mine ", 4)
     assert (third.name.bare, third.name.repeat, first.name.repeat) == ("https://h/a%20b", 1, 0)
 
 
