@@ -534,6 +534,31 @@ def test_what_others_have_put_is_compared_by_what_s3_states(room_with: Callable[
     assert "get_object" not in s3.names()
 
 
+def test_credentials_that_expire_while_it_is_compared_end_the_run(room_with: Callable[..., Room]) -> None:
+    """That S3 does not know us any more is no failure of the object that it was asked about."""
+    room = room_with(checksum_type=ChecksumType.CRC_32)
+    s3 = S3Double({"film": FILM, "other": FILM})
+    assert put(room, s3).objects == 2
+    for key in s3.objects:
+        s3.objects[key] = Stored(FILM[::-1])
+    s3.before = _expired
+    with pytest.raises(FarSideDeniedError, match="s3://b/film"):
+        put(room, s3)
+
+
+def _expired(name: str, _: Mapping[str, Any]) -> None:
+    if name != "list_objects_v2":
+        raise refusal("ExpiredToken", 400)
+
+
+def test_keys_that_are_too_long_fail_by_name(room: Room) -> None:
+    """A key of S3 may leave no room for the prefix that it is put under: it fails, and the others are put."""
+    s3 = S3Double({"k" * 1024: b"1", "fine": b"2"})
+    result = room.put(source_of(s3, prefix="in/"))
+    assert "1024 bytes" in str(only_error(result))
+    assert room.listed() == {"in/fine"}
+
+
 def test_overwriting_reads_the_object_before_it_deletes_the_old_one(room: Room, tmp_path: Path) -> None:
     """The old object goes only once the new one could be read whole."""
     s3 = S3Double({"film": FILM})

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from ds3tool.sources.s3 import Pin, S3Source
 from ds3tool.sources.s3_opened import OpenS3
 from tests.far.servers import FarSide
 from tests.jobs.doubles import SwiftClock
+from tests.jobs.rooms import Meddler
 from tests.sources.s3_double import MOMENT, Raw, S3Double, Stored, refusal
 
 MIB = 1 << 20
@@ -456,6 +458,44 @@ def test_a_reading_that_waits_ends_when_it_is_to() -> None:
     assert isinstance(ended[0], InterruptedRunError)
     with pytest.raises(InterruptedRunError):
         one.read(0, 1)
+
+
+def test_a_reading_of_a_real_connection_ends_when_it_is_to(seaweed: FarSide) -> None:
+    """A service that stops sending in the middle of a body keeps nobody waiting."""
+    hangs, over = threading.Event(), threading.Event()
+
+    def hang(data: bytes) -> bytes:
+        if not data.startswith(b"HTTP/1."):  # the reply's head has passed, and some of its body
+            hangs.set()
+            assert over.wait(60)
+        return data
+
+    bucket = seaweed.bucket({"k": DATA})
+    port = int(seaweed.endpoint.rpartition(":")[2])
+    meddler = Meddler(SimpleNamespace(port=port))  # type: ignore[arg-type]  # a port is all that it takes
+    try:
+        there = replace(seaweed, endpoint=meddler.endpoint)
+        source = S3Source(AwsSettings(), bucket, base="", prefix="", connect=there.client)
+        one = source.open(next(iter(source.objects())))
+        meddler.to_client = hang
+        ended: list[BaseException] = []
+
+        def read() -> None:
+            try:
+                all_of(one)
+            except Ds3Error as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        assert hangs.wait(60)
+        while thread.is_alive():
+            one.abort()  # the first may come before what has passed was read
+            thread.join(0.05)
+        assert isinstance(ended[0], InterruptedRunError)
+    finally:
+        over.set()
+        meddler.close()
 
 
 # -- the same or not ----------------------------------------------------------------------------------------------

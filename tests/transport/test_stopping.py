@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from ds3tool.clock import RealClock
-from ds3tool.errors import BusyError, Ds3Error, TransportError
+from ds3tool.errors import BusyError, Ds3Error, FarSideUnreachableError, SourceError, TransportError
 from ds3tool.protocol.messages import Response
 from ds3tool.transport.bodies import FileRangeBody
 from ds3tool.transport.dial import Dialer
@@ -230,3 +230,51 @@ def test_stops_in_the_midst_of_many_exchanges_do_no_harm(serve: Serve, connect: 
     stopper.result()
     assert all(good + bad == 100 for good, bad in outcomes)
     assert transport.exchange(GET, content) == pattern(50_000)
+
+
+# -- what an exchange needs from elsewhere -----------------------------------------------------------------------------
+
+
+def test_what_has_to_be_had_from_elsewhere_is_asked_for_as_patiently(connect: Connect, serve: Serve) -> None:
+    """A call that fails for want of an answer is repeated until it returns; any other failure is raised at once."""
+    transport = connect(serve(replies()))
+    failures: list[Ds3Error] = [FarSideUnreachableError("nobody answers"), FarSideUnreachableError("nor now")]
+
+    def call() -> str:
+        if failures:
+            raise failures.pop()
+        return "here"
+
+    assert transport.patiently(call) == "here"
+    failures.append(SourceError("it is gone"))
+    with pytest.raises(SourceError, match="gone"):
+        transport.patiently(call)
+    assert not failures
+
+
+def test_who_waits_for_another_host_is_told_to_stop(connect: Connect, serve: Serve) -> None:
+    """`stop_exchanges` calls whatever asked to be told, while it is at work and not afterwards; a wait ends with it."""
+    transport = connect(serve(replies()))
+    told: list[str] = []
+    waits = threading.Event()
+    transport.on_wait = lambda error, seconds: waits.set()
+    ended: list[Ds3Error] = []
+
+    def fail() -> None:
+        raise FarSideUnreachableError("nobody answers")
+
+    def work() -> None:
+        try:
+            with transport.stopping(lambda: told.append("stop")):
+                transport.patiently(fail)
+        except Ds3Error as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert waits.wait(WAIT_SECONDS)
+    transport.stop_exchanges()
+    thread.join(WAIT_SECONDS)
+    assert isinstance(ended[0], FarSideUnreachableError)
+    transport.stop_exchanges()
+    assert told == ["stop"]
