@@ -5,7 +5,11 @@ from __future__ import annotations
 from ds3tool.cli import lotame_convert, lotame_feeds, lotame_pull
 from ds3tool.cli.options import command, group
 
-app = group("lotame", "Lotame's DataStream: feeds, what is new in them, their files here or as a table.")
+app = group(
+    "lotame",
+    "Lotame's DataStream: feeds, what is new in them, their files here or as a table. To archive them: ds3tool put "
+    "lotame://all ds3://BUCKET/lotame/",
+)
 
 command(app, "feeds", examples=lotame_feeds.FEEDS_EXAMPLES)(lotame_feeds.feeds)
 command(app, "updates", examples=lotame_feeds.UPDATES_EXAMPLES)(lotame_feeds.updates)

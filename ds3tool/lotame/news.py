@@ -29,7 +29,7 @@ from ds3tool.lotame.web_file import WebState, look
 _log = logging.getLogger(__name__)
 
 # So many files are looked at ahead of the one that is wanted next.
-_AHEAD = 16
+_AHEAD = 8
 _NEVER = datetime.fromtimestamp(0, UTC)
 
 
@@ -88,7 +88,7 @@ class FeedNews:
     def client(self, aws: AwsSettings) -> Any:  # noqa: ANN401  # boto3 makes its types at run time
         """Return a client for the feed's files, which threads may share; it is made when it is first needed."""
         if self._s3 is None:
-            self._s3 = self.credentials.client(aws, connections=2 * _AHEAD)
+            self._s3 = self.credentials.client(aws, connections=3 * _AHEAD)
         return self._s3
 
     @property
@@ -147,7 +147,7 @@ class News:
         """Yield the files of a feed that are not had yet, in Lotame's order, and what is missing of them.
 
         The mapping file comes last, if any other is new. Raises FarSideDeniedError and
-        FarSideUnreachableError. Memory: 16 files.
+        FarSideUnreachableError. Memory: 8 files.
         """
         if not news.feed.files:
             return

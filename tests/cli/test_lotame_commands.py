@@ -247,7 +247,7 @@ def test_credentials_that_are_over_are_renewed_amid_the_run(tmp_path: Path) -> N
     with box(tmp_path, credential_requests=20) as short:
         for number in range(30):
             short.add(f"{number}.gz", gzip.compress(b"%d" % number))
-        assert short.run("lotame", "pull", str(tmp_path / "out"), "-o", "json").expect(0).json["files"] == 30
+        assert short.run("lotame", "pull", str(tmp_path / "out"), "-o", "json", "-j", "2").expect(0).json["files"] == 30
         assert len(since_of(short)) >= 3
     assert {gzip.decompress(data) for name, data in pulled(tmp_path / "out").items() if name.endswith(".gz")} == {
         b"%d" % number for number in range(30)

@@ -62,7 +62,7 @@ def test_three_feeds_with_all_that_can_go_wrong(archive: Archive, tmp_path: Path
     bucket = archive.bucket()
     target = f"ds3://{bucket}/lotame/"
     with box(tmp_path, *feeds, environ=archive.environ, credential_requests=20) as all_feeds:
-        all_feeds.run("put", "lotame://all", target).expect(0)
+        all_feeds.run("put", "lotame://all", target, "-j", "4").expect(0)
         first = archived(archive, bucket)
         assert sorted(first) == sorted(all_feeds.names(9001) + all_feeds.names(9002))
         all_feeds.hours_pass(3)
@@ -74,7 +74,7 @@ def test_three_feeds_with_all_that_can_go_wrong(archive: Archive, tmp_path: Path
         all_feeds.lotame.remove(9001, gone)
         all_feeds.lotame.cut_gzip(9002, cut)
 
-        result = all_feeds.run("put", "lotame://all", target, "-o", "json").expect(3)
+        result = all_feeds.run("put", "lotame://all", target, "-o", "json", "-j", "4").expect(3)
         assert len(result.json["failed"]) == 2
         assert f"feed 9001: {gone} is listed by Lotame and is not there; it is of the time between" in result.stderr
         assert f"{cut}, delivered" in result.stderr
