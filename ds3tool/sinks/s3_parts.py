@@ -96,15 +96,34 @@ class Digests:
     @classmethod
     def of(cls, blocks: Iterable[bytes]) -> Digests:
         """Return those of bytes in a row."""
-        md5, crc = hashlib.md5(usedforsecurity=False), 0
+        passing = _Passing()
         for block in blocks:
-            md5.update(block)
-            crc = zlib.crc32(block, crc)
-        return cls(md5.digest(), crc.to_bytes(4, "big"))
+            passing.take(block)
+        return passing.digests
+
+
+class _Passing:
+    """Bytes in a row that are digested as they pass."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._crc = 0
+
+    def take(self, data: bytes | bytearray | memoryview) -> None:
+        self.count += len(data)
+        self._md5.update(data)
+        self._crc = zlib.crc32(data, self._crc)
+
+    @property
+    def digests(self) -> Digests:
+        return Digests(self._md5.digest(), self._crc.to_bytes(4, "big"))
 
 
 class Gathered:
     """Room for `length` bytes, in memory or in a temporary file; several threads may write to different places.
+
+    What goes into the file in a row is digested before: should the disk give back other bytes, S3 refuses them.
 
     `close` gives the room back; twice is harmless.
     """
@@ -114,6 +133,7 @@ class Gathered:
         self._room = room
         self._memory = memory
         self._place = place
+        self._passed = _Passing() if memory is None else None
         self._leaving = False
         self._closed = False
         self._lock = threading.Lock()
@@ -125,12 +145,22 @@ class Gathered:
                 return
             if self._memory is not None:
                 self._memory[at : at + len(data)] = data
-            else:
-                self._room.write_spilled(self._place + at, data)
+                return
+            self._room.write_spilled(self._place + at, data)
+            if self._passed is not None and at == self._passed.count:
+                self._passed.take(data)
+            elif self._passed is not None and at < self._passed.count:
+                self._passed = None  # some of it was written anew
 
     def piece(self, start: int = 0, end: int | None = None) -> Piece:
         """Return a range of it, to be sent."""
         return Piece(self, start, self.length if end is None else end)
+
+    def digests(self, start: int, end: int) -> Digests:
+        """Return the digests of a range."""
+        if self._passed is not None and (start, end) == (0, self._passed.count):
+            return self._passed.digests
+        return Digests.of(self.read(at, min(_READ_BYTES, end - at)) for at in range(start, end, _READ_BYTES))
 
     def read(self, at: int, length: int) -> bytes:
         """Return exactly these bytes. SinkError when the temporary file does not give them back."""
@@ -177,7 +207,7 @@ class Piece:
 
     def digests(self) -> Digests:
         """Return the digests of the bytes."""
-        return Digests.of(self.read(at, _READ_BYTES) for at in range(0, self.length, _READ_BYTES))
+        return self._gathered.digests(self._start, self._end)
 
     def body(self) -> BinaryIO:
         """Return the bytes as boto3 takes them: a file, which it may read more than once."""

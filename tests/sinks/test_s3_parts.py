@@ -165,6 +165,22 @@ def test_what_is_closed_writes_into_nobody_elses_room() -> None:
     room.close()
 
 
+def test_a_disk_that_gives_back_other_bytes_is_noticed() -> None:
+    """The digests that S3 is told of what went through the file in a row are those of the bytes that came."""
+    room = Room(0)
+    data = random.Random(1).randbytes(2 * MIB)
+    gathered = room.take(len(data), stopped=never)
+    for at in range(0, len(data), 300_000):
+        gathered.write(at, data[at : at + 300_000])
+    room.write_spilled(1000, b"damage")
+    assert gathered.piece().body().read() != data
+    assert gathered.piece().digests().md5 == hashlib.md5(data).digest()
+    gathered.write(1000, data[1000:1006])
+    assert gathered.piece().body().read() == data
+    assert gathered.piece().digests().md5 == hashlib.md5(data).digest()
+    room.close()
+
+
 def test_places_in_the_file_are_taken_again() -> None:
     """A hundred parts one after the other take the place of one."""
     room = Room(0)
