@@ -16,6 +16,7 @@ from ds3tool.cli.options import command
 from ds3tool.cli.output import Field, Output, OutputFormat, counted, lost
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import (
+    ChecksumError,
     Ds3Error,
     FarSideDeniedError,
     FarSideError,
@@ -86,7 +87,7 @@ class Reading:
                 yield from self._object(bucket, key, name)
             except FarSideDeniedError:
                 raise
-            except (FarSideError, SourceError) as error:
+            except (FarSideError, SourceError, ChecksumError) as error:
                 yield self._fail(name, None, error.message, error.exit_code)
 
     def _object(self, bucket: str, key: str, name: str) -> Iterator[ReadRecord]:

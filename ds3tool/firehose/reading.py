@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from ds3tool.aws.failures import far_side
-from ds3tool.errors import FarSideUnreachableError, SourceError
+from ds3tool.errors import ChecksumError, FarSideError, FarSideUnreachableError, SourceError
 
 CHUNK_BYTES = 256 * 1024
+# What botocore says at a body's end that has another digest than was stated.
+_DIGESTS = re.compile(r"Expected checksum (\S+) did not match calculated checksum:? (\S+)")
 # So often a body may break off without a byte having come in between.
 _TRIES = 5
 
@@ -18,7 +21,7 @@ def object_chunks(client: Any, bucket: str, key: str) -> Iterator[bytes]:  # noq
 
     A body that breaks off is asked for again from there, and has to be of the same object. Raises a FarSideError for
     one that is not there or may not be read, FarSideUnreachableError when it breaks off time and again, SourceError
-    when it is replaced meanwhile.
+    when it is replaced meanwhile, ChecksumError when all has come and is not what S3 states.
     """
     what = f"s3://{bucket}/{key}"
     with far_side(what):
@@ -34,9 +37,21 @@ def object_chunks(client: Any, bucket: str, key: str) -> Iterator[bytes]:  # noq
             if done == size:
                 return
             raise FarSideUnreachableError(f"{what}: its bytes end {size - done:,} before its end")
+        except FarSideError as error:
+            wrong = _DIGESTS.search(str(error.__cause__))
+            if wrong is None:
+                raise
+            raise ChecksumError(
+                f"{what}: its bytes are not those that S3 states the digest of",
+                key=key,
+                offset=0,
+                expected=wrong[1],
+                actual=wrong[2],
+                hint="read it again; should it stay so, the object is damaged",
+            ) from error
         except FarSideUnreachableError:
             failed += 1
-            if failed == _TRIES:
+            if failed == _TRIES or done == size:
                 raise
         finally:
             reply["Body"].close()

@@ -12,8 +12,9 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ds3tool.errors import FarSideUnreachableError, SourceError
+from ds3tool.errors import ChecksumError, FarSideUnreachableError, SourceError
 from ds3tool.firehose.reading import object_chunks
+from tests.far.servers import FarSide
 
 
 class BrokenBody(io.BytesIO):
@@ -76,3 +77,17 @@ def test_the_rest_of_another_object_is_not_taken() -> None:
     far = BreakingS3(b"abcdef", [2], replaced_after=1)
     with pytest.raises(SourceError, match="s3://b/k was replaced"):
         list(object_chunks(far, "b", "k"))
+
+
+def test_bytes_with_another_digest_than_stated_are_damage(moto: FarSide) -> None:
+    """Where S3 states a checksum, bytes that have another one end the reading as damage."""
+    from moto.s3.models import s3_backends
+
+    bucket = moto.bucket()
+    moto.client().put_object(Bucket=bucket, Key="k", Body=b"as it was put", ChecksumAlgorithm="CRC32")
+    assert b"".join(object_chunks(moto.client(), bucket, "k")) == b"as it was put"
+    stored = s3_backends["123456789012"]["aws"].buckets[bucket].keys["k"]
+    stored.value = b"as it decayed"
+    with pytest.raises(ChecksumError, match=f"s3://{bucket}/k") as caught:
+        list(object_chunks(moto.client(), bucket, "k"))
+    assert caught.value.expected != caught.value.actual
