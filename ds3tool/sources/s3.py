@@ -177,6 +177,8 @@ class S3Source:
                 restore = self._reader.find(one.key, self._never).restore
             except FarSideNotFoundError:
                 restore = Restore.READY  # whoever reads it says that it is gone
+            except FarSideForbiddenError as error:
+                raise SourceError(error.message, hint=error.hint) from error
         shown = self._reader.shown(one.key)
         if restore is Restore.ONGOING:
             raise SourceError(

@@ -208,9 +208,7 @@ class OpenS3:
 
     def metadata(self) -> Mapping[str, str]:
         """Return what S3 keeps with the object, and where it came from; asks for it unless a reply has told it."""
-        attributes, left_out = self._facts_of(self._known.of(self._item.name)).attributes.fitting()
-        if left_out:
-            self._remarks.left_out(self._item.key, left_out)
+        attributes, _ = self._facts_of(self._known.of(self._item.name)).attributes.fitting()
         modified = datetime.fromtimestamp(self._item.modified_ns // 1_000_000_000, UTC)
         found = {**attributes.to_metadata(), LAST_MODIFIED: modified.isoformat()}
         return {**found, ETAG: self._pin.etag} if self._pin.etag else found
@@ -242,12 +240,7 @@ class OpenS3:
         with known.lock:
             if known.facts is None:
                 known.facts = self._reader.head(self._pin, self._item.size, self._ended)
-            facts = known.facts
-        if facts.tags_missing:
-            self._remarks.tags_missing(self._item.key)
-        if facts.hidden:
-            self._remarks.left_out(self._item.key, ("what no header can carry",))
-        return facts
+            return known.facts
 
     def _comparison_of(self, known: UnderWay, *, in_one: bool) -> Comparison:
         """Return what holds the object's bytes against what S3 states of them."""
@@ -267,8 +260,18 @@ class OpenS3:
     def forget(self, *, moved: bool) -> None:
         """Let go of what is known of the object: all of it is put, or it is given up."""
         known = self._known.forget(self._item.name)
-        if moved and known is not None and not (known.comparison is not None and known.comparison.held):
-            self._remarks.not_compared(self._item.key)
+        if known is None or not moved:
+            return
+        key, facts = self._item.key, known.facts
+        if known.comparison is None or not known.comparison.held:
+            self._remarks.not_compared(key)
+        if facts is None:
+            return
+        _, left_out = facts.attributes.fitting()
+        if left_out or facts.hidden:
+            self._remarks.left_out(key, (*left_out, *(["what no header can carry"] if facts.hidden else [])))
+        if facts.tags_missing:
+            self._remarks.tags_missing(key)
 
     def abort(self) -> None:
         """Make every reading end soon, with InterruptedRunError or as one that broke off. From any thread."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ds3tool.protocol import metadata
@@ -29,6 +29,7 @@ _ANY = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(_ANY)
 def test_what_was_said_comes_back_through_the_headers_of_the_appliance(said: ObjectAttributes) -> None:
     """Whatever S3 says of an object, the same is read from the headers in which the appliance gives it back."""
@@ -79,6 +80,7 @@ def test_what_does_not_fit_is_named() -> None:
     assert left_out == ("big", "tag t")
 
 
+@settings(deadline=None)
 @given(_ANY)
 def test_what_fits_loses_nothing(said: ObjectAttributes) -> None:
     """Attributes of ordinary length are kept whole."""

@@ -206,7 +206,25 @@ def test_tags_are_asked_for_where_there_are_some() -> None:
     s3.before = _refuse("get_object_tagging", refusal("AccessDenied", 403))
     assert all_of(one, 1) == b"1"
     assert "ds3tool-tags" not in one.metadata()
+    one.forget(moved=True)
     assert source.notes == ["the tags of 1 object (k) are not stored: S3 does not let them be read"]
+
+
+def test_what_does_not_fit_into_headers_is_told_by_name() -> None:
+    """User metadata that is too large is left out and named, of each object; of very many, how many they are."""
+    kept = {"big": "é" * 2000, "small": "1"}
+    s3 = S3Double({f"{number:02}": Stored(b"1", {"Metadata": kept, "MissingMeta": 1}) for number in range(22)})
+    source = source_of(s3)
+    for item in source.objects():
+        one = source.open(item)
+        list(one.blocks(0, 1))
+        assert one.metadata()["small"] == "1"
+        assert "big" not in one.metadata()
+        one.forget(moved=True)
+    *single, rest = source.notes
+    first = "00: not stored with it, for want of room in a header: big, what no header can carry"
+    assert (len(single), single[0]) == (20, first)
+    assert "2 objects (20, 21)" in rest
 
 
 def test_ranges_take_a_request_each_and_one_head() -> None:

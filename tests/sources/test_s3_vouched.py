@@ -11,7 +11,7 @@ from typing import Any
 
 import google_crc32c
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ds3tool.errors import SourceError
@@ -101,6 +101,7 @@ def cuts(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, int]]]:
     return data, draw(st.permutations(ranges)) + draw(st.lists(st.sampled_from(ranges), max_size=2))
 
 
+@settings(deadline=None)
 @given(cuts(), st.sampled_from(KINDS[:3]), st.integers(1, 9), st.integers(0, 59))
 def test_crcs_of_ranges_tell_of_the_whole(
     cut: tuple[bytes, list[tuple[int, int]]], kind: str, step: int, at: int
@@ -117,6 +118,7 @@ def test_crcs_of_ranges_tell_of_the_whole(
         read(comparison_of(stated, data, in_one=False), bytes(wrong), ranges, step=step)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=60), st.integers(1, 20), st.sampled_from(KINDS[1:]), st.data())
 def test_digests_of_parts_tell_of_the_whole(data: bytes, part: int, kind: str, draw: st.DataObject) -> None:
     """Ranges that end where parts of a known size do are compared by any kind, all others by CRCs."""
