@@ -322,3 +322,26 @@ def test_a_feed_that_answers_nonsense_does_not_stop_the_others(
     assert [one["feed"] for one in result["failed"]] == [9001]
     assert set(usual.names(9002)) <= set(pulled(tmp_path / "out"))
     assert usual.run("lotame", "pull", str(tmp_path / "out"), "-o", "json").expect(0).json["files"] == 2
+
+
+def test_settings_are_found_where_people_keep_them(usual: Box, tmp_path: Path) -> None:
+    """A file that is named, the home's properties and the profile's table are each enough to reach Lotame."""
+    said = {
+        "token": usual.lotame.token,
+        "access": usual.lotame.access,
+        "client_id": usual.lotame.client_id,
+        "base_url": usual.lotame.base_url,
+    }
+    usual.environ = {f"LOTAME_{name.upper()}": "" for name in said}
+    usual.run("lotame", "feeds").expect(2)
+    properties = tmp_path / "named.properties"
+    properties.write_text("[default]\n" + "".join(f'{name} = "{value}"\n' for name, value in said.items()))
+    properties.chmod(0o600)
+    usual.run("lotame", "feeds", "--lotame-properties", str(properties)).expect(0)
+    config = tmp_path / "config.toml"
+    config.write_text("[profile.lab.lotame]\n" + "".join(f'{name} = "{value}"\n' for name, value in said.items()))
+    config.chmod(0o600)
+    usual.run("lotame", "feeds", "--config", str(config)).expect(2)
+    usual.run("lotame", "feeds", "--config", str(config), "--profile", "lab").expect(0)
+    properties.rename(tmp_path / "lotame.properties")
+    usual.run("lotame", "feeds").expect(0)
