@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from ds3tool.addresses import parse_s3
+from ds3tool.addresses import LocalAddress, S3Address, parse_address
 from ds3tool.cli.aws_options import AwsOptions
 from ds3tool.cli.get_files import FilesAsked
 from ds3tool.cli.get_kinds import Receiving
@@ -16,7 +16,7 @@ from ds3tool.cli.journalled import Doing, journalled
 from ds3tool.cli.local_works import unfinished_works
 from ds3tool.cli.manner import Elsewhere
 from ds3tool.cli.put_kinds import Puttable
-from ds3tool.cli.put_s3 import S3Put, S3Root, is_s3
+from ds3tool.cli.put_s3 import S3Put, S3Root
 from ds3tool.cli.put_sources import FilesPut
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.errors import JobLostError, NotFoundError, PathNotFoundError, ProtocolError, UsageError
@@ -118,13 +118,15 @@ def _source_at(
     What is a single file, or object of S3, is the job's only key, if it has one.
     """
     first = next(iter(keys))
-    if not is_s3(source):
+    address = parse_address(source)
+    if isinstance(address, LocalAddress):
         if not os.path.isdir(source):
             prefix = first if len(keys) == 1 else prefix + os.path.basename(source)
         return FilesPut(((os.path.abspath(source), prefix),)), lambda key: os.fsencode(key.removeprefix(prefix))
+    if not isinstance(address, S3Address):
+        raise UsageError(f"{source} is no place to put from", hint="give a path, or s3://BUCKET/PREFIX/")
     from ds3tool.sources.s3_reader import Pin
 
-    address = parse_s3(source)
     base = address.key
     if not address.is_prefix:
         prefix = first if len(keys) == 1 else prefix + address.key.rpartition("/")[2]
@@ -134,9 +136,11 @@ def _source_at(
 
 
 def _target_at(target: str, settings: Settings) -> Receiving:
-    if not is_s3(target):
+    address = parse_address(target)
+    if isinstance(address, LocalAddress):
         return FilesAsked(os.path.abspath(target))
-    address = parse_s3(target)
+    if not isinstance(address, S3Address):
+        raise UsageError(f"{target} cannot receive objects", hint="give a folder, or s3://BUCKET/PREFIX/")
     return S3Asked(AwsOptions().settings(settings), address.bucket, address.as_prefix().key if address.key else "")
 
 

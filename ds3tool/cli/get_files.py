@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ds3tool.errors import PathNotFoundError
+from ds3tool.addresses import LocalAddress, parse_address
+from ds3tool.errors import PathNotFoundError, UsageError
 from ds3tool.sinks.leftovers import sweep
 from ds3tool.sinks.links import Links
 from ds3tool.sinks.local import LocalSink
@@ -93,7 +94,9 @@ class FilesAsked:
             )
 
     def moved_to(self, place: str) -> FilesAsked:
-        """Return the same in another folder, which need not be there."""
+        """Return the same in another folder, which need not be there; UsageError for what is no path."""
+        if not isinstance(parse_address(place), LocalAddress):
+            raise UsageError(f"{place} is no folder of this host, where the work's files go")
         return replace(self, folder=os.path.abspath(place), inode=0, moved=True)
 
     def forget(self, work_id: str, names: Iterable[str], *, state: Path) -> int:

@@ -225,11 +225,6 @@ def _folder_of(key: str) -> str:
     return folder + slash
 
 
-def is_s3(text: str) -> bool:
-    """Whether a source or a target is typed as an address in S3."""
-    return text[:5].lower() == "s3://"
-
-
 def _look_at(client: Any, root: S3Root) -> None:  # noqa: ANN401  # boto3 makes its types at run time
     """Raise a FarSideError unless who asks may list what a put had listed, or read the one object that it had found."""
     selection = root.selection

@@ -172,7 +172,9 @@ class FilesPut:
                 )
 
     def moved_to(self, place: str) -> FilesPut:
-        """Return the same with another path for its one; UsageError where there are several."""
+        """Return the same with another path for its one; UsageError where there are several, or it is no path."""
+        if not isinstance(parse_address(place), LocalAddress):
+            raise UsageError(f"{place} is no path of this host, where the work's files are")
         if len(self.roots) > 1:
             raise UsageError(
                 f"the work has {len(self.roots)} sources, and --source stands in for one",

@@ -284,6 +284,7 @@ def test_a_put_goes_on_from_a_copy_that_is_elsewhere(between: Between, moto: Far
     (work,) = archive.run("job", "ls", "--local", "-o", "json").expect().json
     assert "there is no bucket" in archive.run("resume").expect(4).stderr
     archive.run("resume", work["id"], "--source", "/tmp").expect(2)
+    assert "is not an address" in archive.run("resume", work["id"], "--source", "https://h/a?secret").expect(2).stderr
     archive.run("resume", work["id"], "--source", f"s3://{copy}/copied/").expect()
     assert restored(archive, target) == {key[3:]: data for key, data in contents.items()}
 

@@ -465,6 +465,7 @@ def test_a_source_that_has_moved_is_named(between: Between, tree: Path, tmp_path
     (work,) = unfinished()
     shutil.copytree(tree, tmp_path / "copy")
     shutil.rmtree(tree)
+    assert "is no path of this host" in archive.run("resume", work, "--source", "s3://bucket/copy/").expect(2).stderr
     resumed = archive.run("resume", work, "--source", str(tmp_path / "copy")).expect(0)
     assert f"put of {tmp_path / 'copy'} into {bucket}" in resumed.stdout
     assert fetched(archive, bucket) == contents(tmp_path / "copy")
