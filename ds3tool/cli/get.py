@@ -199,7 +199,7 @@ def get(
             "--if-exists": if_exists is not IfExists.SKIP_SAME,
             "--failed-to": outcome.failed_to is not None,
             "--error-if-nothing": outcome.error_if_nothing,
-        "--notify": bool(outcome.notify),
+            "--notify": bool(outcome.notify),
         }
         _refuse(f"{selection}, where it goes to stdout", if_given)
         show_objects([selection], part, choice.filter(), jobs, settings)

@@ -62,7 +62,7 @@ class NamesFrom:
         typer.Option(
             "--files-from",
             metavar="FILE",
-            help="Only the names listed there, below the source; - is stdin.",
+            help="Only the names listed there, below the source; for https:// the URLs themselves. - is stdin.",
         ),
     ] = None
     null: Annotated[

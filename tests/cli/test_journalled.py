@@ -19,10 +19,13 @@ from tests.cli.archive import Archive
         ("--proxy=https://operator:se%40cret@proxy", "--proxy=https://proxy"),
         ("ds3://bucket/a@b", "ds3://bucket/a@b"),
         ("mail@host", "mail@host"),
+        ("https://host/a%20b?X-Amz-Signature=secret", "https://host/a%20b"),
+        ("--source=http://host/a?sig=secret#part", "--source=http://host/a"),
+        ("ds3://bucket/what?#", "ds3://bucket/what?#"),
     ],
 )
-def test_no_password_of_a_proxy_is_remembered(word: str, kept: str) -> None:
-    """What stands between // and @ goes, and nothing else."""
+def test_no_password_and_no_signature_is_remembered(word: str, kept: str) -> None:
+    """What stands between // and @ goes, of a URL what comes after its path, and nothing else."""
     assert without_secrets((word,)) == [kept]
 
 

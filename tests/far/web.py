@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import ssl
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -39,21 +40,24 @@ class Web(http.server.ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = True
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.scheme = "http" if tls is None else "https"
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.pages: dict[str, Page] = {}
         self.asked: list[tuple[str, str | None, str | None]] = []
         self.lock = threading.Lock()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of clients that have gone, as those do that wanted one byte."""
-        if not isinstance(sys.exception(), ConnectionError):
+        if not isinstance(sys.exception(), (ConnectionError, ssl.SSLError)):
             super().handle_error(request, client_address)  # type: ignore[arg-type]  # as its base has it
 
     @property
     def place(self) -> str:
         """Scheme, host and port."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}"
 
     def url(self, path: str, query: str = "X-Amz-Signature=top-secret") -> str:
         """Return the URL of a path, signed."""
@@ -121,9 +125,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def web() -> Iterator[Web]:
+def web(tls: ssl.SSLContext | None = None) -> Iterator[Web]:
     """Run such a server."""
-    server = Web()
+    server = Web(tls)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, name="web")
     thread.start()
     try:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import random
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
+import trustme
 
 from ds3tool.clock import ManualClock
-from ds3tool.errors import Ds3Error, FarSideDeniedError, FarSideUnreachableError, SourceError
+from ds3tool.errors import Ds3Error, FarSideDeniedError, FarSideUnreachableError, SourceError, TlsError
 from ds3tool.filters import Filter, NamePattern
 from ds3tool.jobs.distant_ends import DistantObject
 from ds3tool.jobs.ends import SourceObject
@@ -197,6 +200,31 @@ def test_nobody_there_is_told_without_the_signature() -> None:
     with pytest.raises(FarSideUnreachableError, match=f"{place}/a: there is no connection") as told:
         keys(source([f"{place}/a?X-Amz-Signature={SECRET}"]))
     assert SECRET not in f"{told.value} {told.value.hint}"
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """SSL_CERT_FILE names who is trusted beside; nothing turns the check off."""
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with web(context) as server:
+        server.pages = {"a": Page(DATA)}
+        with pytest.raises(TlsError, match=f"{server.place}/a: the certificate") as told:
+            keys(source([server.url("a")]))
+        assert SECRET not in f"{told.value} {told.value.hint}"
+        assert server.asked == []
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        found = source([server.url("a")])
+        assert b"".join(opened(found, only(found)).blocks(0, len(DATA))) == DATA
+
+
+def test_a_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch, server: Web) -> None:
+    """For a host that is not this one; no_proxy leaves it out."""
+    server.pages = {"far/a": Page(b"through")}
+    monkeypatch.setenv("http_proxy", server.place)
+    found = source([f"http://example.invalid/far/a?X-Amz-Signature={SECRET}"])
+    assert [item.size for item in found.objects()] == [7]
+    assert server.asked[0][0].startswith("http://example.invalid/far/a")
 
 
 # -- what S3 vouches for ---------------------------------------------------------------------------------------------
