@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from botocore.credentials import Credentials, ReadOnlyCredentials
@@ -226,6 +229,19 @@ def test_credentials_that_s3_does_not_know_are_told_apart_from_the_appliance_s(
     assert "SignatureDoesNotMatch" in failed.stderr
     assert "aws sts get-caller-identity" in failed.stderr
     assert "not-the-secret" not in failed.stderr + written()
+
+
+def test_an_s3_that_does_not_answer_is_told_apart_from_the_appliance(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 7 once boto3's tries are spent, the address is named, and nothing was begun."""
+    naps: list[float] = []
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=naps.append, time=time.time))
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        place = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    failed = archive.run("put", "s3://media/in/", f"ds3://{archive.bucket()}", "--s3-endpoint", place).expect(7)
+    assert f's3://media: Could not connect to the endpoint URL: "{place}/media' in failed.stderr
+    assert len(naps) == 5
 
 
 # -- what was interrupted --------------------------------------------------------------------------------------------
