@@ -156,8 +156,8 @@ class S3Sink:
             landing = self._landings.get(item.name)
             if landing is None:
                 self._described[item.name] = found
-            else:
-                landing.arguments = found
+            elif not landing.describe(found):
+                self._notes.add("metadata that came when bytes had gone to S3 left out", item.name)
 
     @property
     def notes(self) -> list[str]:
@@ -312,8 +312,12 @@ class S3Sink:
         """Take no notice: what has the key, and the same bytes, always counts as the object."""
 
     def sweep(self, names: Iterable[str]) -> int:  # noqa: ARG002  # all of a work are known without them
-        """Abort what earlier runs of this work have left; return how many uploads that were."""
-        return self._shipping.abort_earlier()
+        """Abort what earlier runs of this work have left; return how many that were. What cannot be is noted."""
+        try:
+            return self._shipping.abort_earlier()
+        except Ds3Error as error:
+            self._notes.add("uploads that an earlier run has left in S3 not aborted", self.bucket, error.message)
+            return 0
 
 
 @contextlib.contextmanager

@@ -71,6 +71,14 @@ class Landing:
         self._told = False
         self._over = False
 
+    def describe(self, arguments: dict[str, Any]) -> bool:
+        """Let these go beside the bytes; return False when it is too late for that."""
+        with self._changed:
+            if (self._on_way or self._sent) and arguments != self.arguments:
+                return False
+            self.arguments = arguments
+            return True
+
     # -- bytes -------------------------------------------------------------------------------------------------
 
     def begin(self, blob: ByteRange, done: int) -> bool:

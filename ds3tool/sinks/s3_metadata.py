@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from ds3tool.protocol.object_attributes import ObjectAttributes
 
@@ -62,7 +62,7 @@ def arguments(attributes: ObjectAttributes, storage_class: str | None) -> tuple[
         found["Metadata"] = user
     tags = _tags(attributes.tags, left_out)
     if tags:
-        found["Tagging"] = urlencode(tags)
+        found["Tagging"] = urlencode(tags, quote_via=quote)
     return found, tuple(left_out)
 
 

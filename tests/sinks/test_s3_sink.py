@@ -35,7 +35,7 @@ from ds3tool.protocol.ranges import ByteRange
 from ds3tool.sinks.s3 import S3Sink
 from ds3tool.sinks.s3_parts import MIB, Gathered, Room
 from ds3tool.sinks.s3_requests import S3Requests
-from ds3tool.sinks.s3_uploads import uploads_left
+from ds3tool.sinks.s3_uploads import UploadRecord, uploads_left
 from tests.far.servers import FarSide
 from tests.sinks.s3_ends import (
     Meddling,
@@ -437,6 +437,27 @@ def test_what_s3_cannot_keep_is_told(opened: Open, moto: FarSide) -> None:
     head = moto.client().head_object(Bucket=bucket, Key="film")
     assert head["Metadata"] == {"short": "1", "long": "x" * 2040} or set(head["Metadata"]) == {"short"}
     assert len(moto.client().get_object_tagging(Bucket=bucket, Key="film")["TagSet"]) == 10
+
+
+def test_metadata_that_comes_too_late_is_told(opened: Open, seaweed: FarSide) -> None:
+    """What is told of an object when parts of it have gone cannot stand beside it any more, and a note says so."""
+    sink = opened(seaweed, seaweed.bucket())
+    item = begin(sink, data_of(LARGE))
+    sink.describe(item, METADATA)
+    (note,) = sink.notes
+    assert "left out: film" in note
+
+
+def test_what_cannot_be_swept_is_told(opened: Open, seaweed: FarSide, tmp_path: Path) -> None:
+    """An earlier upload that may not be aborted is noted and stays remembered; nothing else fails for it."""
+    record = UploadRecord(AwsSettings(endpoint=seaweed.endpoint), seaweed.bucket(), state=tmp_path, token="work")
+    record.begun(replace(record.begins("film"), upload_id="id"))
+    record.close()
+    sink = opened(replace(seaweed, secret_key="wrong"), "any", token="work", state=tmp_path)
+    assert sink.sweep([]) == 0
+    assert "not aborted" in sink.notes[0]
+    sink.close()
+    assert len(uploads_left(tmp_path, "work")) == 1
 
 
 def test_the_storage_class_asked_for_wins(opened: Open, moto: FarSide) -> None:
