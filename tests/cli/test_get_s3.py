@@ -47,7 +47,7 @@ def killed_amid_parts(between: Between, *arguments: str) -> None:
         process = between.started(arguments, nothing)
 
     def kill() -> None:
-        between.archive.until(lambda: any(path.stat().st_size for path in uploads()))
+        between.archive.until(lambda: any(b'"id": "' in path.read_bytes() for path in uploads()))
         process.kill()
 
     between.at(17, kill)
