@@ -38,6 +38,11 @@ class AwsOptions:
         str | None, typer.Option("--s3-region", metavar="NAME", help="Region, as eu-west-1; else AWS_REGION.")
     ] = None
 
+    def __post_init__(self) -> None:
+        """Refuse what is no endpoint, whether or not it is needed: UsageError."""
+        if self.s3_endpoint is not None:
+            _check(self.s3_endpoint)
+
     def settings(self, settings: Settings, *, service: str = "s3") -> AwsSettings:
         """Return where a service of AWS is reached: as the options say, else the profile's `s3` table, else AWS's own.
 

@@ -240,7 +240,7 @@ def test_an_s3_that_does_not_answer_is_told_apart_from_the_appliance(
     with socket.create_server(("127.0.0.1", 0)) as bound:
         place = f"http://127.0.0.1:{bound.getsockname()[1]}"
     failed = archive.run("put", "s3://media/in/", f"ds3://{archive.bucket()}", "--s3-endpoint", place).expect(7)
-    assert f's3://media: Could not connect to the endpoint URL: "{place}/media' in failed.stderr
+    assert f's3://media/in/: Could not connect to the endpoint URL: "{place}/media' in failed.stderr
     assert len(naps) == 5
 
 

@@ -94,7 +94,7 @@ def test_no_secret_is_shown(environ: dict[str, str]) -> None:
         (["config"], ""),
         (["config", "shwo"], "show"),
         (["stat"], "Missing argument"),
-        (["put", "film.mov"], "it takes: ds3tool put {PATH}... {ds3://BUCKET/KEY}; see: ds3tool put --help"),
+        (["put", "film.mov"], "it takes: ds3tool put {SOURCE}... {ds3://BUCKET/KEY}; see: ds3tool put --help"),
         (["job", "wait", "x", "--interval", "soon"], "--interval"),
     ],
 )
