@@ -3,7 +3,8 @@
 SeaweedFS and the embedded appliance run in processes of their own. The ways take turns, in another order each round,
 each into a new bucket; told are the medians of their seconds, by the clock on the wall and of processor time, and the
 most disk and memory that each has taken. Memory is that of the way's processes together; disk is what lies in its
-scratch folder, journals included. Exit code 1 when the direct way is slower than the fastest other one.
+scratch folder, journals included. Exit code 1 when the direct way takes more than the bar times what the fastest other
+one takes.
 
     python -m benchmarks.s3_to_tape [--small 1000] [--small-size 64KiB] [--large 3] [--large-size 256MiB] [--rounds 3]
 """
@@ -33,7 +34,8 @@ from ds3tool.sizes import format_size, parse_size
 from tests.far import servers
 from tests.far.servers import FarSide
 
-BAR = 1.0
+# As quick as the quickest download, which takes the whole disk for it; boto3 needs milliseconds for a small object.
+BAR = 1.1
 _LOOK_SECONDS = 0.05
 
 
