@@ -55,6 +55,7 @@ class Landing:
         self._changed = threading.Condition()
         self._creating = threading.Lock()
         self._upload: Upload | None = None
+        self._not_begun: Exception | None = None
         self._crc_of_whole = False
         # By part: what gathers, how many bytes of it are verified where it has bytes of several blobs, what S3 has.
         self._gathering: dict[int, Gathered] = {}
@@ -209,14 +210,30 @@ class Landing:
     def _upload_id(self) -> str:
         """Return the id of the object's upload in parts, begun and remembered at the first call."""
         with self._creating:
+            if self._not_begun is not None:
+                raise self._not_begun  # every part of it ends for the same reason, whichever is told of
             if self._upload is None:
-                self._upload = self._shipping.record.begins(self.key)
-                upload_id, self._crc_of_whole = self._shipping.requests.create(self.key, self.arguments)
-                self._upload = replace(self._upload, upload_id=upload_id)
-                self._shipping.record.begun(self._upload)
-            if self._upload.upload_id is None:
-                raise SinkError(f"{self.item.name} cannot be written: its upload could not be begun")
+                try:
+                    self._begin_upload()
+                except Exception as error:
+                    self._not_begun = error
+                    raise
+            assert self._upload is not None
+            assert self._upload.upload_id is not None
             return self._upload.upload_id
+
+    def _begin_upload(self) -> None:
+        self._shipping.wait_for_earlier()
+        record, requests = self._shipping.record, self._shipping.requests
+        self._upload = unnamed = record.begins(self.key)
+        begun = requests.create(self.key, self.arguments)
+        self._crc_of_whole = begun.crc_of_whole
+        if begun.asked_again:  # what may be begun beside it is remembered until it is aborted
+            self._upload = record.begins(self.key)
+        self._upload = replace(self._upload, upload_id=begun.upload_id)
+        record.begun(self._upload)
+        if begun.asked_again:
+            self._abort(unnamed, but=begun.upload_id)
 
     # -- the end -----------------------------------------------------------------------------------------------
 
@@ -331,10 +348,12 @@ class Landing:
             self._gathering.clear()
             self._loose = None
             upload, self._upload = self._upload, None
-        if upload is None:
-            return
+        if upload is not None:
+            self._abort(upload)
+
+    def _abort(self, upload: Upload, *, but: str | None = None) -> None:
         try:
-            abort(self._shipping.requests.client, upload)
+            abort(self._shipping.requests.client, upload, but=but)
         except Ds3Error as error:
             _log.warning("the upload of %s is not aborted yet: %s", self.key, error)
             return

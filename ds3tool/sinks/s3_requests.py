@@ -41,6 +41,18 @@ class SentPart:
     echoed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An upload in parts: its id, and whether S3 keeps a CRC of the whole object.
+
+    `asked_again`: the answer to an earlier try was lost, and S3 may have begun another upload then.
+    """
+
+    upload_id: str
+    crc_of_whole: bool
+    asked_again: bool
+
+
 class S3Requests:
     """Speaks to one bucket; safe for several threads. Raises a FarSideError or FarSideUnreachableError for refusals.
 
@@ -78,7 +90,11 @@ class S3Requests:
                     raise
                 _log.warning("%s; it is sent again", error)
                 continue
-            if answer is None or _agrees(answer, digests) is not False:
+            if answer is None:
+                return
+            if not _etag(answer) and not self._has_written(key, data.length, digests):
+                raise self._foreign(key)
+            if _agrees(answer, digests) is not False:
                 return
             if is_last:
                 raise _damaged(key, 0, digests, answer)
@@ -86,13 +102,16 @@ class S3Requests:
             replace = True
             _log.warning("%s: S3 has other bytes than were sent; they are sent again", key)
 
-    def create(self, key: str, arguments: Mapping[str, Any]) -> tuple[str, bool]:
-        """Begin an upload in parts; return its id, and whether S3 keeps a CRC of the whole object."""
+    def create(self, key: str, arguments: Mapping[str, Any]) -> Begun:
+        """Begin an upload in parts."""
         with far_side(self._name(key)):
             answer = self.client.create_multipart_upload(
                 Bucket=self.bucket, Key=key, ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT", **arguments
             )
-        return str(answer["UploadId"]), answer.get("ChecksumType") == "FULL_OBJECT"
+        if not answer.get("UploadId"):
+            raise self._foreign(key)
+        asked_again = answer["ResponseMetadata"].get("RetryAttempts", 0) > 0
+        return Begun(str(answer["UploadId"]), answer.get("ChecksumType") == "FULL_OBJECT", asked_again)
 
     def part(self, key: str, upload_id: str, data: Piece, *, number: int, offset: int) -> SentPart:
         """Send one part, which begins at `offset` of the object."""
@@ -114,6 +133,8 @@ class S3Requests:
                     raise
                 _log.warning("%s; part %d is sent again", error, number)
                 continue
+            if not _etag(answer):
+                raise self._foreign(key)
             agrees = _agrees(answer, digests)
             if agrees is not False:
                 echoed = answer.get("ChecksumCRC32") == to_base64(digests.crc32)
@@ -166,8 +187,10 @@ class S3Requests:
             return True
         if answer is None:
             return False
-        stated = _etag(answer)
-        if is_whole() is False or (etag and _is_etag_of_parts(stated) and stated != etag):
+        stated, found = _etag(answer), is_whole()
+        if not stated and found is not True:
+            raise self._foreign(key)
+        if found is False or (etag and _is_etag_of_parts(stated) and stated != etag):
             raise ChecksumError(
                 f"{key}: S3 has made another object of the parts than was sent",
                 key=key,
@@ -195,6 +218,13 @@ class S3Requests:
         """Whether a key has just these bytes."""
         found = self.head(key)
         return found is not None and found["ContentLength"] == size and _agrees(found, digests) is True
+
+    def _has_written(self, key: str, size: int, digests: Digests) -> bool:
+        """Whether a key has these bytes after an answer that does not say so."""
+        try:
+            return self._has(key, size, digests)
+        except FarSideForbiddenError:  # who may write need not be one who may read
+            return False
 
     def _is_whole(self, key: str, size: int, etag: str | None, crc: str | None) -> bool | None:
         """Whether a key has an object of this size, and made of these parts; None where S3 does not tell."""
@@ -245,6 +275,10 @@ class S3Requests:
     def _taken(self, key: str, is_same: Callable[[], bool]) -> None:
         if not is_same():
             raise SinkError(f"{self._name(key)} is there already", hint=_IS_THERE)
+
+    def _foreign(self, key: str) -> FarSideUnreachableError:
+        """Return the error for an answer that lacks what each of S3's has: a proxy gave it, and S3 was not reached."""
+        return FarSideUnreachableError(f"{self._name(key)}: the answer is none of the service's: it names nothing")
 
     def _name(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"

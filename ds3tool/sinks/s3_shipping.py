@@ -37,6 +37,7 @@ class Shipping:
         self._requests: S3Requests | None = None
         self._present: Present | None = None
         self._pool: ThreadPoolExecutor | None = None
+        self._earlier_ended = threading.Event()
         self._closing = False
 
     @property
@@ -84,6 +85,16 @@ class Shipping:
             self.abort_earlier()
         except Ds3Error as error:
             _log.warning("what an earlier run has left in S3 is not aborted yet: %s", error)
+        finally:
+            self._earlier_ended.set()
+
+    def wait_for_earlier(self) -> None:
+        """Return when an upload may be begun: none is to be taken for one that an earlier run has left without its id.
+
+        For threads that `submit` has given work to.
+        """
+        if any(upload.upload_id is None for upload in self.record.earlier):
+            self._earlier_ended.wait()
 
     def abort_earlier(self) -> int:
         """Abort what earlier runs have left; return how many uploads that were."""

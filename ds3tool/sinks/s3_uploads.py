@@ -140,10 +140,15 @@ def abort_uploads(state: Path, token: str, aws: AwsSettings | None = None) -> in
     return count
 
 
-def abort(client: Any, upload: Upload) -> None:  # noqa: ANN401  # boto3 makes its types at run time
-    """Abort an upload, with all of its parts; one that is not there any more is no error."""
+def abort(client: Any, upload: Upload, *, but: str | None = None) -> None:  # noqa: ANN401  # boto3 makes its types at run time
+    """Abort an upload, with all of its parts; one that is not there any more is no error.
+
+    Where its id is not known, `but` is that of another upload of the key.
+    """
     found = _without_id(client, upload) if upload.upload_id is None else [upload.upload_id]
     for upload_id in found:
+        if upload_id == but:
+            continue
         try:
             with far_side(f"s3://{upload.bucket}/{upload.key}"):
                 client.abort_multipart_upload(Bucket=upload.bucket, Key=upload.key, UploadId=upload_id)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from ds3tool.errors import ChecksumError, FarSideForbiddenError, SinkError
+from ds3tool.errors import ChecksumError, FarSideForbiddenError, FarSideUnreachableError, SinkError
 from ds3tool.sinks.s3_parts import Piece, Room
 from ds3tool.sinks.s3_requests import S3Requests
 from tests.far.servers import FarSide
@@ -77,9 +77,9 @@ def put(client: Altered, bucket: str) -> None:
 def complete(client: Altered, bucket: str) -> bool:
     """Store an object in one part."""
     requests = S3Requests(client, bucket)
-    upload_id, crc = requests.create("film", {})
-    part = requests.part("film", upload_id, piece(), number=1, offset=0)
-    return requests.complete("film", upload_id, [part], crc_of_whole=crc, replace=False)
+    begun = requests.create("film", {})
+    part = requests.part("film", begun.upload_id, piece(), number=1, offset=0)
+    return requests.complete("film", begun.upload_id, [part], crc_of_whole=begun.crc_of_whole, replace=False)
 
 
 @pytest.mark.parametrize("store", [put, complete])
@@ -107,6 +107,48 @@ def test_a_lost_answer_to_a_completion_is_no_failure(moto: FarSide, code: str, s
     """When the second try finds the upload gone, or the key taken, by the first, the object is there."""
     bucket = moto.bucket()
     complete(Altered(moto, complete_multipart_upload=lost(code, status)), bucket)
+    assert moto.contents(bucket) == {"film": DATA}
+
+
+def nothing(call: Call, **named: Any) -> Any:  # noqa: ANN401  # boto3's own
+    """Do nothing, and answer as something between us and S3 does that says 200 to all."""
+    return {"ResponseMetadata": {"HTTPStatusCode": 200}}
+
+
+def forbidden(call: Call, **named: Any) -> Any:  # noqa: ANN401  # boto3's own
+    """Refuse to whom it may not concern."""
+    raise refusal("AccessDenied", 403)
+
+
+@pytest.mark.parametrize(
+    ("store", "operation"),
+    [
+        (put, "put_object"),
+        (complete, "create_multipart_upload"),
+        (complete, "upload_part"),
+        (complete, "complete_multipart_upload"),
+    ],
+)
+@pytest.mark.parametrize("may_look", [True, False])
+def test_an_answer_that_names_nothing_is_none_of_s3(
+    moto: FarSide, store: Call, operation: str, *, may_look: bool
+) -> None:
+    """A 200 without what S3 always answers is no proof that anything was stored, whether one may look or not."""
+    others = {operation: nothing} if may_look else {operation: nothing, "head_object": forbidden}
+    with pytest.raises(FarSideUnreachableError, match="none of the service's"):
+        store(Altered(moto, **others), moto.bucket())
+
+
+@pytest.mark.parametrize(("store", "operation"), [(put, "put_object"), (complete, "complete_multipart_upload")])
+def test_what_is_there_after_an_answer_that_names_nothing_is_there(moto: FarSide, store: Call, operation: str) -> None:
+    """When the answer says nothing, and the key has the very bytes, all is well."""
+
+    def silent(call: Call, **named: Any) -> Any:  # noqa: ANN401  # boto3's own
+        call(**named)
+        return {}
+
+    bucket = moto.bucket()
+    store(Altered(moto, **{operation: silent}), bucket)
     assert moto.contents(bucket) == {"film": DATA}
 
 
@@ -148,10 +190,6 @@ def test_an_object_made_of_other_parts_is_told(moto: FarSide, changes: dict[str,
 
 def test_who_may_only_write_is_trusted_by_etag(moto: FarSide) -> None:
     """Without leave to look at the object, the ETag of the completion's own answer is what is compared."""
-
-    def forbidden(call: Call, **named: Any) -> Any:  # noqa: ANN401  # boto3's own
-        raise refusal("AccessDenied", 403)
-
     bucket = moto.bucket()
     assert complete(Altered(moto, head_object=forbidden), bucket)
     assert moto.contents(bucket) == {"film": DATA}

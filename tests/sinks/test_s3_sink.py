@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -226,9 +226,9 @@ def send(client: Meddling, bucket: str, data: bytes, *, parts: bool) -> None:
     if not parts:
         requests.put("film", piece, {}, replace=False)
         return
-    upload_id, crc = requests.create("film", {})
-    part = requests.part("film", upload_id, piece, number=1, offset=0)
-    requests.complete("film", upload_id, [part], crc_of_whole=crc, replace=False)
+    begun = requests.create("film", {})
+    part = requests.part("film", begun.upload_id, piece, number=1, offset=0)
+    requests.complete("film", begun.upload_id, [part], crc_of_whole=begun.crc_of_whole, replace=False)
 
 
 @pytest.mark.parametrize("parts", [False, True])
@@ -553,6 +553,57 @@ def test_after_kill_9_the_next_run_aborts_what_was_left(opened: Open, seaweed: F
     sink.close()
     assert seaweed.contents(bucket) == {"film": data, "other": b"1"}
     assert not list((tmp_path / "uploads").iterdir())
+
+
+def test_an_upload_that_was_begun_twice_leaves_nothing(opened: Open, seaweed: FarSide, tmp_path: Path) -> None:
+    """Where S3's answer to the beginning of an upload is lost, and it is asked again, the first one is aborted too."""
+    bucket, data = seaweed.bucket(), data_of(LARGE)
+    sink = opened(seaweed, bucket, token="work", state=tmp_path)
+    sink._shipping.requests.client.meta.events.register_first(
+        "needs-retry.s3.CreateMultipartUpload", lambda attempts, **_: 0 if attempts == 1 else None
+    )
+    store(sink, "film", data)
+    sink.close()
+    assert seaweed.contents(bucket) == {"film": data}
+    assert seaweed.uploads(bucket) == []
+    assert uploads_left(tmp_path, "work") == []
+
+
+def test_what_an_earlier_run_began_is_looked_for_before_anything_is_begun(
+    opened: Open, seaweed: FarSide, tmp_path: Path
+) -> None:
+    """A new upload, without a part so far, is not taken for one of which a killed run never learned the id."""
+    bucket, data = seaweed.bucket(), data_of(LARGE)
+    record = UploadRecord(AwsSettings(endpoint=seaweed.endpoint), bucket, state=tmp_path, token="work")
+    record.begins("film")
+    record.close()
+    seaweed.client().create_multipart_upload(Bucket=bucket, Key="film")
+    sink, done = opened(seaweed, bucket, token="work", state=tmp_path), []
+    events = sink._shipping.requests.client.meta.events
+    events.register("after-call.s3.AbortMultipartUpload", lambda **_: done.append("aborted"))
+    events.register("before-call.s3.CreateMultipartUpload", lambda **_: done.append("begun"))
+    store(sink, "film", data)
+    sink.close()
+    assert done == ["aborted", "begun"]
+    assert seaweed.contents(bucket) == {"film": data}
+    assert seaweed.uploads(bucket) == []
+
+
+def test_why_an_upload_cannot_be_begun_is_told_for_each_part(opened: Open, moto: FarSide) -> None:
+    """Of parts that wait for the same upload to begin, none says less of why it was not: a stop stays one."""
+    sink = opened(moto, moto.bucket())
+    landing = sink._landing(TargetObject("film", LARGE, "film"))
+    failure, asked = FarSideUnreachableError("nobody answers"), []
+
+    def create(*_: object) -> NoReturn:
+        asked.append(1)
+        raise failure
+
+    sink._shipping.requests.create = create  # type: ignore[method-assign,assignment]  # as of an S3 out of reach
+    for _ in range(2):
+        with pytest.raises(FarSideUnreachableError):
+            landing._upload_id()
+    assert len(asked) == 1
 
 
 def test_unknown_credentials_are_told_before_the_object_ends(opened: Open, seaweed: FarSide) -> None:
