@@ -12,6 +12,7 @@ from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser
 from sybil.typing import Evaluator
 
+from tests.far.servers import FarSide
 from tests.shell import Shell, agrees, commands_of, is_make
 
 
@@ -44,8 +45,12 @@ def test_every_kind_of_block_in_the_readme_is_run_here(project: Path) -> None:
     assert set(fences[::2]) == {"```console", "```python"}
 
 
-def test_the_readme_s_commands_say_what_it_shows(project: Path, copy: Path, tmp_path: Path) -> None:
-    """Typed in their order in one shell, the commands work and print what stands beneath them."""
+def test_the_readme_s_commands_say_what_it_shows(
+    project: Path, copy: Path, tmp_path: Path, seaweed: FarSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Typed in their order in one shell of somebody who has S3, the commands print what stands beneath them."""
+    for name, value in seaweed.environ.items():
+        monkeypatch.setenv(name, value)
     shell = Shell(copy, tmp_path / "shell-state")
     try:
         for line, block in _blocks(project / "README.md", "console"):
