@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from ds3tool.aws.failures import far_side
-from ds3tool.errors import FarSideError
+from ds3tool.errors import FarSideError, FarSideUnreachableError
 
 STANDARD = "STANDARD"
 # Classes of which the bytes can be had only after somebody has asked for it, and hours later.
@@ -107,12 +107,15 @@ class _Asking:
         place = {} if token is None else {"ContinuationToken": token}
         try:
             with far_side(self.what):
-                return self._list(**self._asked, **place, **self._optional)
+                reply = self._list(**self._asked, **place, **self._optional)
         except FarSideError as error:
             if not self._optional or error.code not in _STATUSES:
                 raise
             self._optional = {}
             return self(token)
+        if "IsTruncated" not in reply:  # a proxy's page, or nothing: an empty bucket says more
+            raise FarSideUnreachableError(f"{self.what}: the answer is none of the service's: it is no listing")
+        return reply
 
 
 def _listed(one: Any) -> S3Listed:  # noqa: ANN401  # botocore's own dict

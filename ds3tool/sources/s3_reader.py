@@ -107,7 +107,9 @@ class S3Reader:
 
     def find(self, key: str, ended: threading.Event) -> S3Listed:
         """Return what has a key now, as a listing shows it; FarSideNotFoundError when nothing has."""
-        reply = self._repeated(lambda: self.client.head_object(Bucket=self.bucket, Key=key), ended, key)
+        reply = self._repeated(
+            lambda: self._named(self.client.head_object(Bucket=self.bucket, Key=key), "LastModified", key), ended, key
+        )
         return S3Listed(
             key,
             int(reply["ContentLength"]),
@@ -155,14 +157,25 @@ class S3Reader:
         if pin.version_id is not None:
             asked["VersionId"] = pin.version_id
         ask = getattr(self.client, call)
+        known_by = "ETag" if pin.etag else "ContentLength"
         try:
-            return self._repeated(lambda: ask(Bucket=self.bucket, Key=pin.key, **asked), ended, pin.key)
+            return self._repeated(
+                lambda: self._named(ask(Bucket=self.bucket, Key=pin.key, **asked), known_by, pin.key), ended, pin.key
+            )
         except FarSideError as error:
             # A HEAD is refused without a word.
             silent = call == "head_object" and error.status in {400, 403}
             raise self._of_object(pin, self._why(pin, error, ended) if silent else error) from error
         except UsageError as error:
             raise SourceError(error.message) from error
+
+    def _named(self, reply: Any, known_by: str, key: str) -> Any:  # noqa: ANN401
+        """Return a reply that has what each of the service's has; what has it not may be of any object, or of none."""
+        if known_by not in reply:
+            if "Body" in reply:
+                reply["Body"].close()
+            raise FarSideUnreachableError(f"{self.shown(key)}: the answer is none of the service's: no {known_by}")
+        return reply
 
     def _why(self, pin: Pin, error: FarSideError, ended: threading.Event) -> FarSideError:
         """Return what a GET of one byte is refused with, or `error` where that is not."""
@@ -203,7 +216,7 @@ class S3Reader:
     def _check(self, pin: Pin, reply: Any, length: int) -> None:  # noqa: ANN401
         """Raise SourceError for a reply that is of another object, or of another length."""
         etag = str(reply.get("ETag", "")).strip('"')
-        if pin.etag and etag and etag != pin.etag:
+        if pin.etag and etag != pin.etag:
             raise self._changed(pin, f"its ETag was {pin.etag}, and is {etag}")
         if int(reply.get("ContentLength", -1)) != length:
             raise self._changed(pin, f"{length} bytes were asked for, and {reply.get('ContentLength')} are sent")
@@ -243,11 +256,13 @@ class S3Reader:
         count = reply.get("TagCount")
         if count or (count is None and "Body" not in reply):
             try:
-                attributes = replace(attributes, tags=self._tags(pin, ended))
+                tags = self._tags(pin, ended)
             except FarSideDeniedError:
                 raise
             except FarSideError:
                 missing = bool(count)
+            else:
+                attributes, missing = replace(attributes, tags=tags), bool(count) and not tags
         return Facts(attributes, stated_of(reply, bucket=self.bucket), missing, int(reply.get("MissingMeta") or 0))
 
     def _tags(self, pin: Pin, ended: threading.Event) -> tuple[tuple[str, str], ...]:

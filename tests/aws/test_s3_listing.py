@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ds3tool.aws.s3_listing import Restore, S3Listed, listed, pages, restore_of
-from ds3tool.errors import FarSideError, FarSideNotFoundError
+from ds3tool.errors import FarSideError, FarSideNotFoundError, FarSideUnreachableError
 from tests.far.servers import FarSide
 
 MOMENT = datetime(2024, 2, 3, 4, 5, 6, 789000, tzinfo=UTC)
@@ -78,6 +78,14 @@ def test_a_listing_that_turns_in_a_circle_is_an_error(token: str | None) -> None
     broken = {**page("a"), "IsTruncated": True, "NextContinuationToken": token}
     with pytest.raises(FarSideError, match="breaks off"):
         list(listed(Script(broken), "b", ""))
+
+
+@pytest.mark.parametrize("earlier", [[], [page("a", more="1")], [page("a", more="1"), page("b", more="2")]])
+def test_a_page_that_says_nothing_is_no_end(earlier: list[dict[str, Any]]) -> None:
+    """An answer without a word of a listing, as a proxy gives one, is not taken for a bucket that has no more."""
+    nothing = {"ResponseMetadata": {"HTTPStatusCode": 200}}
+    with pytest.raises(FarSideUnreachableError, match="no listing"):
+        list(listed(Script(*earlier, nothing), "b", ""))
 
 
 def _three_a_page(params: dict[str, Any], **_: object) -> dict[str, Any]:

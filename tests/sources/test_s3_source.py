@@ -452,6 +452,38 @@ def test_a_request_that_nobody_answers_is_made_again() -> None:
     assert all_of(one) == DATA
 
 
+@pytest.mark.parametrize(("offset", "length"), [(0, 3 * MIB), (MIB, MIB)])
+def test_bytes_of_nobody_knows_what_are_not_taken(offset: int, length: int) -> None:
+    """An answer that does not say which object it is of, in all else as it should be, is asked for again."""
+    s3 = S3Double({"k": DATA})
+    one = opened(s3)
+    unnamed = 2
+
+    def change(reply: dict[str, Any]) -> dict[str, Any]:
+        nonlocal unnamed
+        unnamed -= 1
+        if unnamed < 0:
+            return reply
+        body = {"Body": Raw(reply["Body"].read(length)[::-1])} if "Body" in reply else {}
+        return {name: value for name, value in reply.items() if name not in {"ETag", "ChecksumCRC32"}} | body
+
+    s3.change = change
+    assert b"".join(one.blocks(offset, length)) == DATA[offset : offset + length]
+    unnamed = 1000
+    with pytest.raises(FarSideUnreachableError, match="none of the service's"):
+        next(iter(one.blocks(offset, length)))
+
+
+def test_tags_that_are_counted_and_not_given_are_told() -> None:
+    """Where S3 says that there are tags, and names none, a note says that they are not stored."""
+    s3 = S3Double({"k": Stored(b"1", {"TagCount": 2})})
+    source = source_of(s3)
+    one = source.open(next(iter(source.objects())))
+    assert all_of(one, 1) == b"1"
+    one.forget(moved=True)
+    assert source.notes == ["the tags of 1 object (k) are not stored: S3 does not let them be read"]
+
+
 def test_a_reading_that_waits_ends_when_it_is_to() -> None:
     """From another thread a reading is ended that S3 sends nothing for, and no other is begun."""
     s3 = S3Double({"k": DATA})
