@@ -13,6 +13,9 @@ _BUCKET = re.compile(r"[A-Za-z0-9.\-_]{1,63}")
 _S3_BUCKET = re.compile(r"[A-Za-z0-9.\-_:]{1,255}")
 _FEED = re.compile(r"all|[0-9]{1,18}")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
+# A scheme of ours without its slashes: rather a slip than a file, and a `get` would make a folder of that name.
+_NO_SLASHES = re.compile(r"(ds3|s3|lotame):/*", re.IGNORECASE)
+_FORMS = {"ds3": "BUCKET/KEY", "s3": "BUCKET/KEY", "lotame": "FEED"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +92,11 @@ def parse_address(text: str) -> Address:
     if not text:
         raise UsageError("an empty address names nothing", hint="give a path or ds3://BUCKET/KEY")
     scheme = _SCHEME.match(text)
-    if scheme is None and text[:4].lower() == "ds3:":
-        rest = text[4:].lstrip("/")
+    if scheme is None and (slip := _NO_SLASHES.match(text)) is not None:
+        meant, rest = slip[1].lower(), text[slip.end() :]
         raise UsageError(
-            f"{text!r} lacks slashes for an address", hint=f"write ds3://{rest or 'BUCKET/KEY'}, or for a path ./{text}"
+            f"{text!r} lacks slashes for an address",
+            hint=f"write {meant}://{rest or _FORMS[meant]}, or for a path ./{text}",
         )
     if scheme is None:
         return LocalAddress(text)
@@ -124,6 +128,11 @@ def _lotame(feed: str) -> LotameAddress:
 def parse_s3(text: str) -> S3Address:
     """Return `text` as an address in S3; raises UsageError for what is none."""
     address = parse_address(text)
+    if isinstance(address, Ds3Address):
+        raise UsageError(
+            f"{address} is on the appliance, and not in S3",
+            hint="write s3://BUCKET/KEY; the appliance has commands without s3",
+        )
     if not isinstance(address, S3Address):
         raise UsageError(f"{text!r} is not in S3", hint="write s3://BUCKET/KEY")
     return address
@@ -132,6 +141,16 @@ def parse_s3(text: str) -> S3Address:
 def parse_ds3(text: str) -> Ds3Address:
     """Return `text` as an appliance address; `bucket` alone, without the scheme, is not one."""
     address = parse_address(text)
+    if isinstance(address, S3Address):
+        raise UsageError(
+            f"{address} is in S3, and not on the appliance",
+            hint=f"ds3tool put {address} ds3://BUCKET/, ds3tool get ds3://BUCKET/KEY {address}; "
+            "inside of S3 there is ds3tool s3",
+        )
+    if isinstance(address, LotameAddress):
+        raise UsageError(
+            f"{address} is Lotame's, and not on the appliance", hint=f"ds3tool put {address} ds3://BUCKET/"
+        )
     if not isinstance(address, Ds3Address):
         raise UsageError(f"{text!r} is not on the appliance", hint=f"write ds3://{text.lstrip('/') or 'BUCKET'}")
     return address

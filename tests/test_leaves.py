@@ -236,6 +236,9 @@ def test_address_as_people_type_it(text: str, address: Ds3Address | LocalAddress
         "ds3://" + "b" * 64,
         "ds3:/b",
         "Ds3:b/k",
+        "s3:/b/k",
+        "S3:b",
+        "lotame:all",
     ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
@@ -259,6 +262,27 @@ def test_prefixes() -> None:
     assert not Ds3Address("b", "a").is_prefix
     assert Ds3Address("b", "a").as_prefix() == Ds3Address("b", "a/") == Ds3Address("b", "a/").as_prefix()
     assert Ds3Address("b").as_prefix() == Ds3Address("b")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("ds3:/b/k", "ds3://b/k"), ("s3:b/k", "s3://b/k"), ("S3:/", "s3://BUCKET/KEY")]
+)
+def test_an_address_without_its_slashes_makes_no_folder(text: str, meant: str) -> None:
+    """A scheme that lacks slashes is no path, or a get would make a folder of that name; the way out is written out."""
+    with pytest.raises(UsageError, match="lacks slashes") as caught:
+        parse_address(text)
+    assert caught.value.hint == f"write {meant}, or for a path ./{text}"
+    assert parse_address(f"./{text}") == LocalAddress(f"./{text}")
+
+
+@pytest.mark.parametrize(
+    ("text", "way_out"), [("s3://b/k", "put s3://b/k ds3://"), ("lotame://all", "put lotame://all ")]
+)
+def test_what_is_elsewhere_is_not_called_a_bucket_of_the_appliance(text: str, way_out: str) -> None:
+    """Where the appliance is meant and another service is named, nobody is told to write ds3://s3://."""
+    with pytest.raises(UsageError, match="not on the appliance") as caught:
+        parse_ds3(text)
+    assert way_out in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(
