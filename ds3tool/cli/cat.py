@@ -150,7 +150,7 @@ def _end_if_failed(result: RunResult, settings: Settings) -> None:
     if result.unverified:
         messages.note(transfer.told_unverified(result), quiet=settings.quiet)
     if result.failures:
-        error = transfer.named(result.failures[0])
+        error = result.failures[0].named_error
         settings.results().end(error, exit_code=result.exit_code)
     if result.stopped is not None:
         settings.results().end(result.stopped, exit_code=result.exit_code)

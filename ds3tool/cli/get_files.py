@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ds3tool.addresses import LocalAddress, parse_address
+from ds3tool.cli.work_words import words_of
 from ds3tool.errors import PathNotFoundError, UsageError
 from ds3tool.sinks.leftovers import sweep
 from ds3tool.sinks.links import Links
@@ -76,20 +77,19 @@ class FilesAsked:
 
     def check_there(self, head: WorkHead) -> None:
         """See that the folder is the one that was written to, and not what its disk was mounted over."""
-        from ds3tool.cli.local_works import told  # knows journals, and so SQLite
-
         if self.moved:
             return
         hint = f"is its disk mounted? to go on in another folder: ds3tool resume {head.id} --target DIR"
         if not os.path.isdir(self.folder):
             raise PathNotFoundError(
-                f"{self.folder} is not there, so nothing was done for work {head.id}, {told(head)}", hint=hint
+                f"{self.folder} is not there, so nothing was done for work {head.id}, {words_of(head, [self.shown])}",
+                hint=hint,
             )
         found = _inode_of(self.folder)
         if self.inode and found and self.inode != found and not os.listdir(self.folder):
             raise PathNotFoundError(
                 f"{self.folder} is empty and another folder than before, so nothing was done for work {head.id}, "
-                f"{told(head)}",
+                f"{words_of(head, [self.shown])}",
                 hint=f"{hint}; that may be this one",
             )
 

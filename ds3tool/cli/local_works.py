@@ -11,6 +11,7 @@ from ds3tool.cli.failures import NothingThereError
 from ds3tool.cli.get_kinds import receiving_of
 from ds3tool.cli.put_kinds import puttable_of
 from ds3tool.cli.settings import Settings
+from ds3tool.cli.work_words import words_of
 from ds3tool.errors import Ds3Error, UsageError
 from ds3tool.jobs.work_head import WorkHead
 from ds3tool.jobs.works import WorkSummary, works
@@ -81,12 +82,9 @@ def told(head: WorkHead) -> str:
     """Return what a piece of work is, in a few words."""
     asked = head.asked
     try:
-        verb = str(asked.get("verb", head.type.lower()))
         if asked.get("stream"):
-            return f"{verb} of {_stream(head)}"
-        if head.type == JobType.PUT:
-            return f"{verb} of {', '.join(puttable_of(asked).shown)} into {head.bucket}"
-        return f"{verb} from {head.bucket} into {receiving_of(asked).shown}"
+            return f"{asked.get('verb', head.type.lower())} of {_stream(head)}"
+        return words_of(head, puttable_of(asked).shown if head.type == JobType.PUT else [receiving_of(asked).shown])
     except (Ds3Error, KeyError, TypeError, ValueError):  # an address that is none is a UsageError
         return f"{head.type.lower()} of bucket {head.bucket}"
 

@@ -167,7 +167,6 @@ def body_of(command: str, words: tuple[str, ...], result: RunResult, error: Ds3E
     """Return all that there is to say, the failures by name as far as a message has room; never a secret."""
     from ds3tool.aws import sns
     from ds3tool.cli.journalled import without_secrets
-    from ds3tool.cli.transfer import named
 
     lines = [
         f"{command} on {socket.gethostname()} ended with exit code {exit_code}.",
@@ -183,7 +182,7 @@ def body_of(command: str, words: tuple[str, ...], result: RunResult, error: Ds3E
         *(f"Job:     {one.job.id} ({one.job.name}), {one.job.status}" for one in result.jobs),
         *(f"Note:    {note}" for note in result.notes),
     ]
-    failed = (named(one).message for one in result.failures)
+    failed = (one.named_error.message for one in result.failures)
     room = sns.MOST_BYTES - _room(lines)
     if result.failures:
         lines += ["", "What failed:"]

@@ -14,6 +14,7 @@ import typer
 
 from ds3tool.addresses import Ds3Address, LocalAddress, parse_address
 from ds3tool.cli.options import option_group
+from ds3tool.cli.work_words import words_of
 from ds3tool.errors import PathNotFoundError, UsageError
 from ds3tool.filters import Filter
 from ds3tool.jobs.ends import Source
@@ -156,8 +157,6 @@ class FilesPut:
 
     def check_there(self, head: WorkHead) -> None:
         """See that what is to be put is there at all: of a disk that is not mounted, every file would seem removed."""
-        from ds3tool.cli.local_works import told  # knows journals, and so SQLite
-
         for path in self.shown:
             trouble = None
             if not os.path.lexists(path):
@@ -166,7 +165,7 @@ class FilesPut:
                 trouble = "is empty"
             if trouble is not None:
                 raise PathNotFoundError(
-                    f"{path} {trouble}, so nothing was done for work {head.id}, {told(head)}",
+                    f"{path} {trouble}, so nothing was done for work {head.id}, {words_of(head, self.shown)}",
                     hint="is its disk mounted? if it has moved: ds3tool resume "
                     f"{head.id} --source PATH; if it is gone for good: ds3tool job forget {head.id}",
                 )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ds3tool import profiles
 from ds3tool.cli.output import Output, OutputFormat
@@ -16,7 +16,6 @@ from ds3tool.profiles import Profile, Resolved
 from ds3tool.sizes import parse_duration
 
 if TYPE_CHECKING:
-    from ds3tool.cli.notifying import Telling
     from ds3tool.client import Ds3Client
     from ds3tool.transport.ratelimit import RateLimit
 
@@ -36,6 +35,14 @@ class ProgressMode(StrEnum):
     LOG = "log"
     JSON = "json"
     NONE = "none"
+
+
+class KeptTelling(Protocol):
+    """Who is to be told of a command's end."""
+
+    def kept(self) -> Mapping[str, Any]:
+        """Return that for a journal; empty for nobody."""
+        ...
 
 
 _NO_FLAGS = Profile("command line")
@@ -68,7 +75,7 @@ class Settings:
     environment: Profile = _NO_VARIABLES
     max_retry_seconds: float = 900.0
     command: tuple[str, ...] = ()
-    telling: Telling | None = None
+    telling: KeptTelling | None = None
 
     @classmethod
     def of(cls, given: Mapping[str, Any], environment: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:

@@ -192,18 +192,10 @@ def tell_troubles(result: RunResult) -> None:
     for note in result.notes:
         messages.warn(note)
     for failure, following in zip_longest(result.failures, result.failures[1:]):
-        error = named(failure)
+        error = failure.named_error
         if following is not None and following.error.hint == error.hint:
             error = Ds3Error(error.message)  # a way out of many failures in a row is told once, after the last
         messages.complain(error)
-
-
-def named(failure: Failure) -> Ds3Error:
-    """Return a failure's error with the object's name in front, unless its sentence begins with that or asks for it."""
-    name, error = failure.name, failure.error
-    if error.message.startswith((f"{name} ", f"{name}: ")) or f"no object {name!r}" in error.message:
-        return error
-    return Ds3Error(f"{name}: {error.message}", hint=error.hint)
 
 
 def error_of(result: RunResult, failed: str, *, way_on: str | None = None) -> Ds3Error | None:

@@ -47,6 +47,14 @@ class Failure:
         """What a person knows it by."""
         return self.key if self.key is not None else self.path or ""
 
+    @property
+    def named_error(self) -> Ds3Error:
+        """The error with the object's name in front, unless its sentence begins with that or asks for it."""
+        name, error = self.name, self.error
+        if error.message.startswith((f"{name} ", f"{name}: ")) or f"no object {name!r}" in error.message:
+            return error
+        return Ds3Error(f"{name}: {error.message}", hint=error.hint)
+
 
 class OpenObject(Protocol):
     """A source object while its bytes are read. Several threads may read it at once; one closes it."""
