@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import itertools
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -252,9 +253,8 @@ class Comparison:
         if not check.of_parts:
             return _combined(check.kind, pieces)
         hasher = hasher_of(check.kind)
-        for start in range(0, self._size, check.cut):
-            mine = [piece for piece in pieces if start <= piece.offset < start + check.cut]
-            part = _combined(check.kind, mine)
+        for _, of_part in itertools.groupby(pieces, lambda piece: piece.offset // check.cut):
+            part = _combined(check.kind, list(of_part))
             if part is None:
                 return None
             hasher.update(part)
