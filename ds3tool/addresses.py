@@ -144,8 +144,8 @@ def parse_ds3(text: str) -> Ds3Address:
     if isinstance(address, S3Address):
         raise UsageError(
             f"{address} is in S3, and not on the appliance",
-            hint=f"ds3tool put {address} ds3://BUCKET/, ds3tool get ds3://BUCKET/KEY {address}; "
-            "inside of S3 there is ds3tool s3",
+            hint=f"to tape: ds3tool put {address} ds3://BUCKET/; back: ds3tool get ds3://BUCKET/ {address}; "
+            "inside of S3: ds3tool s3 cp",
         )
     if isinstance(address, LotameAddress):
         raise UsageError(

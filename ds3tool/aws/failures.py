@@ -57,6 +57,12 @@ _NO_CREDENTIALS = (
     "TokenRetrievalError",
 )
 _CREDENTIALS_HINT = "see what `aws sts get-caller-identity` says with the same profile and environment"
+_NO_CREDENTIALS_HINT = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile of ~/.aws/config with --s3-profile; "
+    + _CREDENTIALS_HINT
+)
+_UNREACHABLE_HINT = "is there a network? Another S3 than AWS's is named by --s3-endpoint, or AWS_ENDPOINT_URL"
+_NO_BUCKET_HINT = "to see the buckets there are: ds3tool s3 ls"
 
 
 @contextmanager
@@ -83,9 +89,10 @@ def told(error: Exception, what: str) -> Ds3Error:
         return _refusal(error.response, what)
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if kinds & set(_NO_CREDENTIALS):
-        return FarSideDeniedError(f"{what}: {_sentence(error)}", hint=_CREDENTIALS_HINT)
+        return FarSideDeniedError(f"{what}: {_sentence(error)}", hint=_NO_CREDENTIALS_HINT)
     if kinds & set(_UNREACHABLE):
-        return FarSideUnreachableError(f"{what}: {_sentence(error)}")
+        hint = _UNREACHABLE_HINT if "EndpointConnectionError" in kinds else None
+        return FarSideUnreachableError(f"{what}: {_sentence(error)}", hint=hint)
     if kinds & {"ParamValidationError", "InvalidRegionError", "InvalidEndpointConfigurationError"}:
         return UsageError(f"{what}: {_sentence(error)}")
     return FarSideError(f"{what}: {_sentence(error)}")
@@ -109,6 +116,7 @@ def _refusal(response: Any, what: str) -> FarSideError | FarSideUnreachableError
             hint = "set this host's clock"
     elif code in _NOT_THERE or status == 404:
         kind = FarSideNotFoundError
+        hint = _NO_BUCKET_HINT if code == "NoSuchBucket" else None
     elif code in _FORBIDDEN or status == 403:
         kind = FarSideForbiddenError
     return kind(message, status=status, code=code, request_id=about.get("RequestId"), hint=hint)

@@ -121,7 +121,8 @@ def scan(
 
     An hour is closed when it has ended, the buffering interval and the margin have passed since, and nothing has come
     for as long as the margin. Understood are YYYY/MM/dd/HH/ and year=/month=/day=/hour=, with or without the hour,
-    behind any prefix, also where a slash is missing. What is in no such place is counted and named.
+    behind any prefix, also where a slash is missing, of objects with the names that Firehose gives them. What is in no
+    such place, or named otherwise, is counted and told.
     """
     where = parse_s3(address).as_prefix() if parse_s3(address).key else parse_s3(address)
     rules = closing.closing()
@@ -139,7 +140,10 @@ def _rows(where: S3Address, items: Iterator[S3Listed], closing: Closing, now: da
     if seen.strays:
         yield Row(where.bucket, None, seen)
     elif not seen.partitions and where.key:
-        raise NothingThereError(f"there is nothing at {where}")
+        above = f"s3://{where.bucket}/{where.key[:-1].rpartition('/')[0]}".rstrip("/") + "/"
+        raise NothingThereError(
+            f"there is nothing at {where}", hint=f"where the stream's prefix lacks its last slash, scan {above}"
+        )
 
 
 def seen_of(item: S3Listed) -> Seen:

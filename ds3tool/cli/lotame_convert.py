@@ -21,9 +21,13 @@ from ds3tool.lotame.whole_file import WholeFile
 if TYPE_CHECKING:
     from ds3tool.lotame.convert import Converted
 
+# Where the files of all feeds lie below what was pulled: client, feed, region, type, day, hour.
+_PULLED = "*/*/region=*/*/*/*/*.gz"
+
 EXAMPLES = (
     "ds3tool lotame convert 0b7c2f2e.gz -f profiles.csv",
-    "ds3tool lotame convert pulled/*.gz --mapping behaviors.gz --to ndjson -f all",
+    f"ds3tool lotame convert pulled/{_PULLED} -f profiles.csv",
+    "ds3tool lotame convert a.gz b.gz --mapping behaviors.json.gz --to ndjson",
     "ds3tool lotame convert - < behaviors.json.gz > behaviors.csv",
 )
 
@@ -163,7 +167,11 @@ def _check(files: list[str], out: str, mapping: str | None) -> None:
         if not os.path.exists(name):
             raise PathNotFoundError(f"{name} is not there")
         if os.path.isdir(name):
-            raise UsageError(f"{name} is a folder", hint=f"name the files in it: {os.path.join(name, '*.gz')}")
+            raise UsageError(
+                f"{name} is a folder",
+                hint=f"name the files in it: {os.path.join(name, '*.gz')}, or where pull has laid them: "
+                f"{os.path.join(name, _PULLED)}",
+            )
         if out != _STREAM and os.path.exists(out) and os.path.samefile(name, out):
             raise UsageError(f"{out} is one of the files to be read, and would be replaced", hint="name another file")
     if out != _STREAM and os.path.isdir(out):

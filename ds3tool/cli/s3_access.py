@@ -81,7 +81,7 @@ def presign(
     """Print a URL with which whoever has it may fetch one object, or write it, without any key of AWS.
 
     Nothing is sent: whether the object is there, and whether you may read it, shows when the URL is used. A list of
-    such URLs can be put: ds3tool put --files-from urls.txt.
+    such URLs can be put: ds3tool put https:// ds3://BUCKET/ --files-from urls.txt
     """
     target = parse_s3_object(address)
     check_version(version_id)

@@ -129,7 +129,7 @@ def copy(
             copied = _to_file(client, found, far.path)
         elif isinstance(near, LocalAddress) and isinstance(far, S3Address):
             _refuse(version_id is not None, "--version-id", "a file has no versions")
-            _refuse(recursive, "--recursive", "this copies one file")
+            _refuse(recursive, "--recursive", "this copies one file; ds3tool put takes folders to the appliance")
             described = {} if storage_class is None else {"StorageClass": storage_class}
             client = aws.settings(settings).client("s3")
             copied = _from_file(client, near.path, far, described, content_type)

@@ -85,7 +85,9 @@ def missing(client: Client, bucket: str, key: str) -> NothingThereError:
     try:
         something = s3_objects.anything_below(client, bucket, below)
     except FarSideNotFoundError:
-        return NothingThereError(f"there is no bucket s3://{bucket}", hint=f"make it with: ds3tool s3 mb s3://{bucket}")
+        return NothingThereError(
+            f"there is no bucket s3://{bucket}", hint="to see the buckets there are: ds3tool s3 ls"
+        )
     if not key:
         return NothingThereError(f"there is no bucket s3://{bucket}")
     hint = f"there are objects below it: s3://{bucket}/{below}" if something else None

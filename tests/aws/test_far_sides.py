@@ -47,6 +47,13 @@ def test_an_object_that_is_not_there(far: FarSide, at_home: AwsSettings) -> None
     assert failure.value.status == 404
 
 
+def test_a_bucket_that_is_not_there_says_how_to_see_which_are(far: FarSide, at_home: AwsSettings) -> None:
+    """Of a bucket that is missing the way to all of them is named."""
+    with pytest.raises(FarSideNotFoundError, match="NoSuchBucket") as failure, far_side("s3://none-of-that-name"):
+        at_home.client("s3").list_objects_v2(Bucket="none-of-that-name")
+    assert failure.value.hint == "to see the buckets there are: ds3tool s3 ls"
+
+
 def test_a_wrong_secret(seaweed: FarSide, at_home: AwsSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials that are not right are told apart from permissions that lack."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", seaweed.endpoint)
@@ -61,7 +68,8 @@ def test_no_credentials_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     with pytest.raises(FarSideDeniedError, match="credentials") as failure, far_side("s3"):
         AwsSettings(endpoint="http://127.0.0.1:9").client("s3").list_buckets()
-    assert "get-caller-identity" in (failure.value.hint or "")
+    for way_out in ("AWS_ACCESS_KEY_ID", "--s3-profile", "get-caller-identity"):
+        assert way_out in (failure.value.hint or "")
 
 
 def test_a_profile_that_is_not_there() -> None:
@@ -83,8 +91,9 @@ def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     client = AwsSettings(endpoint="http://127.0.0.1:9").client("s3")
     client.meta.events.register("needs-retry.s3", lambda **_: None, unique_id="no-retries")
-    with pytest.raises(FarSideUnreachableError), far_side("s3"):
+    with pytest.raises(FarSideUnreachableError) as failure, far_side("s3"):
         client.list_buckets()
+    assert "--s3-endpoint" in (failure.value.hint or "")
 
 
 def test_settings_survive_a_journal() -> None:

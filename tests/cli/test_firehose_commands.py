@@ -93,6 +93,8 @@ def test_a_scan_of_nothing_says_so(moto: FarSide) -> None:
     """A prefix that holds nothing is not found; a bucket that is not there neither; options are checked first."""
     bucket = moto.bucket()
     assert "there is nothing at" in firehose(moto, "scan", f"s3://{bucket}/no/").expect(4).stderr
+    assert f"scan s3://{bucket}/a/\n" in firehose(moto, "scan", f"s3://{bucket}/a/no").expect(4).stderr
+    assert f"scan s3://{bucket}/\n" in firehose(moto, "scan", f"s3://{bucket}/no").expect(4).stderr
     firehose(moto, "scan", "s3://no-such-bucket-here/").expect(4)
     firehose(moto, "scan", f"s3://{bucket}/").expect()
     assert "not a time zone" in firehose(moto, "scan", f"s3://{bucket}/", "--timezone", "Nowhere").expect(2).stderr

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ds3tool.aws.session import AwsSettings
+from ds3tool.cli.lotame_convert import EXAMPLES
 from ds3tool.errors import InterruptedRunError
 from ds3tool.lotame.client import LotameClient
 from ds3tool.lotame.news import News
@@ -156,7 +157,10 @@ def test_who_lotame_does_not_know_is_told(usual: Box) -> None:
 
 
 def test_each_file_comes_once(usual: Box, tmp_path: Path) -> None:
-    """All files come whole, with each feed's answer and mapping file; a second run fetches nothing."""
+    """All files come whole, with each feed's answer and mapping file; a second run fetches nothing.
+
+    They lie where the help of `lotame convert` looks for them.
+    """
     out = tmp_path / "out"
     result = usual.run("lotame", "pull", str(out), "-o", "json").expect(0).json
     assert (result["files"], result["skipped"], result["feeds"], result["failed"]) == (4, 0, 3, [])
@@ -179,6 +183,8 @@ def test_each_file_comes_once(usual: Box, tmp_path: Path) -> None:
     usual.hours_pass(3)
     assert usual.run("lotame", "pull", str(out), "-o", "json").expect(0).json["files"] == 6
     assert len(list(out.rglob("*-*.gz"))) == 8
+    (shown,) = (word for line in EXAMPLES for word in line.split() if word.startswith("pulled/"))
+    assert len(list(out.glob(shown.removeprefix("pulled/")))) == 8
     assert not list(out.rglob("*.part"))
 
 

@@ -477,6 +477,15 @@ def test_what_cannot_be_copied_is_refused_before_anything_is_sent(arguments: tup
     assert "unexpected" not in told.stderr
 
 
+def test_a_wrong_turn_names_the_way_out(strict: Ran) -> None:
+    """Nobody who looks is told to make a bucket; a folder belongs to put; a list of URLs is put as the help has it."""
+    told = strict("stat", "s3://none-of-that-name/k").expect(4).stderr
+    assert "to see the buckets there are: ds3tool s3 ls" in told
+    assert "ds3tool put takes folders" in strict("cp", "-r", "/etc", "s3://b/k").expect(2).stderr
+    words = " ".join(strict("presign", "--help").expect().stdout.split())
+    assert "ds3tool put https:// ds3://BUCKET/ --files-from urls.txt" in words
+
+
 # -- presign and acl ------------------------------------------------------------------------------------------------
 
 
