@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from ds3tool.errors import PathNotFoundError, UsageError
 from ds3tool.renaming import Renaming, parse_rename_map
 
 _READ_BYTES = 1 << 16
+# A URL that is a key to something. Taken for a name it would be told of, and kept, with its signature.
+_SIGNED_URL = re.compile(rb"https?://[^?]*\?.*(signature|sig)=", re.IGNORECASE | re.DOTALL)
 
 
 @option_group("Names")
@@ -77,7 +80,7 @@ class NamesFrom:
     def names(self) -> Iterator[bytes] | None:
         """Yield the names as they are read; None when there is no list. Empty ones are left out.
 
-        PathNotFoundError for a list that is not there.
+        PathNotFoundError for a list that is not there; UsageError, at that line, for one of presigned URLs.
         """
         self.check()
         if self.files_from is None:
@@ -110,4 +113,9 @@ def _names(lines: BinaryIO, end: bytes) -> Iterator[bytes]:
 
 
 def _bare(name: bytes, end: bytes) -> bytes:
+    if _SIGNED_URL.match(name):
+        raise UsageError(
+            "a list of names has a signed URL in it, which is no name below the source",
+            hint="a list of URLs is put with: ds3tool put https:// ds3://BUCKET/ --files-from FILE",
+        )
     return name.removesuffix(b"\r") if end == b"\n" else name

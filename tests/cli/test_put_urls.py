@@ -133,6 +133,23 @@ def test_a_mistake_gets_a_sentence_and_no_signature_in_it(
     assert list(Path(os.environ["HOME"]).rglob("*.db")) == []  # no journal
 
 
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+def test_signed_urls_that_are_taken_for_names_are_refused_and_told_nowhere(
+    archive: Archive, tmp_path: Path, dry_run: tuple[str, ...]
+) -> None:
+    """A list of URLs below a folder is a mistake, exit code 2 with the way out; no signature is shown or kept."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").write_bytes(b"1")
+    (tmp_path / "urls").write_text("a\nhttps://h/b?X-Amz-Date=1&X-Amz-Signature=top-secret\n")
+    target = archive.bucket()
+    put = ("put", str(tmp_path / "in"), f"ds3://{target}", "--files-from", str(tmp_path / "urls"), *dry_run)
+    failed = archive.run(*put).expect(2)
+    assert "put https:// ds3://BUCKET/ --files-from" in failed.stderr
+    assert archive.keys(target) == []
+    kept = [path.read_bytes() for path in Path(os.environ["HOME"]).rglob("*") if path.is_file()]
+    assert not any(b"top-secret" in one for one in (failed.stdout.encode(), failed.stderr.encode(), *kept))
+
+
 def test_a_saved_plan_has_no_signature_and_reads_the_list_again(archive: Archive, server: Web, tmp_path: Path) -> None:
     """The list may be signed anew by then; a plan of a single URL cannot be done later, and says what can."""
     server.pages = {"a": Page(b"1")}
