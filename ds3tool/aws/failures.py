@@ -81,6 +81,12 @@ def far_side(what: str) -> Iterator[None]:
         raise told(error, what) from error
 
 
+def check_named(answer: Any, what: str, name: str = "ETag") -> None:  # noqa: ANN401  # botocore's own dict
+    """Raise FarSideUnreachableError for an answer that lacks what each of the service's has: a proxy gave it."""
+    if not answer.get(name):
+        raise FarSideUnreachableError(f"{what}: the answer is none of the service's: no {name}")
+
+
 def told(error: Exception, what: str) -> Ds3Error:
     """Return an exception of botocore as the error that says it of `what`."""
     import botocore.exceptions

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
-from ds3tool.aws.failures import far_side
+from ds3tool.aws.failures import check_named, far_side
 from ds3tool.aws.s3_objects import ATTRIBUTES, Client, S3Status, address_of, tags_of
 from ds3tool.errors import Ds3Error, FarSideError, SinkError
 
@@ -42,7 +42,8 @@ def copy(
     if source.size <= most_at_once:
         extra = {} if storage_class is None else {"StorageClass": storage_class}
         with far_side(f"{address_of(source.bucket, source.key)} to {address_of(bucket, key)}"):
-            client.copy_object(Bucket=bucket, Key=key, **_pinned(source), **extra)
+            answer = client.copy_object(Bucket=bucket, Key=key, **_pinned(source), **extra)
+        check_named(answer.get("CopyObjectResult", {}), address_of(bucket, key))
         return
     _copy_in_parts(client, source, bucket, key, storage_class=storage_class, part_size=part_size)
 

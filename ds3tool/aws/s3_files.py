@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
-from ds3tool.aws.failures import far_side, told
+from ds3tool.aws.failures import check_named, far_side, told
 from ds3tool.aws.s3_copies import upload_in_parts
 from ds3tool.aws.s3_objects import Client, S3Status, address_of
 from ds3tool.errors import ChecksumError, FarSideUnreachableError, SinkError, SourceError
@@ -42,7 +42,8 @@ def upload(client: Client, file: BinaryIO, bucket: str, key: str, *, described: 
     first = parts.read()
     with _transferred(address_of(bucket, key)):
         if len(first) < parts.size:
-            client.put_object(Bucket=bucket, Key=key, Body=first, **described)
+            answer = client.put_object(Bucket=bucket, Key=key, Body=first, **described)
+            check_named(answer, address_of(bucket, key))
             size = len(first)
         else:
             with upload_in_parts(client, bucket, key, described) as named:
@@ -92,7 +93,8 @@ def _send(client: Client, named: Mapping[str, str], first: bytes, parts: _Parts)
         done = [one.result() for one in sent]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-    client.complete_multipart_upload(**named, MultipartUpload={"Parts": done})
+    answer = client.complete_multipart_upload(**named, MultipartUpload={"Parts": done})
+    check_named(answer, address_of(named["Bucket"], named["Key"]))
     return size
 
 

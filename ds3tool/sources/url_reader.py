@@ -292,10 +292,14 @@ def changed(url: str, how: str) -> SourceError:
 
 def _check_same(url: str, found: WebFacts, pin: Pin, place: UrlPin) -> None:
     """Raise SourceError when what a reply is about is not what was listed."""
-    if pin.etag and found.etag is not None and found.etag != pin.etag:
-        raise changed(url, f"its ETag was {pin.etag}, and is {found.etag}")
-    if not pin.etag and place.modified is not None and found.modified not in {None, place.modified}:
-        raise changed(url, f"it was modified on {found.modified}")
+    if pin.etag and found.etag is not None:
+        if found.etag != pin.etag:
+            raise changed(url, f"its ETag was {pin.etag}, and is {found.etag}")
+    elif place.modified is not None:
+        if found.modified != place.modified:
+            raise changed(url, f"it was modified on {found.modified or 'nobody says when'}")
+    elif pin.etag:
+        raise changed(url, f"its ETag was {pin.etag}, and is not told any more")
 
 
 def _check_range(url: str, given: str, offset: int, length: int, size: int) -> None:

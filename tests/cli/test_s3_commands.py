@@ -19,7 +19,7 @@ import pytest
 
 from ds3tool.aws import s3_copies, s3_files, s3_objects
 from ds3tool.cli import prompts
-from ds3tool.errors import FarSideError, SourceError
+from ds3tool.errors import FarSideError, FarSideUnreachableError, SourceError
 from tests.cli.runner import Run, run
 from tests.far.servers import FarSide
 
@@ -423,6 +423,36 @@ def test_an_upload_that_is_interrupted_leaves_nothing(seaweed: FarSide, number: 
         assert process.wait() == 130
     assert seaweed.uploads(bucket) == []
     assert seaweed.contents(bucket) == {}
+
+
+class Silent:
+    """A client whose service is never reached for one operation: what stands between says 200, and nothing else."""
+
+    def __init__(self, far: FarSide, operation: str) -> None:
+        self._client = far.client()
+        self._operation = operation
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever boto3 has
+        return (lambda **_: {}) if name == self._operation else getattr(self._client, name)
+
+
+@pytest.mark.parametrize(
+    ("operation", "size"), [("put_object", 3), ("complete_multipart_upload", 33 << 20), ("copy_object", 3)]
+)
+def test_an_answer_that_names_nothing_is_no_copy(moto: FarSide, operation: str, size: int) -> None:
+    """A 200 that does not say what was stored is told as a service out of reach, and not as done."""
+    bucket, client = moto.bucket({"here": b"abc"}), Silent(moto, operation)
+    found = s3_objects.status(moto.client(), bucket, "here")
+
+    def act() -> None:
+        if operation == "copy_object":
+            s3_copies.copy(client, found, bucket, "there")
+        else:
+            s3_files.upload(client, io.BytesIO(bytes(size)), bucket, "there", described={})
+
+    with pytest.raises(FarSideUnreachableError, match="no ETag"):
+        act()
+    assert (sorted(moto.contents(bucket)), moto.uploads(bucket)) == (["here"], [])
 
 
 def test_a_file_that_changes_while_it_is_read_is_told(seaweed: FarSide, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ class Page:
     """What is at a path.
 
     `status` is that of a refusal, whose body `data` is then. `ranges`: parts of it are given; `tells_size`: its length
-    is said. `cut`: so many bytes of a body come before the connection breaks, at the first request for them.
+    is said; `heeds` false: `If-Match` is not. `cut`: so many bytes of a body come before the connection breaks, at the
+    first request for them.
     """
 
     data: bytes = b""
@@ -31,6 +32,7 @@ class Page:
     ranges: bool = True
     tells_size: bool = True
     cut: int | None = None
+    heeds: bool = True
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -80,7 +82,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.server.pages[path] = replace(page, cut=None)
         if page.status != 200:
             self._answer(page.status, page, page.data)
-        elif match is not None and match != page.etag:
+        elif page.heeds and match is not None and match != page.etag:
             self._answer(412, page, b"<Error><Code>PreconditionFailed</Code></Error>")
         elif wanted is not None and page.ranges:
             first, _, last = wanted.removeprefix("bytes=").partition("-")

@@ -7,6 +7,7 @@ import random
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -311,6 +312,31 @@ def test_what_is_not_any_more_what_was_listed_fails_by_name(server: Web, page: P
     with pytest.raises((SourceError, FarSideDeniedError), match=words) as told:
         list(opened(found, item).blocks(offset, len(DATA) - offset))
     assert SECRET not in f"{told.value} {told.value.hint}"
+
+
+@pytest.mark.parametrize("offset", [0, 1000])
+@pytest.mark.parametrize(
+    ("listed", "page", "words"),
+    [
+        (Page(DATA), Page(DATA, etag=None, modified=MOMENT + 1), "it was modified on"),
+        (Page(DATA), Page(DATA, etag=None, modified=None), "nobody says when"),
+        (Page(DATA, etag=None), Page(DATA, etag=None, modified=None), "nobody says when"),
+        (Page(DATA, modified=None), Page(DATA, etag=None, modified=None), "not told any more"),
+    ],
+)
+def test_an_answer_that_does_not_say_of_what_it_is_fails_by_name(
+    server: Web, listed: Page, page: Page, words: str, offset: int
+) -> None:
+    """Where a server heeds no condition, and does not tell any more what it told, nobody knows whose bytes come."""
+    server.pages = {"a": listed}
+    found = source([server.url("a")])
+    item = only(found)
+    server.pages["a"] = replace(page, heeds=False)
+    with pytest.raises(SourceError, match=words):
+        list(opened(found, item).blocks(offset, len(DATA) - offset))
+    server.pages["a"] = replace(listed, etag=None, heeds=False)
+    if listed.modified is not None:  # the time says it as well
+        assert b"".join(opened(found, item).blocks(offset, len(DATA) - offset)) == DATA[offset:]
 
 
 def test_names_that_cannot_be_keys_fail_by_name(server: Web) -> None:
