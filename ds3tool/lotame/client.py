@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# So many may ask at once, each transfer that finds its credentials over, without a word of urllib3 about it.
+_CONNECTIONS = 64
 # An answer is a list of names: a year of hourly files of a hundred feeds is below a third of this.
 _LARGEST_ANSWER = 128 << 20
 _LONGEST_BACKOFF_SECONDS = 30.0
@@ -144,7 +146,7 @@ class LotameClient:
     def _connections(self) -> urllib3.PoolManager:
         with self._lock:
             if self._pool is None:
-                self._pool = connections_to(self.settings.base_url)
+                self._pool = connections_to(self.settings.base_url, kept=_CONNECTIONS)
             return self._pool
 
     # -- again -----------------------------------------------------------------------------------------------------

@@ -6,8 +6,10 @@ import json
 import logging
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -250,6 +252,38 @@ def test_a_run_that_is_stopped_waits_no_more(lotame: LotameSimulator, settings: 
     ):
         client.feeds()
     assert len(lotame.asked()) == 1
+
+
+def test_many_may_ask_at_once_without_a_word_of_urllib3(caplog: pytest.LogCaptureFixture) -> None:
+    """Threads whose credentials are over at the same time share one client, and nothing is warned of."""
+    together = threading.Barrier(4)
+
+    class Answering(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            together.wait(30)  # no connection is free before all are taken
+            body = b'{"feeds": []}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            base = f"http://127.0.0.1:{server.server_address[1]}"
+            told = LotameSettings(token="t", access="a", client_id="1", base_url=base)
+            with LotameClient(told) as client, ThreadPoolExecutor(4) as pool:
+                assert list(pool.map(lambda _: client.feeds(), range(4))) == [()] * 4
+        finally:
+            server.shutdown()
+            serving.join()
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("urllib3")] == []
 
 
 @pytest.mark.parametrize(
