@@ -17,7 +17,7 @@ from ds3tool.protocol.model import ObjectHead
 from ds3tool.protocol.object_attributes import ETAG, LAST_MODIFIED
 from ds3tool.sources.s3_reader import READ_BYTES, Facts, Pin, reading
 from ds3tool.sources.s3_remarks import Remarks
-from ds3tool.sources.s3_vouched import Comparison
+from ds3tool.sources.s3_vouched import Check, Comparison
 from ds3tool.transport.bodies import Wire
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -45,8 +45,8 @@ class ObjectReader(Protocol):
         """Return what a reply about the whole object tells of it."""
         ...
 
-    def first_part(self, pin: Pin, ended: threading.Event) -> int | None:
-        """Return the size of the first part that an object was uploaded in, None where nobody tells."""
+    def part_size(self, pin: Pin, number: int, ended: threading.Event) -> int | None:
+        """Return the size of a part (from 1 on) that an object was uploaded in, None where nobody tells."""
         ...
 
     def wait(self, fruitless: int, ended: threading.Event) -> bool:
@@ -250,10 +250,17 @@ class OpenS3:
                 check = stated.check(
                     in_one=in_one,
                     size=self._item.size,
-                    part_size=lambda: self._reader.first_part(self._pin, self._ended),
+                    part_size=lambda: self._reader.part_size(self._pin, 1, self._ended),
                 )
-                known.comparison = Comparison(self._shown, self._item.size, check)
+                known.comparison = Comparison(
+                    self._shown, self._item.size, check, is_cut=lambda: self._is_cut(check, stated.parts or 0)
+                )
             return known.comparison
+
+    def _is_cut(self, check: Check | None, parts: int) -> bool:
+        """Whether all of so many parts but the last have the size that is held against; where nobody tells, they do."""
+        sizes = (self._reader.part_size(self._pin, number, self._ended) for number in range(2, parts))
+        return check is None or all(size in {None, check.cut} for size in sizes)
 
     # -- its end -----------------------------------------------------------------------------------------------
 

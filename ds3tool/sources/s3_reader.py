@@ -119,10 +119,10 @@ class S3Reader:
             restore_of(reply.get("Restore")),
         )
 
-    def first_part(self, pin: Pin, ended: threading.Event) -> int | None:
-        """Return the size of the first part that an object was uploaded in, None where the service does not tell."""
+    def part_size(self, pin: Pin, number: int, ended: threading.Event) -> int | None:
+        """Return the size of a part (from 1 on) that an object was uploaded in, None where nobody tells."""
         try:
-            reply = self._ask(pin, "head_object", ended, PartNumber=1)
+            reply = self._ask(pin, "head_object", ended, PartNumber=number)
         except SourceError:
             return None
         return int(reply["ContentLength"]) if reply.get("PartsCount") else None

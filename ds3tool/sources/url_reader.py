@@ -159,9 +159,9 @@ class UrlReader:
         del pin, ended
         return _told(reply.headers, whole=True)
 
-    def first_part(self, pin: Pin, ended: threading.Event) -> int | None:
+    def part_size(self, pin: Pin, number: int, ended: threading.Event) -> int | None:
         """Return None: which parts an object was uploaded in is not signed for."""
-        del pin, ended
+        del pin, number, ended
         return None
 
     def _drop(self, url: str, response: urllib3.BaseHTTPResponse, count: int, ended: threading.Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ from ds3tool.protocol.model import ChecksumType, ObjectHead
 from ds3tool.renaming import Renaming
 from ds3tool.sources.s3 import Pin, S3Source
 from ds3tool.sources.s3_opened import OpenS3
+from ds3tool.sources.s3_vouched import Check
 from tests.far.servers import FarSide
 from tests.jobs.doubles import SwiftClock
 from tests.jobs.rooms import Meddler
@@ -405,6 +407,29 @@ def test_parts_vouch_for_an_object_that_was_uploaded_in_parts(seaweed: FarSide) 
         assert b"".join(source.open(item).blocks(offset, length)) == data[offset : offset + length]
     source.open(item).forget(moved=True)
     assert source.notes == []
+
+
+@pytest.mark.parametrize("even", [True, False])
+def test_parts_of_several_sizes_are_no_damage(seaweed: FarSide, *, even: bool) -> None:
+    """An object is put with a note where its parts lie elsewhere than their number and the first let one think."""
+    data, cuts = os.urandom(17 * MIB), (0, 6 * MIB, (12 if even else 11) * MIB, 17 * MIB)
+    bucket, client = seaweed.bucket(), seaweed.client()
+    upload = {"Bucket": bucket, "Key": "k"}
+    upload["UploadId"] = client.create_multipart_upload(**upload)["UploadId"]
+    parts = [
+        {
+            "PartNumber": number,
+            "ETag": client.upload_part(**upload, PartNumber=number, Body=data[start:end])["ETag"],
+        }
+        for number, (start, end) in enumerate(itertools.pairwise(cuts), start=1)
+    ]
+    client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    source = S3Source(AwsSettings(), bucket, base="", prefix="", connect=seaweed.client)
+    one = source.open(next(iter(source.objects())))
+    assert all_of(one, len(data)) == data
+    one.forget(moved=True)
+    assert [note.partition(":")[0] for note in source.notes] == ([] if even else ["1 object (k)"])
+    assert one._is_cut(Check("MD5", b"", 6 * MIB, of_parts=True), len(parts)) is even
 
 
 @pytest.mark.parametrize(
