@@ -138,7 +138,8 @@ def digests(root: str) -> dict[str, str]:
 def demo(*, settings: Settings) -> None:
     """Archive, persist, eject, restore and verify a tree on an embedded appliance; nothing is left behind.
 
-    Needs no appliance and no configuration, about 600 MB in the temporary folder, and less than a minute.
+    Needs no appliance and no configuration, about 600 MB in the temporary folder, and less than a minute. `ds3tool demo
+    lotame` shows the road from Lotame's feeds to tape and back.
     """
     from ds3tool.client import Ds3Client
     from ds3tool.simulator import Appliance, ApplianceSettings

@@ -173,7 +173,8 @@ def get(
     Each object is verified and appears whole under its name or not at all. A file that is there and the same is
     skipped; one that is not the same fails by name, unless --if-exists says otherwise. What cannot be a file's name
     here fails by name, and the rest goes on. S3 gets its objects through this host's memory, large ones in parts, with
-    the content type, tags and metadata that they came with; what is not finished leaves no parts behind.
+    the content type, tags and metadata that they came with; what is not finished leaves no parts behind. Where blobs
+    come out of order and memory does not hold them, they wait in a temporary file below TMPDIR.
 
     However it ends before all is there (Ctrl-C, which lets what is under way through, and again at once; a crash; a
     full disk): `ds3tool resume` goes on with it, and fetches nothing twice. Only what goes to stdout cannot be resumed.

@@ -54,7 +54,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 _HELP = """
 Archive to Spectra S3 / DS3 (BlackPearl) tape storage in planned bulk jobs, and get it back.
 
-Addresses are ds3://BUCKET/KEY; a trailing slash means everything below.
+Addresses are ds3://BUCKET/KEY; a trailing slash means everything below. At the other end is a path, s3://BUCKET/KEY,
+or lotame://FEED.
 
 The appliance is named by DS3_ENDPOINT, DS3_ACCESS_KEY and DS3_SECRET_KEY, or by a profile (ds3tool config init).
 Without one, try the embedded appliance: ds3tool sim serve.

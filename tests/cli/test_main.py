@@ -208,6 +208,13 @@ def _words_of(line: str) -> list[str]:
     return words[1:end]
 
 
+def test_help_says_what_may_stand_at_the_other_end_and_where_it_is_shown() -> None:
+    """Whoever begins sees each kind of address, and finds the demo of the road from Lotame."""
+    told = run("--help").expect().stdout.partition("Options")[0].split()
+    assert {"ds3://BUCKET/KEY;", "s3://BUCKET/KEY,", "lotame://FEED."} <= set(told)
+    assert "ds3tool demo lotame" in " ".join(run("demo", "--help").expect().stdout.split())
+
+
 def test_the_exit_codes_stand_in_the_help() -> None:
     """The one table of exit codes is what --help shows."""
     told = " ".join(run("--help").expect().stdout.split())
