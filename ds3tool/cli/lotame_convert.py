@@ -176,6 +176,9 @@ def _check(files: list[str], out: str, mapping: str | None) -> None:
             raise UsageError(f"{out} is one of the files to be read, and would be replaced", hint="name another file")
     if out != _STREAM and os.path.isdir(out):
         raise UsageError(f"{out} is a folder", hint="name a file")
+    if out != _STREAM and os.path.exists(out) and not os.path.isfile(out):
+        # A table appears in place of what was there, and a device or a pipe would be gone.
+        raise UsageError(f"{out} is no file, and would be replaced by one", hint="write to stdout: -f -")
 
 
 @contextmanager

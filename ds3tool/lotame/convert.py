@@ -273,6 +273,20 @@ def read_mapping(file: BinaryIO, name: str) -> dict[str, tuple[str, ...]]:
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
+class _Lines:
+    """Takes lines of CSV that end in CR LF, and keeps them with LF alone.
+
+    Python before 3.13 quotes a cell for the line ends in it only where they are of the writer's own: a CR that is not
+    quoted would be the end of a row to whoever reads it.
+    """
+
+    def __init__(self) -> None:
+        self.whole: list[str] = []
+
+    def write(self, line: str) -> None:
+        self.whole.append(line.removesuffix("\r\n") + "\n")
+
+
 class Converter:
     """Turns files into one table. What it writes is whole rows; the header goes out once, before the first.
 
@@ -332,12 +346,12 @@ class Converter:
 
     @staticmethod
     def _csv(rows: Sequence[Sequence[Any]]) -> str:
-        text = io.StringIO()
+        lines = _Lines()
         # A list of paths is one cell, with bars between them: inside of paths stand carets.
-        csv.writer(text, lineterminator="\n").writerows(
+        csv.writer(lines, lineterminator="\r\n").writerows(
             ["|".join(cell) if isinstance(cell, tuple) else cell for cell in row] for row in rows
         )
-        return text.getvalue()
+        return "".join(lines.whole)
 
     @staticmethod
     def _ndjson(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

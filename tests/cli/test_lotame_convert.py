@@ -106,6 +106,10 @@ def test_impossible_wishes_are_refused(feed: Path, tmp_path: Path) -> None:
     assert f"name the files in it: {tmp_path}/*.gz" in run("lotame", "convert", str(tmp_path)).expect(2).stderr
     run("lotame", "convert", "-", "-").expect(2)
     run("lotame", "convert", str(feed), "-f", str(tmp_path)).expect(2)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert "is no file" in run("lotame", "convert", str(feed), "-f", str(pipe)).expect(2).stderr
+    assert pipe.is_fifo()
     assert "would be replaced" in run("lotame", "convert", str(feed), "-f", str(feed)).expect(2).stderr
     assert feed.read_bytes() == before
     unwritable = tmp_path / "feed.gz" / "out.csv"

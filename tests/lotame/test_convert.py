@@ -249,3 +249,15 @@ def test_a_large_file_is_never_held(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(one.line, "longer" in one.reason) for one in bad] == [(3001, True)]
     assert converter.done.lines == 3001
     assert written > 400_000
+
+
+@pytest.mark.parametrize("odd", ["a\rb", "a\nb", "a\r\nb", '"', "a,b", "\r"])
+def test_a_cell_with_line_ends_is_one_cell(odd: str) -> None:
+    """Whatever ends lines inside of a value stands between quotes, so that the row is one row to every reader."""
+    out = io.BytesIO()
+    converter = Converter(out.write, Form.CSV)
+    profile = {"id": {"val": odd}, "events": [{"add": [1]}]}
+    converter.add(io.BytesIO(lines(profile)), "odd", lambda line: pytest.fail(str(line)))
+    found = list(csv.reader(io.StringIO(out.getvalue().decode(), newline="")))
+    assert [row[0] for row in found] == ["id", odd]
+    assert out.getvalue().endswith(b"add,1\n")
