@@ -18,7 +18,16 @@ from typing import Any
 
 from ds3tool.aws.failures import far_side
 from ds3tool.aws.session import AwsSettings
-from ds3tool.errors import Ds3Error, FarSideForbiddenError, FarSideNotFoundError, FarSideUnreachableError, SourceError
+from ds3tool.errors import (
+    Ds3Error,
+    FarSideDeniedError,
+    FarSideError,
+    FarSideForbiddenError,
+    FarSideNotFoundError,
+    FarSideUnreachableError,
+    SourceError,
+    UsageError,
+)
 from ds3tool.lotame import keys
 from ds3tool.lotame.client import LotameClient
 from ds3tool.lotame.credentials import FeedCredentials
@@ -132,7 +141,8 @@ class News:
         news = FeedNews(updates, feed, credentials, self._answer_key(feed_id, updates))
         # A question that leaves out the time they are of tells nothing of them.
         if self.since is None:
-            news.vanished = tuple(_vanished(news, name) for name in before if name not in set(feed.files))
+            listed = set(feed.files)
+            news.vanished = tuple(_vanished(news, name) for name in before if name not in listed)
         return news
 
     def _answer_key(self, feed_id: int, updates: Updates) -> str:
@@ -206,9 +216,15 @@ class News:
         try:
             with far_side(str(place)):
                 head = s3.head_object(Bucket=place.bucket, Key=place.key)
-        except (FarSideNotFoundError, FarSideForbiddenError) as error:
+        except FarSideDeniedError:
+            raise
+        except (FarSideError, UsageError) as error:  # UsageError: what Lotame names is no place that S3 could have
             # Who may not list a bucket is not told that an object is missing: it is forbidden to them then.
-            why = "is not there" if isinstance(error, FarSideNotFoundError) else "is not there, or may not be read"
+            why = f"cannot be looked at ({error.message})"
+            if isinstance(error, FarSideForbiddenError):
+                why = "is not there, or may not be read"
+            elif isinstance(error, FarSideNotFoundError):
+                why = "is not there"
             _log.info("%s: %s", place, error)
             what = "the mapping file" if mapping else name
             return Gap(

@@ -21,7 +21,6 @@ from ds3tool.errors import (
     Ds3Error,
     FarSideDeniedError,
     FarSideError,
-    FarSideForbiddenError,
     FarSideNotFoundError,
     FarSideUnreachableError,
     InterruptedRunError,
@@ -110,7 +109,9 @@ class Puller:
     def _feed(self, feed_id: int) -> None:
         try:
             news = self._news.of_feed(feed_id)
-        except (FarSideForbiddenError, FarSideNotFoundError, ProtocolError) as error:
+        except FarSideDeniedError:
+            raise
+        except (FarSideError, ProtocolError) as error:
             if self._news.feed is not None:
                 raise
             self.result.gaps.append(Gap(feed_id, f"lotame://{feed_id}", error))

@@ -12,8 +12,8 @@ from ds3tool.aws.session import AwsSettings
 from ds3tool.clock import Clock, RealClock
 from ds3tool.errors import (
     Ds3Error,
-    FarSideForbiddenError,
-    FarSideNotFoundError,
+    FarSideDeniedError,
+    FarSideError,
     JobLostError,
     ProtocolError,
     SourceError,
@@ -157,7 +157,9 @@ class LotameSource:
         for feed_id in news.feed_ids():
             try:
                 of_feed = news.of_feed(feed_id)
-            except (FarSideForbiddenError, FarSideNotFoundError, ProtocolError) as error:
+            except FarSideDeniedError:
+                raise
+            except (FarSideError, ProtocolError) as error:
                 if self._feed is not None:
                     raise
                 self.failures.append(Failure(None, error, f"lotame://{feed_id}"))

@@ -1,0 +1,65 @@
+"""What is new in a feed: one odd file or one long list neither stops nor delays what is right beside it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+from ds3tool.aws.session import AwsSettings
+from ds3tool.lotame.client import LotameClient
+from ds3tool.lotame.model import FeedUpdates, S3Credentials, S3Location, Updates
+from ds3tool.lotame.news import Gap, News
+from ds3tool.lotame.settings import LotameSettings
+from ds3tool.lotame.watermark import Watermarks
+
+NOW = datetime.now(UTC)
+AWS = AwsSettings(None, "http://127.0.0.1:9", "us-east-1")
+
+
+class OneAnswer:
+    """A Lotame that has one answer."""
+
+    settings = LotameSettings("token", "access", "4321")
+
+    def __init__(self, feed: FeedUpdates) -> None:
+        credentials = S3Credentials("EXAMPLE", "secret", "session", NOW + timedelta(hours=1), NOW)
+        self._answer = Updates((feed,), None, NOW, b"{}\n", credentials)
+
+    def updates(self, *_: Any) -> Updates:  # noqa: ANN401  # whatever is asked
+        return self._answer
+
+
+def news_of(feed: FeedUpdates, marks: Watermarks | None = None) -> News:
+    return News(cast("LotameClient", OneAnswer(feed)), AWS, marks, feed=9001)
+
+
+def test_a_file_at_a_place_that_s3_cannot_have_is_a_gap() -> None:
+    """A location that is no bucket's name is told by the file's name, and does not end the run."""
+    news = news_of(FeedUpdates(9001, S3Location("no bucket", "na/cookie"), ("one.gz",)))
+    found = list(news.files(news.of_feed(9001)))
+    assert [type(one) for one in found] == [Gap]
+    assert "one.gz" in cast("Gap", found[0]).error.message
+
+
+class Name(str):
+    """A name that counts how often it was hashed."""
+
+    __slots__ = ()
+    hashed = 0
+
+    def __hash__(self) -> int:
+        Name.hashed += 1
+        return super().__hash__()
+
+
+def test_a_long_list_that_was_not_had_is_compared_in_one_go(tmp_path: Path) -> None:
+    """After a run that was killed amid a long list, the next question costs work as its length, not its square."""
+    names = tuple(Name(f"{number}.gz") for number in range(300))
+    feed = FeedUpdates(9001, S3Location("bucket", "na/cookie"), names)
+    with Watermarks.open(tmp_path, "ds3://archive/lotame/") as marks:
+        news = news_of(feed, marks)
+        news.of_feed(9001)
+        Name.hashed = 0
+        assert news.of_feed(9001).vanished == ()
+        assert Name.hashed <= 5 * len(names)
