@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _SCHEME = "sns:"
 # A run that is over waits no longer than this, twice, for somebody to take the message.
 _CONNECT_SECONDS, _READ_SECONDS, _TRIES = 10, 20, 2
+# A shell makes a command of megabytes out of a wildcard; no line may keep the rest of a message from being sent.
+_LONGEST_LINE, _MOST_LINES = 1500, 40
 
 
 def parse_notify(texts: Sequence[str]) -> tuple[str, ...]:
@@ -182,6 +184,8 @@ def body_of(command: str, words: tuple[str, ...], result: RunResult, error: Ds3E
         *(f"Job:     {one.job.id} ({one.job.name}), {one.job.status}" for one in result.jobs),
         *(f"Note:    {note}" for note in result.notes),
     ]
+    if len(lines) > _MOST_LINES:
+        lines[_MOST_LINES:] = [f"and {len(lines) - _MOST_LINES:,} lines more of jobs and notes"]
     failed = (one.named_error.message for one in result.failures)
     room = sns.MOST_BYTES - _room(lines)
     if result.failures:
@@ -190,7 +194,8 @@ def body_of(command: str, words: tuple[str, ...], result: RunResult, error: Ds3E
 
 
 def _safe(line: str) -> str:
-    return printable(redacted(line))
+    shown = printable(redacted(line))
+    return shown if len(shown) <= _LONGEST_LINE else f"{shown[:_LONGEST_LINE]}... ({len(shown):,} characters)"
 
 
 def _room(lines: Sequence[str]) -> int:

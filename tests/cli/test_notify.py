@@ -205,6 +205,18 @@ def test_a_message_never_exceeds_what_sns_takes() -> None:
     assert " more" not in few
 
 
+def test_a_command_of_megabytes_keeps_nobody_from_being_told() -> None:
+    """What a wildcard has made of a command is told by its beginning, and the failures still fit behind it."""
+    words = ("put", *(f"/data/2026/a-rather-long-name-{number:08}.gz" for number in range(20_000)), "ds3://bucket/")
+    result = failed(3)
+    result.notes.extend(f"note {number} {'ü' * 9_000}" for number in range(500))
+    body = body_of("ds3tool put", words, result, None, 3)
+    assert len(body.encode("utf-8")) <= 256 * 1024
+    assert "Command: ds3tool put /data/2026/a-rather-long-name-00000000.gz" in body
+    assert "What failed:" in body
+    assert body.splitlines()[-1] == body_of("ds3tool put", ("put",), failed(3), None, 3).splitlines()[-1]
+
+
 def test_a_subject_is_one_short_line_of_ascii() -> None:
     """Whatever the command is called and the error's word is, SNS takes the subject."""
     error = InterruptedRunError("x")
