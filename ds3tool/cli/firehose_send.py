@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,7 +21,7 @@ from ds3tool.cli.output import Field, OutputFormat, counted
 from ds3tool.cli.settings import Settings
 from ds3tool.clock import RealClock
 from ds3tool.errors import Ds3Error, InterruptedRunError, PathNotFoundError, SourceError, UsageError, worst_exit_code
-from ds3tool.firehose.rows import Row, as_json, rows
+from ds3tool.firehose.rows import LONGEST_ROW, Row, as_json, rows
 from ds3tool.firehose.sending import NotSent, Outgoing, Sender, Sent
 from ds3tool.sizes import format_duration, format_size
 
@@ -137,9 +138,9 @@ class _Whole(Iterator[Outgoing]):
             raise StopIteration from error
 
 
-def _records(lines: Iterable[bytes], sent: Sent, *, header: bool, sent_as: SentAs) -> Iterator[Outgoing]:
+def _records(file: BinaryIO, sent: Sent, *, header: bool, sent_as: SentAs) -> Iterator[Outgoing]:
     """Yield the records that the rows make; what makes none is among the failed."""
-    found = rows(_read(lines))
+    found = rows(_read(file))
     names = next(found, None) if header else None
     convert = as_json(names) if names is not None and sent_as is SentAs.JSON else _as_it_stands
     for row in found:
@@ -154,9 +155,16 @@ def _as_it_stands(row: Row) -> bytes:
     return row.data
 
 
-def _read(lines: Iterable[bytes]) -> Iterator[bytes]:
+def _read(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a file. SourceError for one that has no end within any row, as in what is no text."""
     try:
-        yield from lines
+        for number in itertools.count(1):
+            line = file.readline(LONGEST_ROW + 1)
+            if not line:
+                return
+            if len(line) > LONGEST_ROW:
+                raise SourceError(f"line {number:,} is longer than any row", hint="is it a CSV file?")
+            yield line
     except OSError as error:
         raise SourceError(f"the rows cannot be read: {error.strerror or error}") from error
 

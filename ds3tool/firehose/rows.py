@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ds3tool.errors import SourceError
 
 # A quote that is never closed would make one row of all that follows it.
-_LONGEST_ROW = 16 * 1024 * 1024
+LONGEST_ROW = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def rows(lines: Iterable[bytes]) -> Iterator[Row]:
         length += len(line)
         is_open ^= line.count(b'"') % 2 == 1
         if is_open:
-            if length > _LONGEST_ROW:
+            if length > LONGEST_ROW:
                 break
             continue
         data = b"".join(begun).rstrip(b"\r\n")

@@ -227,6 +227,17 @@ def test_rows_become_objects_and_come_from_stdin(moto: FarSide, stream: tuple[st
     )
 
 
+def test_bytes_without_end_are_no_row(moto: FarSide, stream: tuple[str, str], tmp_path: Path) -> None:
+    """Of what has no line end for longer than any row nothing more is read, and the line is named."""
+    file = tmp_path / "disk.img"
+    with file.open("wb") as image:
+        image.write(b"1,2\n")
+        image.truncate(1 << 40)  # a hole of a tebibyte: whoever reads a line of it never comes back
+    told = firehose(moto, "send", str(file), "--stream", stream[0], "-o", "json").expect(3).json
+    assert told["error"]["message"] == "line 2 is longer than any row"
+    assert told["records"] == 1
+
+
 def test_what_comes_before_a_row_without_end_is_sent(moto: FarSide, stream: tuple[str, str], tmp_path: Path) -> None:
     """Rows that were read are not lost with the one that could not be, and the result says where that begins."""
     name, bucket = stream
