@@ -61,7 +61,7 @@ def check_rule(if_exists: IfExists) -> None:
     """Raise UsageError for a rule that files at a target cannot follow."""
     if if_exists is IfExists.VERSION:
         raise UsageError(
-            "a file at the target has no versions", hint="use --if-exists rename, to keep both, or overwrite"
+            "what a get makes at its target has no versions", hint="use --if-exists rename, to keep both, or overwrite"
         )
 
 
@@ -164,7 +164,7 @@ class Targets:
         raise SinkError(
             f"{item.name} is there already, and "
             + ("whether it is the same cannot be told: there is no digest of it" if unknown else "is not the same"),
-            hint="get it into another folder, move the file away, or use --if-exists overwrite or rename",
+            hint="get it to another place, move away what is there, or use --if-exists overwrite or rename",
         )
 
     def _renamed(self, item: TargetObject) -> TargetObject:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ds3tool.errors import Ds3Error, worst_exit_code
+from ds3tool.errors import Ds3Error, FarSideDeniedError, FarSideUnreachableError, worst_exit_code
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.existing import IfExists
@@ -66,9 +66,14 @@ class RunResult:
 
     @property
     def exit_code(self) -> int:
-        """The run's exit code: that of what stopped it, of an integrity failure, or 3 for failed objects."""
+        """The run's exit code: that of what stopped it, of an integrity failure, or 3 for failed objects.
+
+        A far side that was out of reach, or knew nobody any more, is why objects failed and no fault of theirs.
+        """
         codes = {3} if self.failures else set()
         codes |= {failure.error.exit_code for failure in self.failures} & {5, 8, 11, 12}
+        lost = (FarSideDeniedError, FarSideUnreachableError)
+        codes |= {failure.error.exit_code for failure in self.failures if isinstance(failure.error, lost)}
         if self.stopped is not None:
             codes.add(self.stopped.exit_code)
         return worst_exit_code(codes)

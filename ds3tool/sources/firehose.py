@@ -69,7 +69,7 @@ class FirehoseSource(S3Source):
         if self._stray_objects:
             more = self._stray_objects - len(self._strays)
             told = ", ".join(self._strays) + (f" and {more:,} more" if more else "")
-            notes.append(f"{_objects(self._stray_objects)} in no layout left out: {told}")
+            notes.append(f"{_objects(self._stray_objects)} left out, whose names Firehose does not give: {told}")
         return [*notes, *super().notes]
 
     def _found(self) -> Iterator[S3Listed]:

@@ -101,7 +101,7 @@ def test_a_plan_of_closed_hours_is_shown_kept_and_run(archive: Archive, moto: Fa
     line = (f"s3://{far}/", f"ds3://{bucket}/in/", *AT_ONCE)
     told = archive.run("put", *line, "--dry-run", "-o", "json").expect().json
     assert (told["objects"], archive.keys(bucket)) == (3, [])
-    assert told["notes"] == [f"1 object in no layout left out: s3://{far}/data/notes.txt"]
+    assert told["notes"] == [f"1 object left out, whose names Firehose does not give: s3://{far}/data/notes.txt"]
     file = tmp_path / "hours.plan"
     archive.run("plan", "put", *line, "--save", str(file)).expect()
     moto.client().put_object(Bucket=far, Key=CLICKS.key(AT, 9), Body=b"late")

@@ -86,7 +86,7 @@ def test_one_url_is_put_under_its_last_name_or_the_key_that_is_given(archive: Ar
 
 
 def test_what_cannot_be_had_fails_by_name_and_the_rest_is_put(archive: Archive, server: Web, tmp_path: Path) -> None:
-    """Exit code 3; each failure has its line or its URL without the query, and the way out."""
+    """Exit code 6 for the signature that has expired; each failure has its line or its URL without the query, and the way out."""
     server.pages = {"a": Page(b"1"), "expired": EXPIRED}
     lines = [
         server.url("a"),
@@ -98,7 +98,7 @@ def test_what_cannot_be_had_fails_by_name_and_the_rest_is_put(archive: Archive, 
     (tmp_path / "urls").write_text("\n".join(lines))
     target, failed_to = archive.bucket(), tmp_path / "failed"
     put = ("put", "http://", f"ds3://{target}", "--files-from", str(tmp_path / "urls"), "--failed-to", str(failed_to))
-    failed = archive.run(*put).expect(3)
+    failed = archive.run(*put).expect(6)
     assert f"expired: {server.place}/expired: its signature, or who has signed, is not valid any more" in failed.stderr
     assert f"{server.place}/gone is not there" in failed.stderr
     assert "line 4 of" in failed.stderr

@@ -113,7 +113,9 @@ def test_what_is_in_no_layout_is_left_out_and_named(far: FarSide) -> None:
     source = source_of(bucket)
     assert len(keys(source)) == 1
     (note,) = source.notes
-    assert note.startswith(f"13 objects in no layout left out: s3://{bucket}/data/notes.txt, s3://{bucket}/x00")
+    assert note.startswith(
+        f"13 objects left out, whose names Firehose does not give: s3://{bucket}/data/notes.txt, s3://{bucket}/x00"
+    )
     assert note.endswith(" and 3 more")
 
 

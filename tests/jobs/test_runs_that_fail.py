@@ -14,6 +14,10 @@ import pytest
 from ds3tool.client import Ds3Client
 from ds3tool.errors import (
     ChecksumError,
+    Ds3Error,
+    FarSideDeniedError,
+    FarSideForbiddenError,
+    FarSideUnreachableError,
     InterruptedRunError,
     JobLostError,
     MediaOfflineError,
@@ -22,12 +26,13 @@ from ds3tool.errors import (
     SourceError,
     TransportError,
 )
-from ds3tool.jobs.ends import SourceObject, TargetObject
+from ds3tool.jobs.ends import Failure, SourceObject, TargetObject
 from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.put_planner import PutPlanner
 from ds3tool.jobs.recorder import MemoryRecorder, MovedBlobs
+from ds3tool.jobs.run_result import RunResult
 from ds3tool.protocol.model import Blob, Job, JobDetails, JobStatus, ObjectToGet, Versioning
 from ds3tool.sinks.local import LocalSink
 from ds3tool.sources.local import LocalSource, Symlinks
@@ -779,3 +784,17 @@ def test_limited_rate_changes_nothing_but_the_speed(room: Room, tmp_path: Path) 
     assert room.put(tree).exit_code == 0
     assert room.get(restored).exit_code == 0
     assert digests(restored) == digests(tree)
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [
+        (FarSideUnreachableError("no S3"), 7),
+        (FarSideDeniedError("expired", status=400), 6),
+        (FarSideForbiddenError("not this one", status=403), 3),
+    ],
+)
+def test_a_lost_far_side_is_the_exit_code_of_what_failed_for_it(error: Ds3Error, exit_code: int) -> None:
+    """Objects that failed since S3 was out of reach, or knew us no more, are told apart from those that are bad."""
+    result = RunResult(failures=[Failure("good", error), Failure("bad", SourceError("gone"))])
+    assert result.exit_code == exit_code
