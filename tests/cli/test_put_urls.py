@@ -86,7 +86,7 @@ def test_one_url_is_put_under_its_last_name_or_the_key_that_is_given(archive: Ar
 
 
 def test_what_cannot_be_had_fails_by_name_and_the_rest_is_put(archive: Archive, server: Web, tmp_path: Path) -> None:
-    """Exit code 6 for the signature that has expired; each failure has its line or its URL without the query, and the way out."""
+    """Exit code 6 for what has expired; each failure has its line or its URL without the query, and the way out."""
     server.pages = {"a": Page(b"1"), "expired": EXPIRED}
     lines = [
         server.url("a"),
