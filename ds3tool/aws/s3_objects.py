@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,8 +17,9 @@ from ds3tool.errors import FarSideError, FarSideNotFoundError
 
 # The most that one DeleteObjects takes. Source: S3 API reference.
 DELETED_AT_ONCE = 1000
-# What no XML 1.0 document can carry: such a key is deleted by a request of its own.
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+# What no XML 1.0 document can carry, or (a carriage return) carries through every server: such a key is deleted by a
+# request of its own.
+_NOT_XML = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")
 _CHECKSUM = "Checksum"
 # What servers that lack a part of the API answer.
 _LACKING = frozenset({"NotImplemented", "MethodNotAllowed", "405", "501"})
@@ -333,7 +334,8 @@ def tags_of(client: Client, bucket: str, key: str, *, version_id: str | None = N
 def delete(client: Client, bucket: str, names: Iterable[ObjectName]) -> Iterator[Deletion]:
     """Delete objects in batches of a thousand; yield what became of each batch before the next is sent.
 
-    What was not there is deleted: S3 does not tell the difference.
+    What was not there is deleted: S3 does not tell the difference. What an answer names neither as deleted nor as
+    refused has failed: an answer may be a proxy's.
     """
     rest = iter(names)
     while batch := list(itertools.islice(rest, DELETED_AT_ONCE)):
@@ -354,15 +356,34 @@ def delete_one(client: Client, bucket: str, name: ObjectName) -> None:
 def _delete_together(client: Client, bucket: str, names: Sequence[ObjectName]) -> list[NotDeleted]:
     wanted = [{"Key": name.key, **_version(name)} for name in names]
     with far_side(address_of(bucket)):
-        answer = client.delete_objects(Bucket=bucket, Delete={"Objects": wanted, "Quiet": True})
-    known = set(names)
+        # Not quietly: an answer without a word is then not taken for one that has nothing to complain of.
+        answer = client.delete_objects(Bucket=bucket, Delete={"Objects": wanted, "Quiet": False})
+    left = dict.fromkeys(names)
     failed = []
+    nameless = []
     for one in answer.get("Errors", ()):
-        name = ObjectName(one.get("Key", ""), one.get("VersionId") or None)
-        if name not in known:
-            name = ObjectName(name.key)  # some servers name a version that was not asked for
+        name = _named(one, left)
+        if name is None:
+            nameless.append(one)
+            continue
+        del left[name]
         failed.append(NotDeleted(name, one.get("Code", ""), one.get("Message", "")))
-    return failed
+    for one in answer.get("Deleted", ()):
+        name = _named(one, left)
+        if name is not None:
+            del left[name]
+    for one in nameless:  # some servers name the key alone: it is what is left of it
+        key = one.get("Key", "")
+        name = next((name for name in left if name.key == key), ObjectName(key))
+        left.pop(name, None)
+        failed.append(NotDeleted(name, one.get("Code", ""), one.get("Message", "")))
+    return [*failed, *(NotDeleted(name, "", "S3 does not say what became of it") for name in left)]
+
+
+def _named(told: Mapping[str, Any], left: Container[ObjectName]) -> ObjectName | None:
+    """Return which of those `left` an answer is about: by its version, by that of the mark it was, or by its key."""
+    versions = (told.get("VersionId") or None, told.get("DeleteMarkerVersionId") or None, None)
+    return next((name for one in versions if (name := ObjectName(told.get("Key", ""), one)) in left), None)
 
 
 def _delete_alone(client: Client, bucket: str, name: ObjectName) -> list[NotDeleted]:

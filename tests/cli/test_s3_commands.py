@@ -263,7 +263,8 @@ class Recording:
 
     def delete_objects(self, *, Delete: Mapping[str, Any], **_: object) -> Mapping[str, Any]:  # noqa: N803
         self.asked.append([one["Key"] for one in Delete["Objects"]])
-        return {}
+        assert not Delete.get("Quiet")
+        return {"Deleted": [dict(one) for one in Delete["Objects"]]}
 
     def delete_object(self, *, Key: str, **_: object) -> None:  # noqa: N803
         self.asked.append(Key)
@@ -281,10 +282,36 @@ def test_objects_are_deleted_a_thousand_a_request() -> None:
 def test_a_key_that_no_xml_can_carry_goes_by_a_request_of_its_own() -> None:
     """One such key in a batch does not spoil the others."""
     client = Recording()
-    names = [s3_objects.ObjectName(key) for key in ("a", "b\x01", "c")]
+    names = [s3_objects.ObjectName(key) for key in ("a", "b\x01", "c", "d\r")]
     (deletion,) = s3_objects.delete(client, "bucket", names)
-    assert client.asked == [["a", "c"], "b\x01"]
+    assert client.asked == [["a", "c"], "b\x01", "d\r"]
     assert list(deletion.deleted) == names
+
+
+class Reticent(Recording):
+    """S3, or what stands before it, that answers each request for deletions with just this."""
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def delete_objects(self, **_: object) -> Mapping[str, Any]:
+        return self.answer
+
+
+def test_only_what_an_answer_names_counts_as_deleted() -> None:
+    """An empty answer is not S3's; a version is gone when it is named, or its key is where no version was asked for."""
+    names = [s3_objects.ObjectName("a"), s3_objects.ObjectName("b", "1"), s3_objects.ObjectName("b", "2")]
+    (untold,) = s3_objects.delete(Reticent({"ResponseMetadata": {"HTTPStatusCode": 200}}), "bucket", names)
+    assert (untold.deleted, [one.name for one in untold.failed]) == ([], names)
+    assert untold.failed[0].message == "S3 does not say what became of it"
+    told: dict[str, Any] = {
+        "Deleted": [{"Key": "a", "VersionId": "null"}, {"Key": "b", "DeleteMarkerVersionId": "1"}, {"Key": "foreign"}],
+    }
+    for named in ({}, {"VersionId": "2"}):
+        told["Errors"] = [{"Key": "b", "Code": "AccessDenied", "Message": "no", **named}]
+        (partly,) = s3_objects.delete(Reticent(told), "bucket", names)
+        assert (partly.deleted, partly.failed) == (names[:2], [s3_objects.NotDeleted(names[2], "AccessDenied", "no")])
 
 
 # -- cp -------------------------------------------------------------------------------------------------------------
