@@ -15,7 +15,7 @@ from ds3tool.errors import ConfigError, Ds3Error, JournalError, LockedError
 _ELSEWHERE = "keep what ds3tool remembers on a local disk: --state-dir DIR or DS3TOOL_STATE_DIR"
 # "DS3L": what tells this file from others of SQLite.
 _APPLICATION_ID = 0x4453334C
-_FORMAT = 1
+_FORMAT = 2
 
 
 class MemoryFile:

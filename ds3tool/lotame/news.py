@@ -169,6 +169,8 @@ class News:
                     continue
                 found += 1
                 yield one
+        if self.marks is not None and self.noting:
+            self.marks.keep()  # a later process, which resumes what a killed one began, is to know what was looked at
         if found and news.feed.mapping is not None:
             mapping = self._mapping(news, s3, news.feed.mapping)
             if isinstance(mapping, Gap) or not self._is_had(mapping):

@@ -30,14 +30,15 @@ _REMEMBERED = timedelta(days=7)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _BEGINNING = -1
 # Times are microseconds since 1970, `_BEGINNING` before all of them. `since` and `answered` are of the last question;
-# `floor`: an earlier one with this `since` has left files behind; `done`: the file is had.
+# `floor`: an earlier one with this `since` has left files behind; `etag`: what the file was when it was last looked at,
+# `done`: that is had.
 _TABLES = """
 CREATE TABLE destination (name BLOB NOT NULL);
 CREATE TABLE feeds (
     feed INTEGER PRIMARY KEY, watermark INTEGER, since INTEGER, answered INTEGER, floor INTEGER
 );
 CREATE TABLE listed (
-    feed INTEGER NOT NULL, file BLOB NOT NULL, done INTEGER NOT NULL, PRIMARY KEY (feed, file)
+    feed INTEGER NOT NULL, file BLOB NOT NULL, done INTEGER NOT NULL, etag BLOB, PRIMARY KEY (feed, file)
 ) WITHOUT ROWID;
 CREATE TABLE had (
     feed INTEGER NOT NULL, file BLOB NOT NULL, etag BLOB NOT NULL, listed INTEGER NOT NULL,
@@ -66,7 +67,7 @@ class Watermarks:
         self._file = file
         self._overlap = overlap
         self._lock = threading.Lock()
-        self._recalled: list[tuple[int, bytes]] = []
+        self._seen: list[tuple[int, bytes, bytes, int]] = []
 
     @classmethod
     def open(cls, state: str | os.PathLike[str], destination: str, *, overlap: timedelta = OVERLAP) -> Watermarks:
@@ -137,34 +138,41 @@ class Watermarks:
                 )
                 db.execute("DELETE FROM listed WHERE feed = ?", (feed.feed_id,))
                 named = [(feed.feed_id, _told(file)) for file in feed.files]
-                db.executemany("INSERT OR IGNORE INTO listed VALUES (?, ?, 0)", named)
+                db.executemany("INSERT OR IGNORE INTO listed VALUES (?, ?, 0, NULL)", named)
                 db.executemany("UPDATE had SET listed = max(listed, ?) WHERE feed = ? AND file = ?", _led(at, named))
 
     def recall(self, feed_id: int, file: str, etag: str) -> bool:
-        """Return whether this very file was archived before; then it counts as had for the last answer as well.
+        """Take note of what a file of the last answer is now; return whether this very file was archived before.
 
-        That it counts is safe on the disk with the next change; if it never gets there, it is only asked for again.
+        Then it counts as had; else only when a file with this ETag is. That is safe on the disk with the next change:
+        if it never gets there, the file is only asked for again.
         """
-        name = (feed_id, _told(file))
+        name = (feed_id, _told(file), _told(plain_etag(etag)))
         with self._lock, self._file.reading() as db:
-            known = db.execute(
-                "SELECT 1 FROM had WHERE feed = ? AND file = ? AND etag = ?", (*name, _told(plain_etag(etag)))
-            ).fetchone()
-            if known is not None:
-                self._recalled.append(name)
-        return known is not None
+            row = db.execute("SELECT 1 FROM had WHERE feed = ? AND file = ? AND etag = ?", name).fetchone()
+            known = row is not None
+            self._seen.append((*name, int(known)))
+        return known
+
+    def keep(self) -> None:
+        """Make what was recalled safe on the disk."""
+        with self._changing():
+            pass
 
     def had(self, files: Iterable[HadFile]) -> None:
-        """Note files that are safely archived now; once more does no harm. Many at once cost little more than one."""
+        """Note files that are safely archived now; once more does no harm. Many at once cost little more than one.
+
+        What is another file by now, as `recall` was told, stays outstanding; so does what was not looked at yet.
+        """
         with self._changing() as db:
             for one in files:
-                name = (one.feed_id, _told(one.file))
+                name = (one.feed_id, _told(one.file), _told(plain_etag(one.etag)))
                 db.execute(
                     "INSERT OR IGNORE INTO had VALUES (?, ?, ?, coalesce("
                     "(SELECT answered FROM feeds WHERE feed = ?), 0))",
-                    (*name, _told(plain_etag(one.etag)), one.feed_id),
+                    (*name, one.feed_id),
                 )
-                db.execute("UPDATE listed SET done = 1 WHERE feed = ? AND file = ?", name)
+                db.execute("UPDATE listed SET done = 1 WHERE feed = ? AND file = ? AND etag = ?", name)
 
     def outstanding(self, feed_id: int) -> list[str]:
         """Return the files of a feed's last answer that are not had yet, in order of their names."""
@@ -196,9 +204,9 @@ class Watermarks:
         """Let others have it; may be called twice."""
         with self._lock:
             try:
-                if self._recalled and self._file.is_open:
+                if self._seen and self._file.is_open:
                     with self._file.writing() as db:
-                        self._note_recalled(db)
+                        self._note_seen(db)
             finally:
                 self._file.close()
 
@@ -206,17 +214,17 @@ class Watermarks:
     def _changing(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             with self._file.writing() as db:
-                self._note_recalled(db)
+                self._note_seen(db)
                 yield db
-            self._recalled.clear()
+            self._seen.clear()
 
-    def _note_recalled(self, db: sqlite3.Connection) -> None:
+    def _note_seen(self, db: sqlite3.Connection) -> None:
         # One by one, each would wait for the disk.
-        db.executemany("UPDATE listed SET done = 1 WHERE feed = ? AND file = ?", self._recalled)
+        db.executemany("UPDATE listed SET etag = ?3, done = ?4 WHERE feed = ?1 AND file = ?2", self._seen)
         db.executemany(
             "UPDATE had SET listed = max(listed, coalesce((SELECT answered FROM feeds WHERE feed = ?1), 0)) "
-            "WHERE feed = ?1 AND file = ?2",
-            self._recalled,
+            "WHERE feed = ?1 AND file = ?2 AND ?4",
+            self._seen,
         )
 
     def __enter__(self) -> Self:

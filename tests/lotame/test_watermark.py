@@ -28,7 +28,10 @@ def answer(files: Iterable[str], *, since: datetime | None, at: datetime, feed: 
 
 
 def have(marks: Watermarks, files: Iterable[str], feed: int = 9001) -> None:
-    marks.had(HadFile(feed, file, f"etag-of-{file}") for file in files)
+    found = [HadFile(feed, file, f"etag-of-{file}") for file in files]
+    for one in found:
+        marks.recall(one.feed_id, one.file, one.etag)
+    marks.had(found)
 
 
 def test_a_feed_never_had_is_asked_for_from_the_beginning(tmp_path: Path) -> None:
@@ -82,6 +85,42 @@ def test_another_etag_is_another_file(tmp_path: Path) -> None:
         assert marks.advance(9001)
         assert marks.recall(9001, "a", "etag-of-a")
         assert marks.recall(9001, "a", '"another"')
+
+
+def test_an_earlier_state_of_a_file_does_not_stand_for_the_one_that_is_there(tmp_path: Path) -> None:
+    """A run that is resumed archives what a file was; what it is since a later run looked stays outstanding."""
+    with Watermarks.open(tmp_path, HERE) as marks:
+        marks.asked(answer(["a"], since=None, at=NOON))
+        assert not marks.recall(9001, "a", "first")
+    with Watermarks.open(tmp_path, HERE) as marks:
+        marks.asked(answer(["a"], since=marks.since(9001), at=NOON + HOUR))
+        assert not marks.recall(9001, "a", "second")
+    with Watermarks.open(tmp_path, HERE) as marks:
+        marks.had([HadFile(9001, "a", "first")])
+        assert marks.outstanding(9001) == ["a"]
+        assert not marks.advance(9001)
+        marks.had([HadFile(9001, "a", '"second"')])
+        assert marks.advance(9001)
+
+
+def test_what_was_not_looked_at_since_it_was_asked_for_stays_outstanding(tmp_path: Path) -> None:
+    """A run that was killed before it looked does not know what a file is now: who resumes the last moves no mark."""
+    with Watermarks.open(tmp_path, HERE) as marks:
+        marks.asked(answer(["a"], since=None, at=NOON))
+        marks.had([HadFile(9001, "a", "first")])
+        assert not marks.advance(9001)
+        marks.asked(answer(["a"], since=marks.since(9001), at=NOON + HOUR))
+        assert marks.recall(9001, "a", "first")
+        assert marks.advance(9001)
+
+
+def test_a_file_that_is_another_after_it_was_had_is_outstanding_again(tmp_path: Path) -> None:
+    """Whoever looks once more, and finds other bytes under its name, holds the mark until those are had."""
+    with Watermarks.open(tmp_path, HERE) as marks:
+        marks.asked(answer(["a"], since=None, at=NOON))
+        have(marks, ["a"])
+        assert not marks.recall(9001, "a", "another")
+        assert not marks.advance(9001)
 
 
 def test_one_feeds_file_is_not_anothers(tmp_path: Path) -> None:
@@ -235,6 +274,7 @@ def _note_for_ever(state: str, told: multiprocessing.connection.Connection) -> N
     with Watermarks.open(state, HERE) as marks:
         marks.asked(answer([f"{number}" for number in range(10_000)], since=None, at=NOON))
         for number in range(10_000):
+            marks.recall(9001, f"{number}", "e")
             marks.had([HadFile(9001, f"{number}", "e")])
             told.send(number)
 
