@@ -88,6 +88,7 @@ class Puller:
         self._transfers = transfers
         self._on_outcome = on_outcome
         self._stopped = stopped or threading.Event()
+        self._broke_off = False
         self.result = Pulled()
 
     def run(self) -> Pulled:
@@ -98,7 +99,9 @@ class Puller:
                 self._see_that_it_goes_on()
                 self._feed(feed_id)
         except Ds3Error as error:
-            self.result.stopped = error
+            # Who is asked to stop does not wait for Lotame any more: that nobody answered is not why the run ends.
+            waited = isinstance(error, FarSideUnreachableError) and self._stopped.is_set() and not self._broke_off
+            self.result.stopped = InterruptedRunError("interrupted") if waited else error
         self.result.seconds = time.monotonic() - started
         return self.result
 
@@ -154,6 +157,7 @@ class Puller:
             while coming:
                 yield coming.popleft().result()
         except BaseException:
+            self._broke_off = not self._stopped.is_set()
             self._stopped.set()
             raise
         finally:

@@ -360,3 +360,34 @@ def test_a_kill_loses_and_repeats_nothing(archive: Archive, bare: Box, point: st
     with Watermarks.open(bare.folder / "state", f"{archive.appliance.endpoint} {target}") as marks:
         assert marks.outstanding(FEED) == []
         assert marks.watermark(FEED) is not None
+
+
+def interrupted(box_: Box, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to which Lotame says that it is asked too often, and interrupt it once it has been told so."""
+    box_.lotame.faults.set("api-429", 1.0)
+    line = [sys.executable, "-m", "ds3tool", *arguments]
+    environ = {**os.environ, **box_.whole_environ}
+    with subprocess.Popen(line, env=environ, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        told = ""
+        while "asked too often" not in told:
+            block = process.stderr.readline()
+            assert block, told
+            told += block
+        process.send_signal(signal.SIGINT)
+        try:
+            out, rest = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(line, process.returncode, out, told + rest)
+
+
+def test_who_waits_for_lotame_ends_soon_when_interrupted(archive: Archive, bare: Box) -> None:
+    """Ctrl-C amid the rest that Lotame wishes for ends a put and a pull with 130, and leaves nothing to be resumed."""
+    put = interrupted(bare, "put", "lotame://all", f"ds3://{archive.bucket()}/lotame/")
+    assert put.returncode == 130, put
+    pull = interrupted(bare, "lotame", "pull", str(bare.folder / "pulled"))
+    assert pull.returncode == 130, pull
+    bare.lotame.faults.clear()
+    bare.run("resume", "--error-if-nothing").expect(9)
