@@ -113,7 +113,8 @@ class News:
     """Asks for what is new, feed by feed, and looks at each file.
 
     `marks` is what the destination has; None where nothing is remembered (all is new). `noting`: the answers are noted
-    there, which is for whoever goes on to have the files. `since` overrides the watermarks.
+    there, which is for whoever goes on to have the files. `since` overrides the watermarks. `withdrawn` are the files
+    that were not had, of feeds that Lotame does not list any more; a feed that comes back is asked for them again.
     """
 
     client: LotameClient
@@ -122,10 +123,19 @@ class News:
     feed: int | None = None
     since: datetime | None = None
     noting: bool = True
+    withdrawn: tuple[Gap, ...] = ()
 
     def feed_ids(self) -> Sequence[int]:
-        """Return the numbers of the feeds that are meant, asking for them where all are."""
-        return [self.feed] if self.feed is not None else sorted(feed.id for feed in self.client.feeds())
+        """Return the numbers of the feeds that are meant, asking for them where all are; it sets `withdrawn`."""
+        if self.feed is not None:
+            return [self.feed]
+        listed = sorted(feed.id for feed in self.client.feeds())
+        if self.marks is not None:
+            gone = set(self.marks.feeds()).difference(listed)
+            self.withdrawn = tuple(
+                _withdrawn(one, name) for one in sorted(gone) for name in self.marks.outstanding(one)
+            )
+        return listed
 
     def of_feed(self, feed_id: int) -> FeedNews:
         """Ask what is new in one feed. Raises what `LotameClient.updates` raises."""
@@ -250,6 +260,17 @@ class News:
             make(client_id, news.feed, name, modified),
             is_mapping=mapping,
         )
+
+
+def _withdrawn(feed_id: int, name: str) -> Gap:
+    return Gap(
+        feed_id,
+        name,
+        SourceError(
+            f"feed {feed_id}: {name} could not be had, and Lotame does not list the feed any more",
+            hint="ask Lotame for the feed: once it is listed again, the next run asks for the file",
+        ),
+    )
 
 
 def _vanished(news: FeedNews, name: str) -> Gap:

@@ -95,7 +95,9 @@ class Puller:
         """Fetch all that is new, feed by feed. What ends the run early is in the result's `stopped`."""
         started = time.monotonic()
         try:
-            for feed_id in self._news.feed_ids():
+            feed_ids = self._news.feed_ids()
+            self.result.gaps.extend(self._news.withdrawn)
+            for feed_id in feed_ids:
                 self._see_that_it_goes_on()
                 self._feed(feed_id)
         except Ds3Error as error:

@@ -154,7 +154,9 @@ class LotameSource:
             return
         self._listed = listed = _Listed()
         news = self._news()
-        for feed_id in news.feed_ids():
+        feed_ids = news.feed_ids()
+        self._fail(news.withdrawn)
+        for feed_id in feed_ids:
             try:
                 of_feed = news.of_feed(feed_id)
             except FarSideDeniedError:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ import pytest
 from ds3tool.client import Ds3Client
 from ds3tool.errors import JobLostError
 from ds3tool.jobs.run import RunResult
+from ds3tool.lotame.model import FeedUpdates, S3Location, Updates
 from ds3tool.lotame.watermark import Watermarks
 from ds3tool.simulator.lotame import LotameFault, SimulatedFeed
 from tests.cli.archive import Archive
@@ -360,6 +362,20 @@ def test_a_kill_loses_and_repeats_nothing(archive: Archive, bare: Box, point: st
     with Watermarks.open(bare.folder / "state", f"{archive.appliance.endpoint} {target}") as marks:
         assert marks.outstanding(FEED) == []
         assert marks.watermark(FEED) is not None
+
+
+def test_a_feed_that_is_withdrawn_with_files_left_is_told_of(archive: Archive, bare: Box) -> None:
+    """What a run has promised to ask for again, of a feed that is gone then, is named by put and pull with exit 3."""
+    target, folder = f"ds3://{archive.bucket()}/lotame/", str(bare.folder / "pulled")
+    left = Updates((FeedUpdates(77, S3Location("b"), ("left.gz",)),), None, datetime.now(UTC), b"{}")
+    for destination in (f"{archive.appliance.endpoint} {target}", folder):
+        with Watermarks.open(bare.folder / "state", destination) as marks:
+            marks.asked(left)
+    told = "feed 77: left.gz could not be had, and Lotame does not list the feed any more"
+    bare.add("one.gz", gzip.compress(b"one"))
+    for command in (("put", "lotame://all", target), ("lotame", "pull", folder)):
+        for _ in range(2):
+            assert told in bare.run(*command).expect(3).stderr
 
 
 def interrupted(box_: Box, *arguments: str) -> subprocess.CompletedProcess[str]:

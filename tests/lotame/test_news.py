@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 from ds3tool.aws.session import AwsSettings
 from ds3tool.lotame.client import LotameClient
-from ds3tool.lotame.model import FeedUpdates, S3Credentials, S3Location, Updates
+from ds3tool.lotame.model import Feed, FeedUpdates, S3Credentials, S3Location, Updates
 from ds3tool.lotame.news import Gap, News
 from ds3tool.lotame.settings import LotameSettings
-from ds3tool.lotame.watermark import Watermarks
+from ds3tool.lotame.watermark import HadFile, Watermarks
 
 NOW = datetime.now(UTC)
 AWS = AwsSettings(None, "http://127.0.0.1:9", "us-east-1")
@@ -25,6 +26,9 @@ class OneAnswer:
     def __init__(self, feed: FeedUpdates) -> None:
         credentials = S3Credentials("EXAMPLE", "secret", "session", NOW + timedelta(hours=1), NOW)
         self._answer = Updates((feed,), None, NOW, b"{}\n", credentials)
+
+    def feeds(self) -> tuple[Feed, ...]:
+        return tuple(Feed(one.feed_id) for one in self._answer.feeds)
 
     def updates(self, *_: Any) -> Updates:  # noqa: ANN401  # whatever is asked
         return self._answer
@@ -40,6 +44,28 @@ def test_a_file_at_a_place_that_s3_cannot_have_is_a_gap() -> None:
     found = list(news.files(news.of_feed(9001)))
     assert [type(one) for one in found] == [Gap]
     assert "one.gz" in cast("Gap", found[0]).error.message
+
+
+def test_files_of_a_feed_that_is_withdrawn_are_told_of_in_each_run(tmp_path: Path) -> None:
+    """What was not had of a feed that Lotame does not list any more is told by name; its mark stays where it is."""
+    place = S3Location("bucket", "na/cookie")
+    asked = Updates((FeedUpdates(7, place, ("had.gz", "left.gz")), FeedUpdates(8, place, ("x.gz",))), None, NOW, b"{}")
+    with Watermarks.open(tmp_path, "ds3://archive/lotame/") as marks:
+        marks.asked(asked)
+        for one in (HadFile(7, "had.gz", "e"), HadFile(8, "x.gz", "e")):
+            marks.recall(one.feed_id, one.file, one.etag)
+            marks.had([one])
+        assert marks.advance(8)
+        for _ in range(2):
+            news = replace(news_of(FeedUpdates(9001), marks), feed=None)
+            assert news.feed_ids() == [9001]
+            (gap,) = news.withdrawn
+            assert (gap.feed_id, gap.place) == (7, "left.gz")
+            assert "feed 7: left.gz could not be had" in gap.error.message
+            assert not marks.advance(7)
+        back = replace(news_of(FeedUpdates(7), marks), feed=None)
+        assert back.feed_ids() == [7]
+        assert back.withdrawn == ()
 
 
 class Name(str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from ds3tool.errors import LockedError, SourceError, UsageError
 from ds3tool.jobs.distant_ends import DistantObject
 from ds3tool.jobs.ends import SourceObject
 from ds3tool.lotame.client import LotameClient
+from ds3tool.lotame.model import FeedUpdates, S3Location, Updates
 from ds3tool.lotame.settings import find_settings
 from ds3tool.lotame.watermark import Watermarks
 from ds3tool.simulator.lotame import SimulatedFeed
@@ -129,6 +131,19 @@ def test_what_is_gone_is_a_failure_by_name(bare: Box, make: Make) -> None:
     (failure,) = source.failures
     assert "feed 9001: one.gz is listed by Lotame and is not there" in failure.error.message
     assert failure.name.endswith("/na/cookie/one.gz")
+
+
+def test_what_is_left_of_a_feed_that_is_withdrawn_is_a_failure_in_each_run(bare: Box, make: Make) -> None:
+    """A file that could not be had is told of by name also once Lotame does not list its feed any more."""
+    with Watermarks.open(bare.folder / "state", "ds3://archive/lotame/") as marks:
+        now = datetime.now(UTC)
+        marks.asked(Updates((FeedUpdates(77, S3Location("b"), ("left.gz",)),), None, now, b"{}"))
+    for _ in range(2):
+        source = make(bare)
+        assert list(source.objects()) == []
+        assert [(one.name, one.error.exit_code) for one in source.failures] == [("left.gz", 3)]
+        assert "Lotame does not list the feed any more" in source.failures[0].error.message
+        source.close()
 
 
 @pytest.mark.parametrize("blob", [None, MIB])
