@@ -94,6 +94,11 @@ def pages(client: Any, bucket: str, prefix: str, *, delimiter: str | None = None
                 return
 
 
+def is_archived(one: S3Listed) -> bool:
+    """Whether an object's bytes cannot be had, as far as a listing tells: some services tell nothing of restoring."""
+    return one.storage_class in ARCHIVED_CLASSES and one.restore is not Restore.READY
+
+
 class _Asking:
     """Asks for one page after the other; the states of restoring too, as long as the service knows what that is."""
 

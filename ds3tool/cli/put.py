@@ -208,7 +208,7 @@ def put(
             raise UsageError("what comes on stdin cannot be planned: its size is known when it has come")
         _put_stream(address, stream, run_settings, settings, jobs=jobs, wait=wait, outcome=outcome)
         return
-    what, source = what_to_put(sources, address, options, settings, dry_run=trial.dry_run)
+    what, source = what_to_put(sources, address, options, settings, run_settings=run_settings, dry_run=trial.dry_run)
     with connect(settings, limit=jobs.rate_limit()) as client:
         put_from(
             client,

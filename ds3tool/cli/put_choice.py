@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ds3tool.addresses import Ds3Address
 from ds3tool.cli.aws_options import AwsOptions
@@ -17,6 +17,7 @@ from ds3tool.cli.restore_tier import RestoreOptions
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import UsageError
 from ds3tool.jobs.ends import Source
+from ds3tool.jobs.run import RunSettings
 
 _LOCAL, _S3, _WEB, _LOTAME = "files of this host", "objects of S3", "URLs", "feeds of Lotame"
 _SCHEMES = {"s3": _S3, "http": _WEB, "https": _WEB, "lotame": _LOTAME}
@@ -38,11 +39,18 @@ class PutOptions:
 
 
 def what_to_put(
-    sources: Sequence[str], target: Ds3Address, options: PutOptions, settings: Settings, *, dry_run: bool
+    sources: Sequence[str],
+    target: Ds3Address,
+    options: PutOptions,
+    settings: Settings,
+    *,
+    run_settings: RunSettings,
+    dry_run: bool,
 ) -> tuple[Puttable, Source]:
     """Return what the sources mean, and what reads of it what the options choose.
 
-    Sees that they are there; with `--restore-tier`, waits until what is archived in S3 can be read. UsageError for
+    Sees that they are there; with `--restore-tier`, waits until what is archived in S3, and a run with `run_settings`
+    would put, can be read. UsageError for
     sources of several kinds, and for options that mean nothing for theirs.
     """
     kinds = {_kind_of(source): source for source in sources}
@@ -56,7 +64,7 @@ def what_to_put(
     options.names_from.check()
     _refuse_meaningless(kind, options)
     if kind == _S3:
-        return _s3(sources, target, options, settings, dry_run=dry_run)
+        return _s3(sources, target, options, settings, run_settings=run_settings, dry_run=dry_run)
     if kind == _WEB:
         return _web(sources, target, options)
     if kind == _LOTAME:
@@ -89,7 +97,13 @@ def _refuse_meaningless(kind: str, options: PutOptions) -> None:
 
 
 def _s3(
-    sources: Sequence[str], target: Ds3Address, options: PutOptions, settings: Settings, *, dry_run: bool
+    sources: Sequence[str],
+    target: Ds3Address,
+    options: PutOptions,
+    settings: Settings,
+    *,
+    run_settings: RunSettings,
+    dry_run: bool,
 ) -> tuple[Puttable, Source]:
     from ds3tool.cli.put_s3 import S3Put
     from ds3tool.cli.restore_tier import restore_first
@@ -107,8 +121,18 @@ def _s3(
     listed = options.names_from.names()
     if options.restore.restore_tier is not None:
         kept = None if listed is None else list(listed)  # it is walked twice
-        restore_first(what, options.restore, wanted=wanted, listed=kept, settings=settings, dry_run=dry_run)
-        return what, what.source(wanted=wanted, listed=kept)
+        restore_first(
+            what,
+            options.restore,
+            wanted=wanted,
+            listed=kept,
+            bucket=target.bucket,
+            run_settings=run_settings,
+            settings=settings,
+            dry_run=dry_run,
+        )
+        # A dry run shows what would be put once it is restored.
+        return what, replace(what, restored=dry_run).source(wanted=wanted, listed=kept)
     return what, what.source(wanted=wanted, listed=listed)
 
 

@@ -77,6 +77,7 @@ class FirehosePut(S3Put):
             names=self.names,
             wanted=wanted,
             chosen=chosen,
+            restored=self.restored,
         )
 
     def asked(self) -> dict[str, Any]:
@@ -97,4 +98,5 @@ class FirehosePut(S3Put):
         plain = S3Put.of(kept)
         zone = str(kept["zone"])
         closing = Closing(timedelta(seconds=kept["interval"]), timedelta(seconds=kept["margin"]), parse_zone(zone))
-        return cls(plain.aws, plain.roots, plain.names, plain.moved, closing, zone, Errors(kept["errors"]))
+        errors = Errors(kept["errors"])
+        return cls(plain.aws, plain.roots, plain.names, plain.moved, closing=closing, zone=zone, errors=errors)

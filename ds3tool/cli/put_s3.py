@@ -49,13 +49,15 @@ class S3Root:
 class S3Put:
     """Objects of S3 as a put takes them.
 
-    `moved`: they are elsewhere than where they were planned, where all their keys began with this.
+    `moved`: they are elsewhere than where they were planned, where all their keys began with this. `restored`: what of
+    them is archived is to be restored before anything is read.
     """
 
     aws: AwsSettings
     roots: tuple[S3Root, ...]
     names: Renaming = field(default_factory=Renaming)
     moved: str | None = None
+    restored: bool = False
 
     @classmethod
     def below(
@@ -153,6 +155,7 @@ class S3Put:
             listed=listed,
             chosen=chosen,
             within=selection.prefix,
+            restored=self.restored,
         )
 
     def planned(self, plan: SavedPlan) -> Source:

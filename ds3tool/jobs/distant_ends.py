@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
+from ds3tool.errors import Ds3Error
+from ds3tool.jobs.ends import SourceObject
 from ds3tool.protocol.model import ObjectHead
 
 
@@ -27,6 +29,18 @@ class DistantObject(Protocol):
 
     def forget(self, *, moved: bool) -> None:
         """All blobs of the object are put (`moved`), or it is given up: let go of what is kept from blob to blob."""
+        ...
+
+
+@runtime_checkable
+class ArchivingSource(Protocol):
+    """A source of which some objects can be listed and compared, and not read before somebody has had them restored."""
+
+    def unreadable(self, item: SourceObject) -> Ds3Error | None:
+        """Return why an object's bytes cannot be had now; None where nothing is known against it.
+
+        Raises FarSideUnreachableError and FarSideDeniedError.
+        """
         ...
 
 

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import Ds3Error, FarSideDeniedError, FarSideUnreachableError, SourceError, UsageError
-from ds3tool.jobs.distant_ends import StatedObject
+from ds3tool.jobs.distant_ends import ArchivingSource, StatedObject
 from ds3tool.jobs.ends import Source, SourceObject
 from ds3tool.jobs.existing import IfExists, numbered_name
 from ds3tool.jobs.integrity import digest_range, has_digests, md5_of_etag
@@ -107,6 +107,7 @@ class PutPlanner:
             except Ds3Error as error:
                 settled.left_out.add(listed.key)
                 self._fail(listed.key, error)
+        self._leave_archived(plan, wanted, settled)
         self.skipped += settled.skipped
         if not (left_out or settled):
             return SettledPlan(plan, {})
@@ -223,6 +224,18 @@ class PutPlanner:
         elif self._policy.versioning == Versioning.NONE:
             settled.replaced[key] = listed
 
+    def _leave_archived(self, plan: PlannedJob, wanted: Mapping[str, int], settled: _Settled) -> None:
+        """Let fail what is to be put, and cannot be read now: what is there and the same need not be."""
+        if not isinstance(self._source, ArchivingSource):
+            return
+        for key, number in wanted.items():
+            error = None
+            if key not in settled.left_out:
+                error = self._source.unreadable(plan.source_object(number))
+            if error is not None:
+                settled.leave_out(key)
+                self._fail(key, error)
+
     def _is_same(self, item: SourceObject, listed: ListedObject) -> bool:
         """Whether an existing object is what would be put: size, and digests where they are known, else time."""
         if listed.size != item.size or self._source.sequential:
@@ -291,6 +304,13 @@ class _Settled:
         """Leave an object out that need not be put."""
         self.left_out.add(key)
         self.skipped += 1
+
+    def leave_out(self, key: str) -> None:
+        """Leave an object out that cannot be put, whatever was to become of what has its key."""
+        self.left_out.add(key)
+        self.replaced.pop(key, None)
+        if key in self.renamed:
+            self.renamed.remove(key)
 
     def __bool__(self) -> bool:
         return bool(self.left_out or self.renamed or self.replaced)

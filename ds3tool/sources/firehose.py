@@ -44,9 +44,20 @@ class FirehoseSource(S3Source):
         names: Renaming | None = None,
         wanted: Filter | None = None,
         chosen: Callable[[S3Listed], bool] | None = None,
+        restored: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        super().__init__(aws, bucket, base=base, prefix=prefix, names=names, wanted=wanted, chosen=chosen, clock=clock)
+        super().__init__(
+            aws,
+            bucket,
+            base=base,
+            prefix=prefix,
+            names=names,
+            wanted=wanted,
+            chosen=chosen,
+            restored=restored,
+            clock=clock,
+        )
         self._closing = closing
         self._errors = errors
         self._now = clock or RealClock()

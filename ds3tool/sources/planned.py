@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from ds3tool.errors import Ds3Error
+from ds3tool.jobs.distant_ends import ArchivingSource
 from ds3tool.jobs.ends import Failure, OpenObject, Source, SourceObject
 
 
@@ -38,3 +40,7 @@ class PlannedSource:
     def open(self, item: SourceObject) -> OpenObject:
         """Open an object of the plan; SourceError when it is gone, or not what was planned."""
         return self._source.open(item)
+
+    def unreadable(self, item: SourceObject) -> Ds3Error | None:
+        """Return why an object of the plan cannot be read now, as the source says."""
+        return self._source.unreadable(item) if isinstance(self._source, ArchivingSource) else None

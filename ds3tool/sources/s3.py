@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from ds3tool.aws.s3_listing import ARCHIVED_CLASSES, Restore, S3Listed, listed
+from ds3tool.aws.s3_listing import Restore, S3Listed, is_archived, listed
 from ds3tool.aws.session import AwsSettings
 from ds3tool.clock import Clock, RealClock
 from ds3tool.errors import FarSideForbiddenError, FarSideNotFoundError, SourceError, UsageError
@@ -37,8 +37,9 @@ class S3Source:
     name that ends in a slash means all below it. `within`: the listing need not go beyond keys that begin with this.
 
     A key that ends in a slash and has no bytes becomes a folder object. By name fail: keys that XML cannot carry,
-    bytes under a key that ends in a slash, archived objects (Glacier) that nobody has restored, and whatever is not
-    any more what was listed when it is read. `connect` makes a client where `aws` is not enough.
+    bytes under a key that ends in a slash, and whatever is not any more what was listed when it is read. Archived
+    objects (Glacier) are listed like others, and those that nobody has restored are `unreadable`, unless all are to be
+    `restored` before they are read. `connect` makes a client where `aws` is not enough.
 
     Memory: two pages of the listing; of objects whose blobs are being put some hundred bytes each, and their parts'
     digests; for each blob under way 2 MiB of buffers beside what the mover holds.
@@ -58,6 +59,7 @@ class S3Source:
         listed: Iterable[bytes] | None = None,
         chosen: Callable[[S3Listed], bool] | None = None,
         within: str | None = None,
+        restored: bool = False,
         connect: Callable[[], Any] | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -76,6 +78,7 @@ class S3Source:
         self._wanted = wanted or Filter()
         self._listed = None if listed is None else Kept(listed)
         self._chosen = chosen
+        self._restored = restored
         self._reader = S3Reader(bucket, connect or _connector(aws), clock=clock or RealClock())
         self._known = UnderWays()
         self._remarks = Remarks()
@@ -158,9 +161,8 @@ class S3Source:
             )
         if not one.etag:
             raise SourceError(f"{shown} has no ETag, so nobody could tell whether it changes while it is read")
-        if one.storage_class in ARCHIVED_CLASSES:
-            self._check_restored(one)
-        return SourceObject(key, one.size, one.modified_ns, Pin(one.key, one.etag).to_name())
+        archived = one.storage_class if is_archived(one) else ""
+        return SourceObject(key, one.size, one.modified_ns, Pin(one.key, one.etag, archived=archived).to_name())
 
     def _key(self, key: str) -> str:
         """Return the key on the appliance of what has this one in S3."""
@@ -169,23 +171,23 @@ class S3Source:
         below = key[len(self._base) :]
         return self._prefix + (self._names(below) if self._names is not None else below)
 
-    def _check_restored(self, one: S3Listed) -> None:
-        """Raise SourceError for an archived object that cannot be read now; what a listing does not tell is asked."""
-        restore = one.restore
-        if restore is None:
-            try:
-                restore = self._reader.find(one.key, self._never).restore
-            except FarSideNotFoundError:
-                restore = Restore.READY  # whoever reads it says that it is gone
-            except FarSideForbiddenError as error:
-                raise SourceError(error.message, hint=error.hint) from error
-        shown = self._reader.shown(one.key)
+    def unreadable(self, item: SourceObject) -> SourceError | None:
+        """Return why an object cannot be read now: it is archived, and not restored (yet). S3 is asked once more."""
+        pin = Pin.of(item.name)
+        if not pin.archived or self._restored:
+            return None
+        try:
+            restore = self._reader.find(pin.key, self._never).restore
+        except FarSideNotFoundError:
+            return None  # whoever reads it says that it is gone
+        except FarSideForbiddenError as error:
+            return SourceError(error.message, hint=error.hint)
+        shown = self._reader.shown(pin.key)
         if restore is Restore.ONGOING:
-            raise SourceError(
-                f"{shown} is {one.storage_class}, and being restored now", hint="put it when that has come to its end"
+            return SourceError(
+                f"{shown} is {pin.archived}, and being restored now", hint="put it when that has come to its end"
             )
-        if restore is None:
-            raise archived_error(shown, one.storage_class)
+        return archived_error(shown, pin.archived) if restore is None else None
 
     def _fail(self, key: str, error: SourceError) -> None:
         own = self._key(key)

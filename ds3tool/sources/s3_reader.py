@@ -34,27 +34,35 @@ _CHANGED = "put it again when it is at rest"
 # What S3 says of a type that nobody has given.
 _NO_TYPE = "binary/octet-stream"
 _PARTS_OF_NAME = b"\0"
+# Stands in a source's own name between an ETag, which has no such character, and the class of an archived object.
+_ARCHIVED_IN = "\x1f"
 
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """An object of S3, and no other of its key: by its ETag (empty where the service has none) or its version."""
+    """An object of S3, and no other of its key: by its ETag (empty where the service has none) or its version.
+
+    `archived`: the class of an object that could not be read when it was listed; else empty.
+    """
 
     key: str
     etag: str
     version_id: str | None = None
+    archived: str = ""
 
     def to_name(self) -> bytes:
         """Return this as a source's own name for the object."""
+        etag = f"{self.etag}{_ARCHIVED_IN}{self.archived}" if self.archived else self.etag
         return _PARTS_OF_NAME.join(
-            text.encode("utf-8", "surrogatepass") for text in (self.etag, self.version_id or "", self.key)
+            text.encode("utf-8", "surrogatepass") for text in (etag, self.version_id or "", self.key)
         )
 
     @classmethod
     def of(cls, name: bytes) -> Pin:
         """Return what `to_name` made a name of."""
         etag, version, key = (part.decode("utf-8", "surrogatepass") for part in name.split(_PARTS_OF_NAME, 2))
-        return cls(key, etag, version or None)
+        etag, _, archived = etag.partition(_ARCHIVED_IN)
+        return cls(key, etag, version or None, archived)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from ds3tool.errors import Ds3Error
+from ds3tool.jobs.distant_ends import ArchivingSource
 from ds3tool.jobs.ends import Failure, OpenObject, Source, SourceObject
 from ds3tool.jobs.put_planner import PlacedSource
 
@@ -56,5 +58,14 @@ class SeveralSources:
 
     def open(self, item: SourceObject) -> OpenObject:
         """Open an object through the source that listed it."""
+        source, own = self._own(item)
+        return source.open(own)
+
+    def unreadable(self, item: SourceObject) -> Ds3Error | None:
+        """Return why an object cannot be read now, as the source that listed it says."""
+        source, own = self._own(item)
+        return source.unreadable(own) if isinstance(source, ArchivingSource) else None
+
+    def _own(self, item: SourceObject) -> tuple[Source, SourceObject]:
         number, _, name = item.name.partition(b":")
-        return self._sources[int(number)].open(replace(item, name=name))
+        return self._sources[int(number)], replace(item, name=name)

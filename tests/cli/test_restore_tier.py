@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 from collections import Counter
 from collections.abc import Mapping
@@ -126,8 +127,6 @@ def test_what_is_archived_fails_by_name_with_the_way_out(archive: Archive, sourc
     """Nothing is restored, which costs money, unless somebody asks for it; a dry run never does."""
     target = archive.bucket()
     put = ("put", f"s3://{source}/in/", f"ds3://{target}")
-    tried = archive.run(*put, "--dry-run", "--restore-tier", "bulk").expect(3)
-    assert "2 objects, 18 B: would be asked back from the archive in S3 first" in tried.stderr
     for options in ((), ("--dry-run",)):
         failed = archive.run(*put, *options).expect(3)
         assert f"s3://{source}/in/cold.mxf is GLACIER and not restored" in failed.stderr
@@ -147,6 +146,57 @@ def test_what_is_chosen_and_archived_is_restored_and_then_put(archive: Archive, 
     client = moto.client()
     assert "Restore" not in client.head_object(Bucket=source, Key="in/deep")
     assert "Restore" in client.head_object(Bucket=source, Key="in/cold.mxf")
+
+
+def test_a_dry_run_shows_what_would_be_put_once_it_is_restored(archive: Archive, moto: FarSide, source: str) -> None:
+    """With a tier an archived object is no failure, and nothing is asked for."""
+    put = ("put", f"s3://{source}/in/", f"ds3://{archive.bucket()}", "--restore-tier", "bulk")
+    tried = archive.run(*put, "--dry-run").expect()
+    assert "2 objects, 18 B: would be asked back from the archive in S3 first" in tried.stderr
+    assert "not restored" not in tried.stderr
+    assert "would put 3 objects" in tried.stdout
+    assert "Restore" not in moto.client().head_object(Bucket=source, Key="in/deep")
+
+
+@pytest.mark.parametrize("rule", ["skip-same", "skip"])
+def test_what_is_there_already_is_skipped_and_not_restored_again(
+    archive: Archive, moto: FarSide, source: str, rule: str
+) -> None:
+    """Restored copies go after some days; who puts the same again pays for none of what the appliance has."""
+    client, target = moto.client(), archive.bucket()
+    put = ("put", f"s3://{source}/in/", f"ds3://{target}", "-o", "json", "--if-exists", rule)
+    archive.run(*put, "--restore-tier", "bulk").expect()
+    for name, kind in {"in/cold.mxf": "GLACIER", "in/deep": "DEEP_ARCHIVE", "in/new": "GLACIER"}.items():
+        client.put_object(Bucket=source, Key=name, Body=name.encode(), StorageClass=kind)
+    again = archive.run(*put).expect(3)
+    assert again.json["skipped"] == 3
+    assert f"s3://{source}/in/new is GLACIER and not restored" in again.stderr
+    tried = archive.run(*put, "--restore-tier", "bulk", "--dry-run").expect()
+    assert "1 object, 6 B: would be asked back" in tried.stderr
+    assert (tried.json["skipped"], tried.json["objects"]) == (3, 1)
+    told = archive.run(*put, "--restore-tier", "bulk").expect()
+    assert "1 object, 6 B: asked back" in told.stderr
+    assert (told.json["skipped"], archive.keys(target)) == (3, ["cold.mxf", "deep", "new", "warm"])
+    restored = {
+        key for key in ("cold.mxf", "deep", "new") if "Restore" in client.head_object(Bucket=source, Key=f"in/{key}")
+    }
+    assert restored == {"new"}
+
+
+def test_what_is_there_and_another_is_not_restored_to_fail(archive: Archive, moto: FarSide, source: str) -> None:
+    """Overwriting restores it first, and what nobody restores takes nothing from the appliance."""
+    client, target = moto.client(), archive.bucket()
+    put = ("put", f"s3://{source}/in/", f"ds3://{target}", "--restore-tier", "bulk", "--include", "deep")
+    archive.run(*put).expect()
+    client.put_object(Bucket=source, Key="in/deep", Body=b"IN/DEEP", StorageClass="GLACIER")
+    failed = archive.run(*put).expect(3)
+    assert "is in the bucket already, and is not the same" in failed.stderr
+    assert "Restore" not in client.head_object(Bucket=source, Key="in/deep")
+    over = ("--if-exists", "overwrite", "--yes")
+    archive.run("put", f"s3://{source}/in/deep", f"ds3://{target}/deep", *over).expect(3)
+    assert archive.client.head_object(target, "deep").metadata["ds3tool-etag"] == hashlib.md5(b"in/deep").hexdigest()
+    archive.run(*put, *over).expect()
+    assert archive.client.head_object(target, "deep").metadata["ds3tool-etag"] == hashlib.md5(b"IN/DEEP").hexdigest()
 
 
 def test_ctrl_c_while_waiting_says_that_s3_goes_on(

@@ -126,7 +126,7 @@ def test_a_list_says_what_is_put_and_in_which_order() -> None:
 
 def test_a_pin_is_kept_by_a_journal() -> None:
     """What names an object, ETag and version and key, is the same again after its bytes were stored."""
-    for pin in (Pin("a/ü\0b", "etag"), Pin("k", "", "v1"), Pin("k", "e", "v\n2")):
+    for pin in (Pin("a/ü\0b", "etag"), Pin("k", "", "v1"), Pin("k", "e", "v\n2"), Pin("k", "e", archived="GLACIER")):
         assert Pin.of(pin.to_name()) == pin
 
 
@@ -135,17 +135,22 @@ def test_a_pin_is_kept_by_a_journal() -> None:
 
 @pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
 def test_archived_objects_are_named_with_what_to_do(moto: FarSide, storage_class: str) -> None:
-    """An object in Glacier fails by name, with the way out; once it is restored it is put like any other."""
+    """An object in Glacier is listed, and told with the way out; once it is restored it is put like any other."""
     bucket, client = moto.bucket({"a": b"1"}), moto.client()
     client.put_object(Bucket=bucket, Key="cold", Body=b"22", StorageClass=storage_class)
     client.put_object(Bucket=bucket, Key="cool", Body=b"333", StorageClass="GLACIER_IR")
     source = S3Source(AwsSettings(), bucket, base="", prefix="", connect=moto.client)
-    assert keys(source) == ["a", "cool"]
-    (failure,) = source.failures
-    assert (failure.key, failure.error.hint) == ("cold", "restore it first, or use --restore-tier standard")
-    assert storage_class in failure.error.message
+    listed = {item.key: item for item in source.objects()}
+    failures = {key: source.unreadable(item) for key, item in listed.items()}
+    assert (failures["a"], failures["cool"]) == (None, None)
+    failure = failures["cold"]
+    assert failure is not None
+    assert failure.hint == "restore it first, or use --restore-tier standard"
+    assert storage_class in failure.message
     client.restore_object(Bucket=bucket, Key="cold", RestoreRequest={"Days": 1})
+    assert source.unreadable(listed["cold"]) is None
     (item,) = (item for item in source.objects() if item.key == "cold")
+    assert source.unreadable(item) is None
     one = source.open(item)
     assert all_of(one, 2) == b"22"
     assert one.metadata()["ds3tool-storage-class"] == storage_class
@@ -155,8 +160,8 @@ def test_an_object_that_is_being_restored_says_so() -> None:
     """Restoring that goes on is no reason to ask for it again."""
     s3 = S3Double({"cold": Stored(b"1", {"StorageClass": "GLACIER", "Restore": 'ongoing-request="true"'})})
     source = source_of(s3)
-    assert keys(source) == []
-    assert "being restored" in failed(source)["cold"]
+    (item,) = source.objects()
+    assert "being restored" in str(source.unreadable(item))
 
 
 def test_an_object_that_was_archived_meanwhile_fails_by_name() -> None:
