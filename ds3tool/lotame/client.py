@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -95,6 +96,9 @@ class LotameClient:
         answer, reply = self._ask("/firehose/updates", query)
         sent = None if asked is None else datetime.fromtimestamp(asked, UTC)
         updates = read_updates(answer, since=sent, at=reply.at, obtained=reply.asked)
+        if not reply.is_dated:
+            _log.warning("Lotame's answer does not tell its time: what is new is reckoned from its files' times")
+            updates = replace(updates, is_dated=False)
         if feed_id is not None and {feed.feed_id for feed in updates.feeds} - {feed_id}:
             raise ProtocolError(
                 f"Lotame was asked for feed {feed_id}, and tells of another", hint="is feed_id lost on the way?"

@@ -128,7 +128,8 @@ class Updates:
 
     `since` is what was asked for (None: from the beginning), `at` when it was answered: by Lotame's clock, or by ours
     where that is behind it, so that nothing that came after it can lie before `at`. `record` is the answer as
-    canonical JSON, without credentials or anything that looks like a secret: fit to be archived.
+    canonical JSON, without credentials or anything that looks like a secret: fit to be archived. Not `is_dated`: no
+    clock but ours tells `at`, and it may be ahead.
     """
 
     feeds: tuple[FeedUpdates, ...]
@@ -136,6 +137,7 @@ class Updates:
     at: datetime
     record: bytes = field(repr=False)
     credentials: S3Credentials | None = None
+    is_dated: bool = True
 
     def feed(self, feed_id: int) -> FeedUpdates | None:
         """Return what is new in one feed; None where the answer does not name it."""

@@ -213,8 +213,8 @@ class News:
                 one.cancel()
 
     def _is_had(self, file: FeedFile) -> bool:
-        had = file.had
-        return self.marks is not None and self.marks.recall(had.feed_id, had.file, had.etag)
+        had, modified = file.had, None if file.is_mapping else file.modified
+        return self.marks is not None and self.marks.recall(had.feed_id, had.file, had.etag, modified=modified)
 
     def _look(
         self,

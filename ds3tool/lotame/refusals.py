@@ -50,6 +50,11 @@ class Reply:
         return self.asked if told is None else min(told, self.asked)
 
     @property
+    def is_dated(self) -> bool:
+        """Whether the far side tells when it answered."""
+        return _date(self.headers.get("date", "")) is not None
+
+    @property
     def is_web_page(self) -> bool:
         """Whether it is meant for a person's browser."""
         kind = self.headers.get("content-type", "").lower()

@@ -30,12 +30,13 @@ _REMEMBERED = timedelta(days=7)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _BEGINNING = -1
 # Times are microseconds since 1970, `_BEGINNING` before all of them. `since` and `answered` are of the last question;
+# `newest`: of files of an answer that did not tell its time, S3's time of the newest that was looked at, else NULL;
 # `floor`: an earlier one with this `since` has left files behind; `etag`: what the file was when it was last looked at,
 # `done`: that is had.
 _TABLES = """
 CREATE TABLE destination (name BLOB NOT NULL);
 CREATE TABLE feeds (
-    feed INTEGER PRIMARY KEY, watermark INTEGER, since INTEGER, answered INTEGER, floor INTEGER
+    feed INTEGER PRIMARY KEY, watermark INTEGER, since INTEGER, answered INTEGER, floor INTEGER, newest INTEGER
 );
 CREATE TABLE listed (
     feed INTEGER NOT NULL, file BLOB NOT NULL, done INTEGER NOT NULL, etag BLOB, PRIMARY KEY (feed, file)
@@ -67,7 +68,7 @@ class Watermarks:
         self._file = file
         self._overlap = overlap
         self._lock = threading.Lock()
-        self._seen: list[tuple[int, bytes, bytes, int]] = []
+        self._seen: list[tuple[int, bytes, bytes, int, int]] = []
 
     @classmethod
     def open(cls, state: str | os.PathLike[str], destination: str, *, overlap: timedelta = OVERLAP) -> Watermarks:
@@ -132,26 +133,27 @@ class Watermarks:
                         "UPDATE feeds SET floor = min(coalesce(floor, since), since) WHERE feed = ?", (feed.feed_id,)
                     )
                 db.execute(
-                    "INSERT INTO feeds (feed, since, answered) VALUES (?, ?, ?) "
-                    "ON CONFLICT (feed) DO UPDATE SET since = excluded.since, answered = excluded.answered",
-                    (feed.feed_id, since, at),
+                    "INSERT INTO feeds (feed, since, answered, newest) VALUES (?, ?, ?, ?) "
+                    "ON CONFLICT (feed) DO UPDATE SET since = excluded.since, answered = excluded.answered, "
+                    "newest = excluded.newest",
+                    (feed.feed_id, since, at, None if updates.is_dated else 0),
                 )
                 db.execute("DELETE FROM listed WHERE feed = ?", (feed.feed_id,))
                 named = [(feed.feed_id, _told(file)) for file in feed.files]
                 db.executemany("INSERT OR IGNORE INTO listed VALUES (?, ?, 0, NULL)", named)
                 db.executemany("UPDATE had SET listed = max(listed, ?) WHERE feed = ? AND file = ?", _led(at, named))
 
-    def recall(self, feed_id: int, file: str, etag: str) -> bool:
+    def recall(self, feed_id: int, file: str, etag: str, *, modified: datetime | None = None) -> bool:
         """Take note of what a file of the last answer is now; return whether this very file was archived before.
 
-        Then it counts as had; else only when a file with this ETag is. That is safe on the disk with the next change:
-        if it never gets there, the file is only asked for again.
+        Then it counts as had; else only when a file with this ETag is. `modified` is S3's time of it. All that is safe
+        on the disk with the next change: if it never gets there, the file is only asked for again.
         """
         name = (feed_id, _told(file), _told(plain_etag(etag)))
         with self._lock, self._file.reading() as db:
             row = db.execute("SELECT 1 FROM had WHERE feed = ? AND file = ? AND etag = ?", name).fetchone()
             known = row is not None
-            self._seen.append((*name, int(known)))
+            self._seen.append((*name, int(known), 0 if modified is None else _micros(modified)))
         return known
 
     def keep(self) -> None:
@@ -183,18 +185,25 @@ class Watermarks:
     def advance(self, feed_id: int) -> bool:
         """Move a feed's watermark to when its last answer was given; return whether it stands there, or beyond.
 
+        Where only this host's clock tells when that was, it moves to S3's time of the newest file that was looked at:
+        a clock that is ahead would leave out what comes until then.
+
         It does not move while a file of that answer is outstanding, nor where the question began later than `since`
         says, nor backwards. What was had long before the watermark is forgotten.
         """
         with self._changing() as db:
-            row = db.execute("SELECT watermark, since, answered FROM feeds WHERE feed = ?", (feed_id,)).fetchone()
+            columns = "watermark, since, answered, newest"
+            row = db.execute(f"SELECT {columns} FROM feeds WHERE feed = ?", (feed_id,)).fetchone()  # noqa: S608
             if row is None or _is_outstanding(db, feed_id):
                 return False
-            mark, since, answered = row
+            mark, since, answered, newest = row
             needed = self._needed(db, feed_id)
             if needed is not None and since > needed:
                 return False
-            mark = answered if mark is None else max(mark, answered)
+            if newest == 0:
+                return False  # nothing but our clock told any time
+            reached = answered if newest is None else min(answered, newest)
+            mark = reached if mark is None else max(mark, reached)
             db.execute("UPDATE feeds SET watermark = ?, floor = NULL WHERE feed = ?", (mark, feed_id))
             oldest = mark - _length(self._overlap + _REMEMBERED)
             db.execute("DELETE FROM had WHERE feed = ? AND listed < ?", (feed_id, oldest))
@@ -220,12 +229,14 @@ class Watermarks:
 
     def _note_seen(self, db: sqlite3.Connection) -> None:
         # One by one, each would wait for the disk.
-        db.executemany("UPDATE listed SET etag = ?3, done = ?4 WHERE feed = ?1 AND file = ?2", self._seen)
+        found = [one[:4] for one in self._seen]
+        db.executemany("UPDATE listed SET etag = ?3, done = ?4 WHERE feed = ?1 AND file = ?2", found)
         db.executemany(
             "UPDATE had SET listed = max(listed, coalesce((SELECT answered FROM feeds WHERE feed = ?1), 0)) "
             "WHERE feed = ?1 AND file = ?2 AND ?4",
-            self._seen,
+            found,
         )
+        db.executemany("UPDATE feeds SET newest = max(newest, ?5) WHERE feed = ?1", self._seen)
 
     def __enter__(self) -> Self:
         """Return this."""

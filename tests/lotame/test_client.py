@@ -149,6 +149,15 @@ def test_the_answers_moment_is_the_earlier_of_two_clocks(lotame: LotameSimulator
             assert client.updates(9001).at == MOMENT + timedelta(seconds=min(0.0, ahead))
 
 
+def test_an_answer_without_its_time_says_so(client: LotameClient, settings: LotameSettings) -> None:
+    """Where no Date came with an answer, nobody takes our clock for Lotame's."""
+    assert client.updates(9001).is_dated
+    for date, is_dated in (("Age: 1", False), ("Date: soon", False), ("Date: Thu, 01 Jan 2026 00:00:00 GMT", True)):
+        answer = http("200 OK", b'{"feeds": []}', date, "Content-Type: application/json")
+        with saying(answer) as url, LotameClient(replace(settings, base_url=url)) as asking:
+            assert asking.updates(9001).is_dated == is_dated
+
+
 # -- what goes wrong --------------------------------------------------------------------------------------------------
 
 SHAPES: list[tuple[str, type[Ds3Error], int, str, str]] = [

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -186,6 +187,38 @@ def test_the_mark_never_moves_back(tmp_path: Path) -> None:
         marks.asked(answer([], since=None, at=NOON))
         marks.advance(9001)
         marks.asked(answer([], since=None, at=NOON - HOUR))
+        assert marks.advance(9001)
+        assert marks.watermark(9001) == NOON
+
+
+def test_a_time_that_only_our_clock_tells_moves_the_mark_no_further_than_files_reach(tmp_path: Path) -> None:
+    """Of an answer without its time, the newest file's is taken; without files nothing moves: no hour is skipped."""
+    ahead = timedelta(days=9)
+    with Watermarks.open(tmp_path, HERE) as marks:
+        marks.asked(replace(answer([], since=None, at=NOON + ahead), is_dated=False))
+        assert not marks.advance(9001)
+        assert (marks.since(9001), marks.watermark(9001)) == (None, None)
+        marks.asked(replace(answer(["a", "b"], since=None, at=NOON + ahead), is_dated=False))
+        for name, hours in (("a", 2), ("b", 1)):
+            assert not marks.recall(9001, name, "e", modified=NOON + hours * HOUR)
+            marks.had([HadFile(9001, name, "e")])
+        assert marks.advance(9001)
+        assert marks.watermark(9001) == NOON + 2 * HOUR
+        assert marks.recall(9001, "a", "e")
+        marks.asked(replace(answer([], since=marks.since(9001), at=NOON + ahead), is_dated=False))
+        assert not marks.advance(9001)
+        assert marks.watermark(9001) == NOON + 2 * HOUR
+        marks.asked(answer([], since=marks.since(9001), at=NOON + 4 * HOUR))
+        assert marks.advance(9001)
+        assert marks.watermark(9001) == NOON + 4 * HOUR
+
+
+def test_a_clock_that_is_behind_moves_the_mark_no_further_than_it_tells(tmp_path: Path) -> None:
+    """A file that is younger than our clock says moves the mark to our time only."""
+    with Watermarks.open(tmp_path, HERE) as marks:
+        marks.asked(replace(answer(["a"], since=None, at=NOON), is_dated=False))
+        marks.recall(9001, "a", "e", modified=NOON + HOUR)
+        marks.had([HadFile(9001, "a", "e")])
         assert marks.advance(9001)
         assert marks.watermark(9001) == NOON
 
