@@ -6,6 +6,7 @@ import hashlib
 import signal
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,7 +133,22 @@ def test_what_is_archived_fails_by_name_with_the_way_out(archive: Archive, sourc
         assert f"s3://{source}/in/cold.mxf is GLACIER and not restored" in failed.stderr
         assert f"s3://{source}/in/deep is DEEP_ARCHIVE and not restored" in failed.stderr
         assert "--restore-tier" in failed.stderr
+    both = archive.run("put", f"s3://{source}/in/deep", f"s3://{source}/in/cold.mxf", f"ds3://{target}/").expect(3)
+    assert both.stderr.count("and not restored") == 2
     assert archive.keys(target) == ["warm"]
+
+
+def test_a_saved_plan_of_archived_objects_fails_them_by_name_until_they_are_restored(
+    archive: Archive, moto: FarSide, source: str, tmp_path: Path
+) -> None:
+    """A plan restores nothing itself; what was restored meanwhile is put."""
+    target, kept, client = archive.bucket(), str(tmp_path / "kept.plan"), moto.client()
+    put = ("put", f"s3://{source}/in/", f"ds3://{target}", "--restore-tier", "bulk")
+    archive.run("plan", *put, "--save", kept).expect()
+    client.restore_object(Bucket=source, Key="in/deep", RestoreRequest={"Days": 1})
+    ran = archive.run("plan", "run", kept).expect(3)
+    assert f"s3://{source}/in/cold.mxf is GLACIER and not restored" in ran.stderr
+    assert archive.keys(target) == ["deep", "warm"]
 
 
 def test_what_is_chosen_and_archived_is_restored_and_then_put(archive: Archive, moto: FarSide, source: str) -> None:
