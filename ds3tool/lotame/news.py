@@ -39,6 +39,7 @@ _log = logging.getLogger(__name__)
 
 # So many files are looked at ahead of the one that is wanted next.
 _AHEAD = 8
+_NEXT_RUN = "it is asked for again by the next run; if it does not come back, ask Lotame"
 _NEVER = datetime.fromtimestamp(0, UTC)
 
 
@@ -166,29 +167,40 @@ class News:
     def files(self, news: FeedNews) -> Iterator[FeedFile | Gap]:
         """Yield the files of a feed that are not had yet, in Lotame's order, and what is missing of them.
 
-        The mapping file comes last, if any other is new. Raises FarSideDeniedError and
-        FarSideUnreachableError. Memory: 8 files.
+        The mapping file comes last, if any other is new, or it was to be had before and was not. Raises
+        FarSideDeniedError and FarSideUnreachableError. Memory: 8 files.
         """
-        if not news.feed.files:
+        found = False
+        if news.feed.files:
+            for one in self._new(news):
+                found = True
+                yield one
+        mapping = news.feed.mapping
+        if mapping is None or not (found or (self.marks is not None and self.marks.owes(news.feed.feed_id))):
             return
-        found = 0
+        if self.marks is not None and self.noting:
+            self.marks.owe(news.feed.feed_id, str(mapping))
+        state = self._mapping(news, mapping)
+        if isinstance(state, Gap) or not self._is_had(state):
+            yield state
+
+    def _new(self, news: FeedNews) -> Iterator[FeedFile | Gap]:
         s3 = news.client(self.aws)
         with ThreadPoolExecutor(_AHEAD, "ds3tool-lotame-look") as pool:
             for one in self._looked_at(news, s3, pool):
                 if isinstance(one, FeedFile) and self._is_had(one):
                     continue
-                found += 1
                 yield one
         if self.marks is not None and self.noting:
             self.marks.keep()  # a later process, which resumes what a killed one began, is to know what was looked at
-        if found and news.feed.mapping is not None:
-            mapping = self._mapping(news, s3, news.feed.mapping)
-            if isinstance(mapping, Gap) or not self._is_had(mapping):
-                yield mapping
 
-    def _mapping(self, news: FeedNews, s3: Any, place: Location) -> FeedFile | Gap:  # noqa: ANN401  # boto3's client
+    def _mapping(self, news: FeedNews, place: Location) -> FeedFile | Gap:
         if isinstance(place, S3Location):
-            return self._look(news, s3, place.key.rpartition("/")[2], place, mapping=True)
+            if news.updates.credentials is None:  # as of an answer without news, which names no file beside
+                why = "is not had yet, and Lotame gave no credentials for it"
+                error = SourceError(f"feed {news.feed.feed_id}: the mapping file {why}", hint=_NEXT_RUN)
+                return Gap(news.feed.feed_id, str(place), error)
+            return self._look(news, news.client(self.aws), place.key.rpartition("/")[2], place, mapping=True)
         try:
             web = look(place)
         except (SourceError, FarSideUnreachableError) as error:  # the feed's files are to be had all the same
@@ -244,7 +256,7 @@ class News:
                 str(place),
                 SourceError(
                     f"feed {news.feed.feed_id}: {what} is listed by Lotame and {why}; it is of the time {news.window}",
-                    hint="it is asked for again by the next run; if it does not come back, ask Lotame",
+                    hint=_NEXT_RUN,
                 ),
             )
         modified = head.get("LastModified") or _NEVER

@@ -32,7 +32,7 @@ _BEGINNING = -1
 # Times are microseconds since 1970, `_BEGINNING` before all of them. `since` and `answered` are of the last question;
 # `newest`: of files of an answer that did not tell its time, S3's time of the newest that was looked at, else NULL;
 # `floor`: an earlier one with this `since` has left files behind; `etag`: what the file was when it was last looked at,
-# `done`: that is had.
+# `done`: that is had. `owed`: a feed's mapping file, which is in no list, that was to be had and was not yet.
 _TABLES = """
 CREATE TABLE destination (name BLOB NOT NULL);
 CREATE TABLE feeds (
@@ -41,6 +41,7 @@ CREATE TABLE feeds (
 CREATE TABLE listed (
     feed INTEGER NOT NULL, file BLOB NOT NULL, done INTEGER NOT NULL, etag BLOB, PRIMARY KEY (feed, file)
 ) WITHOUT ROWID;
+CREATE TABLE owed (feed INTEGER PRIMARY KEY, file BLOB NOT NULL);
 CREATE TABLE had (
     feed INTEGER NOT NULL, file BLOB NOT NULL, etag BLOB NOT NULL, listed INTEGER NOT NULL,
     PRIMARY KEY (feed, file, etag)
@@ -161,6 +162,16 @@ class Watermarks:
         with self._changing():
             pass
 
+    def owe(self, feed_id: int, file: str) -> None:
+        """Note that a feed's mapping file, by this name, is to be had; no mark waits for it."""
+        with self._changing() as db:
+            db.execute("INSERT OR REPLACE INTO owed VALUES (?, ?)", (feed_id, _told(file)))
+
+    def owes(self, feed_id: int) -> bool:
+        """Return whether a feed's mapping file was to be had and was not, under whatever name."""
+        with self._changing() as db:
+            return db.execute("SELECT 1 FROM owed WHERE feed = ?", (feed_id,)).fetchone() is not None
+
     def had(self, files: Iterable[HadFile]) -> None:
         """Note files that are safely archived now; once more does no harm. Many at once cost little more than one.
 
@@ -175,6 +186,7 @@ class Watermarks:
                     (*name, one.feed_id),
                 )
                 db.execute("UPDATE listed SET done = 1 WHERE feed = ? AND file = ? AND etag = ?", name)
+                db.execute("DELETE FROM owed WHERE feed = ? AND file = ?", name[:2])
 
     def outstanding(self, feed_id: int) -> list[str]:
         """Return the files of a feed's last answer that are not had yet, in order of their names."""
@@ -236,6 +248,7 @@ class Watermarks:
             "WHERE feed = ?1 AND file = ?2 AND ?4",
             found,
         )
+        db.executemany("DELETE FROM owed WHERE feed = ?1 AND file = ?2 AND ?4", found)
         db.executemany("UPDATE feeds SET newest = max(newest, ?5) WHERE feed = ?1", self._seen)
 
     def __enter__(self) -> Self:

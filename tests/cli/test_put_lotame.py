@@ -364,6 +364,32 @@ def test_a_kill_loses_and_repeats_nothing(archive: Archive, bare: Box, point: st
         assert marks.watermark(FEED) is not None
 
 
+def test_a_mapping_file_that_failed_is_asked_for_again(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mapping file that is not there is named, and the next run has it, though no other file is new by then."""
+    bucket, folder = archive.bucket(), tmp_path / "pulled"
+    target = f"ds3://{bucket}/lotame/"
+    with box(tmp_path, SimulatedFeed(9001, files_per_hour=1), environ=archive.environ) as one:
+        strike = one.lotame.faults.strike
+        for command in (("put", "lotame://all", target), ("lotame", "pull", str(folder))):
+            with monkeypatch.context() as patched:
+                patched.setattr(
+                    one.lotame.faults,
+                    "strike",
+                    lambda fault, path: (fault is LotameFault.S3_MISSING and "/meta/" in path) or strike(fault, path),
+                )
+                for _ in range(2):
+                    told = one.run(*command).expect(3).stderr
+                    assert "the mapping file is listed by Lotame and is not there" in told
+            mapped = one.run(*command, "-o", "json").expect(0).json
+            assert mapped["failed"] == []
+            one.run(*command, "--error-if-nothing").expect(9)
+    (key,) = (key for key in archive.keys(bucket) if "/mapping/" in key)
+    (path,) = folder.glob("client=4321/feed=9001/mapping/**/*.gz")
+    assert read(archive, bucket, key) == path.read_bytes()
+
+
 def test_a_feed_that_is_withdrawn_with_files_left_is_told_of(archive: Archive, bare: Box) -> None:
     """What a run has promised to ask for again, of a feed that is gone then, is named by put and pull with exit 3."""
     target, folder = f"ds3://{archive.bucket()}/lotame/", str(bare.folder / "pulled")

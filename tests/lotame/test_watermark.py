@@ -259,6 +259,24 @@ def test_what_is_recalled_is_remembered_though_no_answer_names_it(tmp_path: Path
             assert marks.advance(9001)
 
 
+def test_a_mapping_file_is_owed_until_it_is_had(tmp_path: Path) -> None:
+    """Whoever was to have it knows so later on, whatever became of other files; no mark waits for it."""
+    with Watermarks.open(tmp_path, HERE) as marks:
+        marks.asked(answer([], since=None, at=NOON))
+        marks.owe(9001, "s3://b/old")
+        marks.owe(9001, "s3://b/mapping")
+        assert marks.advance(9001)
+    with Watermarks.open(tmp_path, HERE) as marks:
+        assert (marks.owes(9001), marks.owes(9002)) == (True, False)
+        marks.had([HadFile(9001, "s3://b/mapping", "e")])
+        assert not marks.owes(9001)
+        marks.owe(9001, "s3://b/mapping")
+        assert not marks.recall(9001, "s3://b/mapping", "another")
+        assert marks.owes(9001)
+        assert marks.recall(9001, "s3://b/mapping", "e")
+        assert not marks.owes(9001)
+
+
 def test_a_later_process_can_finish_what_was_asked(tmp_path: Path) -> None:
     """What a killed run had asked stands: whoever resumes it notes what is archived, and the mark moves."""
     with Watermarks.open(tmp_path, HERE) as marks:
