@@ -85,7 +85,8 @@ class Gap:
 class FeedNews:
     """One feed's answer: what it says of the feed, the credentials for its files, and the key of the answer itself.
 
-    `vanished` are files that the last answer had listed, that were not had, and that Lotame does not list any more.
+    `vanished` are files that an earlier answer had listed, that were not had, and that Lotame does not list any more;
+    whoever has told a person of them says so (`told`), and until then the next run tells of them again.
     """
 
     updates: Updates
@@ -100,6 +101,10 @@ class FeedNews:
         if self._s3 is None:
             self._s3 = self.credentials.client(aws, connections=3 * _AHEAD)
         return self._s3
+
+    def told(self, marks: Watermarks) -> None:
+        """Note that a person was told of what has vanished."""
+        marks.told(self.feed.feed_id, [gap.place for gap in self.vanished])
 
     @property
     def window(self) -> str:
@@ -133,9 +138,7 @@ class News:
         listed = sorted(feed.id for feed in self.client.feeds())
         if self.marks is not None:
             gone = set(self.marks.feeds()).difference(listed)
-            self.withdrawn = tuple(
-                _withdrawn(one, name) for one in sorted(gone) for name in self.marks.outstanding(one)
-            )
+            self.withdrawn = tuple(_withdrawn(one, name) for one in sorted(gone) for name in _left(self.marks, one))
         return listed
 
     def of_feed(self, feed_id: int) -> FeedNews:
@@ -143,7 +146,7 @@ class News:
         since = self.since
         if since is None and self.marks is not None:
             since = self.marks.since(feed_id)
-        before = [] if self.marks is None else self.marks.outstanding(feed_id)
+        before = [] if self.marks is None else _left(self.marks, feed_id)
         updates = self.client.updates(feed_id, since)
         feed = updates.feed(feed_id) or FeedUpdates(feed_id)
         if self.marks is not None and self.noting:
@@ -272,6 +275,10 @@ class News:
             make(client_id, news.feed, name, modified),
             is_mapping=mapping,
         )
+
+
+def _left(marks: Watermarks, feed_id: int) -> list[str]:
+    return sorted({*marks.outstanding(feed_id), *marks.missed(feed_id)})
 
 
 def _withdrawn(feed_id: int, name: str) -> Gap:

@@ -89,6 +89,7 @@ class Puller:
         self._on_outcome = on_outcome
         self._stopped = stopped or threading.Event()
         self._broke_off = False
+        self._told: list[FeedNews] = []
         self.result = Pulled()
 
     def run(self) -> Pulled:
@@ -100,6 +101,8 @@ class Puller:
             for feed_id in feed_ids:
                 self._see_that_it_goes_on()
                 self._feed(feed_id)
+            for news in self._told:
+                news.told(self._marks)
         except Ds3Error as error:
             # Who is asked to stop does not wait for Lotame any more: that nobody answered is not why the run ends.
             waited = isinstance(error, FarSideUnreachableError) and self._stopped.is_set() and not self._broke_off
@@ -123,6 +126,8 @@ class Puller:
             return
         self.result.feeds += 1
         self.result.gaps.extend(news.vanished)
+        if news.vanished:
+            self._told.append(news)
         files_before = self.result.files
         with ThreadPoolExecutor(self._transfers, "ds3tool-lotame-pull") as pool:
             for outcome in self._fetched(news, pool):

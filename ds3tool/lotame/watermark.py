@@ -33,6 +33,7 @@ _BEGINNING = -1
 # `newest`: of files of an answer that did not tell its time, S3's time of the newest that was looked at, else NULL;
 # `floor`: an earlier one with this `since` has left files behind; `etag`: what the file was when it was last looked at,
 # `done`: that is had. `owed`: a feed's mapping file, which is in no list, that was to be had and was not yet.
+# `missed`: what was outstanding of an earlier answer and is not in the last one, until somebody was told.
 _TABLES = """
 CREATE TABLE destination (name BLOB NOT NULL);
 CREATE TABLE feeds (
@@ -41,6 +42,7 @@ CREATE TABLE feeds (
 CREATE TABLE listed (
     feed INTEGER NOT NULL, file BLOB NOT NULL, done INTEGER NOT NULL, etag BLOB, PRIMARY KEY (feed, file)
 ) WITHOUT ROWID;
+CREATE TABLE missed (feed INTEGER NOT NULL, file BLOB NOT NULL, PRIMARY KEY (feed, file)) WITHOUT ROWID;
 CREATE TABLE owed (feed INTEGER PRIMARY KEY, file BLOB NOT NULL);
 CREATE TABLE had (
     feed INTEGER NOT NULL, file BLOB NOT NULL, etag BLOB NOT NULL, listed INTEGER NOT NULL,
@@ -139,9 +141,14 @@ class Watermarks:
                     "newest = excluded.newest",
                     (feed.feed_id, since, at, None if updates.is_dated else 0),
                 )
+                db.execute(
+                    "INSERT OR IGNORE INTO missed SELECT feed, file FROM listed WHERE feed = ? AND done = 0",
+                    (feed.feed_id,),
+                )
                 db.execute("DELETE FROM listed WHERE feed = ?", (feed.feed_id,))
                 named = [(feed.feed_id, _told(file)) for file in feed.files]
                 db.executemany("INSERT OR IGNORE INTO listed VALUES (?, ?, 0, NULL)", named)
+                db.executemany("DELETE FROM missed WHERE feed = ? AND file = ?", named)
                 db.executemany("UPDATE had SET listed = max(listed, ?) WHERE feed = ? AND file = ?", _led(at, named))
 
     def recall(self, feed_id: int, file: str, etag: str, *, modified: datetime | None = None) -> bool:
@@ -186,13 +193,25 @@ class Watermarks:
                     (*name, one.feed_id),
                 )
                 db.execute("UPDATE listed SET done = 1 WHERE feed = ? AND file = ? AND etag = ?", name)
-                db.execute("DELETE FROM owed WHERE feed = ? AND file = ?", name[:2])
+                for table in ("owed", "missed"):
+                    db.execute(f"DELETE FROM {table} WHERE feed = ? AND file = ?", name[:2])  # noqa: S608
 
     def outstanding(self, feed_id: int) -> list[str]:
         """Return the files of a feed's last answer that are not had yet, in order of their names."""
         with self._changing() as db:
             rows = db.execute("SELECT file FROM listed WHERE feed = ? AND done = 0 ORDER BY file", (feed_id,))
             return [_text(file) for (file,) in rows]
+
+    def missed(self, feed_id: int) -> list[str]:
+        """Return the files of a feed's earlier answers that were not had, that the last one does not name, by name."""
+        with self._changing() as db:
+            rows = db.execute("SELECT file FROM missed WHERE feed = ? ORDER BY file", (feed_id,))
+            return [_text(file) for (file,) in rows]
+
+    def told(self, feed_id: int, files: Iterable[str]) -> None:
+        """Note that somebody was told of files that were `missed`."""
+        with self._changing() as db:
+            db.executemany("DELETE FROM missed WHERE feed = ? AND file = ?", [(feed_id, _told(one)) for one in files])
 
     def advance(self, feed_id: int) -> bool:
         """Move a feed's watermark to when its last answer was given; return whether it stands there, or beyond.

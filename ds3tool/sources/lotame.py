@@ -57,9 +57,10 @@ class LotamePlace:
 
 @dataclass(slots=True)
 class _Listed:
-    """What one walk over the feeds has found: keys and what is remembered of each file."""
+    """What a walk over the feeds has found: keys and what is remembered of each file; feeds of which files vanished."""
 
     files: dict[str, tuple[bytes, HadFile]] = field(default_factory=dict)
+    told: list[FeedNews] = field(default_factory=list)
 
 
 class LotameSource:
@@ -173,6 +174,8 @@ class LotameSource:
             self._credentials[of_feed.feed.feed_id] = of_feed.credentials
             self._mappings[of_feed.feed.feed_id] = of_feed.feed.mapping
         self._fail(of_feed.vanished)
+        if of_feed.vanished:
+            listed.told.append(of_feed)
         count = 0
         for one in news.files(of_feed):
             if isinstance(one, Gap):
@@ -287,6 +290,8 @@ class LotameSource:
             marks.had(had)
             for feed_id in marks.feeds():
                 marks.advance(feed_id)
+            for news in self._listed.told if self._listed is not None else ():
+                news.told(marks)
         except Ds3Error as error:
             result.notes.append(
                 f"what was archived could not be noted, so that the next run looks at it again: {error.message}"

@@ -390,6 +390,26 @@ def test_a_mapping_file_that_failed_is_asked_for_again(
     assert read(archive, bucket, key) == path.read_bytes()
 
 
+def test_what_lotame_lists_no_more_is_told_of_though_a_run_was_killed(archive: Archive, bare: Box) -> None:
+    """A lost file is named by the next run that comes to its end, also after one that asked and told nobody; once."""
+    bucket = archive.bucket()
+    target = f"ds3://{bucket}/lotame/"
+    bare.add("gone.gz", gzip.compress(b"x"))
+    bare.lotame.remove(FEED, "gone.gz")
+    bare.run("put", "lotame://all", target).expect(3)
+    with box(bare.folder, environ=archive.environ) as later:  # what Lotame keeps has moved on
+        later.add("new.gz", gzip.compress(b"new"))
+        environ = {**os.environ, **later.whole_environ}
+        step = ("ds3tool.lotame.watermark", "Watermarks", "recall", "0")
+        line = [sys.executable, "-c", _VICTIM, *step, "put", "lotame://all", target]
+        died = subprocess.run(line, env=environ, capture_output=True, check=False, timeout=60)
+        assert died.returncode == -signal.SIGKILL, died
+        result = later.run("put", "lotame://all", target).expect(3)
+        assert "gone.gz could not be had, and Lotame does not list it any more" in result.stderr
+        assert set(archived(archive, bucket)) == {"new.gz"}
+        later.run("put", "lotame://all", target, "--error-if-nothing").expect(9)
+
+
 def test_a_feed_that_is_withdrawn_with_files_left_is_told_of(archive: Archive, bare: Box) -> None:
     """What a run has promised to ask for again, of a feed that is gone then, is named by put and pull with exit 3."""
     target, folder = f"ds3://{archive.bucket()}/lotame/", str(bare.folder / "pulled")

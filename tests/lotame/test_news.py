@@ -68,6 +68,27 @@ def test_files_of_a_feed_that_is_withdrawn_are_told_of_in_each_run(tmp_path: Pat
         assert back.withdrawn == ()
 
 
+def test_what_has_vanished_is_told_of_until_somebody_was_told(tmp_path: Path) -> None:
+    """A run that is killed between the question and its end loses no gap: the next one names it; once told it is over.
+
+    A file that comes back, or is had after all, is no gap.
+    """
+    place = S3Location("bucket", "na/cookie")
+    listed = FeedUpdates(9001, place, ("back.gz", "gone.gz", "late.gz"))
+    with Watermarks.open(tmp_path, "ds3://archive/lotame/") as marks:
+        marks.asked(Updates((listed,), None, NOW, b"{}"))
+        for _ in range(2):
+            news = news_of(FeedUpdates(9001), marks).of_feed(9001)
+            assert [gap.place for gap in news.vanished] == ["back.gz", "gone.gz", "late.gz"]
+        # A question that leaves out their time tells nothing of them, and forgets nothing.
+        assert replace(news_of(FeedUpdates(9001), marks), since=NOW).of_feed(9001).vanished == ()
+        marks.had([HadFile(9001, "late.gz", "e")])
+        news = news_of(FeedUpdates(9001, place, ("back.gz",)), marks).of_feed(9001)
+        assert [gap.place for gap in news.vanished] == ["gone.gz"]
+        news.told(marks)
+        assert news_of(FeedUpdates(9001, place, ("back.gz",)), marks).of_feed(9001).vanished == ()
+
+
 class Name(str):
     """A name that counts how often it was hashed."""
 
