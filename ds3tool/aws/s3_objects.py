@@ -381,8 +381,11 @@ def _delete_together(client: Client, bucket: str, names: Sequence[ObjectName]) -
 
 
 def _named(told: Mapping[str, Any], left: Container[ObjectName]) -> ObjectName | None:
-    """Return which of those `left` an answer is about: by its version, by that of the mark it was, or by its key."""
-    versions = (told.get("VersionId") or None, told.get("DeleteMarkerVersionId") or None, None)
+    """Return which of those `left` an answer is about: by its version, by that of the mark it was, or by its key.
+
+    Of a bucket that keeps no versions, some servers name the key alone of what was asked for as its version `null`.
+    """
+    versions = (told.get("VersionId") or None, told.get("DeleteMarkerVersionId") or None, None, "null")
     return next((name for one in versions if (name := ObjectName(told.get("Key", ""), one)) in left), None)
 
 
