@@ -90,10 +90,16 @@ def fate_of(client: Ds3Client, job_id: str, *, bucket: str, last_active: datetim
 
 
 def was_truncated(client: Ds3Client, job_id: str, *, bucket: str, clock: Clock) -> Fate:
-    """Return what has become of a job that goes on, and may have been truncated: TRUNCATED, EXPIRED or GOES_ON."""
-    record = _find_late(
-        lambda: client.list_active_jobs(bucket=bucket), job_id, clock, until=lambda found: found.truncated
-    )
+    """Return what has become of a job that goes on, and may have been truncated: TRUNCATED, EXPIRED or GOES_ON.
+
+    Meanwhile all that it had may have come to tape, and then another list names it.
+    """
+
+    def records() -> Iterator[JobRecord]:
+        yield from client.list_active_jobs(bucket=bucket)
+        yield from client.list_completed_jobs(bucket=bucket)
+
+    record = _find_late(records, job_id, clock, until=lambda found: found.truncated)
     return judge(JobStatus.IN_PROGRESS, record, idle=timedelta(0))
 
 

@@ -124,6 +124,14 @@ def test_truncated_job_that_still_goes_to_tape_is_known(room_with: Callable[...,
     assert was_truncated(room.client, job, bucket=BUCKET, clock=SwiftClock()) is Fate.TRUNCATED
 
 
+def test_truncated_job_that_has_come_to_tape_meanwhile_is_known(room: Room, job: str) -> None:
+    """When all that it was left with is on tape, the list of running jobs does not name it any more."""
+    room.client.truncate_job(job)
+    room.until_idle()
+    assert job not in {record.id for record in room.client.list_active_jobs()}
+    assert was_truncated(room.client, job, bucket=BUCKET, clock=SwiftClock()) is Fate.TRUNCATED
+
+
 class NoLists(Ds3Client):
     """A client of a user who may not read the lists of ended jobs."""
 
