@@ -12,6 +12,20 @@ from ds3tool.cli.options import option_group
 from ds3tool.firehose.closed import DEFAULT_INTERVAL, DEFAULT_MARGIN, Closing, parse_zone
 from ds3tool.sizes import parse_duration
 
+# Each option as every command that takes it declares it.
+Interval = Annotated[
+    str | None,
+    typer.Option("--interval", metavar="DURATION", help="The stream's buffering interval; 300s unless given."),
+]
+Margin = Annotated[
+    str | None,
+    typer.Option("--margin", metavar="DURATION", help="Time for deliveries that are tried again; 2h unless given."),
+]
+Zone = Annotated[
+    str | None,
+    typer.Option("--timezone", metavar="ZONE", help="The stream's CustomTimeZone, as Europe/Berlin; else UTC."),
+]
+
 
 def closing_of(interval: str | None, margin: str | None, timezone: str | None) -> Closing:
     """Return what `--interval`, `--margin` and `--timezone` mean; UsageError for what means nothing."""
@@ -27,18 +41,9 @@ def closing_of(interval: str | None, margin: str | None, timezone: str | None) -
 class ClosingOptions:
     """What `--interval`, `--margin` and `--timezone` were given."""
 
-    interval: Annotated[
-        str | None,
-        typer.Option("--interval", metavar="DURATION", help="The stream's buffering interval; 300s unless given."),
-    ] = None
-    margin: Annotated[
-        str | None,
-        typer.Option("--margin", metavar="DURATION", help="Time for deliveries that are tried again; 2h unless given."),
-    ] = None
-    timezone: Annotated[
-        str | None,
-        typer.Option("--timezone", metavar="ZONE", help="The stream's CustomTimeZone, as Europe/Berlin; else UTC."),
-    ] = None
+    interval: Interval = None
+    margin: Margin = None
+    timezone: Zone = None
 
     def closing(self) -> Closing:
         """Return what the options mean."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ds3tool.cli.firehose_closing import closing_of
+from ds3tool.cli.firehose_closing import Interval, Margin, Zone, closing_of
 from ds3tool.cli.options import option_group
 from ds3tool.errors import UsageError
 from ds3tool.firehose.closed import Closing
@@ -37,18 +37,9 @@ class LayoutOptions:
         Errors | None,
         typer.Option("--error-prefixes", help="Put what failed below errors/ (apart, unless given), or leave it out."),
     ] = None
-    interval: Annotated[
-        str | None,
-        typer.Option("--interval", metavar="DURATION", help="The stream's buffering interval; 300s unless given."),
-    ] = None
-    margin: Annotated[
-        str | None,
-        typer.Option("--margin", metavar="DURATION", help="Time for deliveries that are tried again; 2h unless given."),
-    ] = None
-    timezone: Annotated[
-        str | None,
-        typer.Option("--timezone", metavar="ZONE", help="The stream's CustomTimeZone, as Europe/Berlin; else UTC."),
-    ] = None
+    interval: Interval = None
+    margin: Margin = None
+    timezone: Zone = None
 
     def check(self, *, raw: bool) -> None:
         """Raise UsageError for an option that means nothing without a layout, and for --raw with one."""

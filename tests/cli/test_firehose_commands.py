@@ -261,7 +261,8 @@ def test_an_interrupted_sending_tells_what_was_taken(moto: FarSide, stream: tupl
             process.stdin.write("".join(f"row {number}\n" for number in range(1000)))
             process.stdin.flush()
             deadline = time.monotonic() + 60
-            while not moto.contents(bucket) and time.monotonic() < deadline:
+            while not moto.contents(bucket):
+                assert time.monotonic() < deadline, "nothing was delivered"
                 time.sleep(0.05)
             process.send_signal(signal.SIGINT)
             told = json.loads(process.communicate(timeout=60)[0])
