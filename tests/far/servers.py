@@ -146,6 +146,9 @@ def seaweed() -> Iterator[FarSide]:
         "-webdav=false",
         f"-master.port={master}",
         f"-volume.port={volume}",
+        # Each bucket takes volumes of its own, and how many there may be is else a matter of the free disk space.
+        "-volume.max=10000",
+        "-master.volumeSizeLimitMB=1024",
         f"-filer.port={filer}",
     ]
     with (folder / "log").open("wb") as log:
