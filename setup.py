@@ -20,7 +20,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["ds3tool", "ds3tool.*"]),
-    package_data={"ds3tool": ["py.typed"], "ds3tool.firehose": ["*.yaml"]},
+    package_data={"ds3tool": ["py.typed"], "ds3tool.firehose": ["*.yaml"], "ds3tool.simulator.contract": ["*.txt"]},
     install_requires=[
         "awscrt>=0.23",
         "boto3>=1.36",

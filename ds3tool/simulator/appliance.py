@@ -18,7 +18,7 @@ from ds3tool.simulator import handlers, signatures, xmlout
 from ds3tool.simulator.awkward import Awkward
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.control import ControlDoor
-from ds3tool.simulator.dispatch import Call, Operation, find
+from ds3tool.simulator.dispatch import Call, Served, find
 from ds3tool.simulator.faults import Faults
 from ds3tool.simulator.faulty import Faulty
 from ds3tool.simulator.http import HttpServer
@@ -260,7 +260,7 @@ class Appliance:
             return self._answer(call, operation)
         return self._faulty.handle(call, operation.name, lambda call: self._answer(call, operation))
 
-    def _answer(self, call: Call, operation: Operation) -> Reply:
+    def _answer(self, call: Call, operation: Served) -> Reply:
         if self._awkward is None:
             return operation.handler(call)
         self._awkward.ask(call, operation.name)

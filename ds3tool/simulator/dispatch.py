@@ -1,4 +1,4 @@
-"""The table of operations: which handler answers which verb, resource, operation and required parameters.
+"""Which handler answers a request, by the contract's table: verb, resource, operation and required parameters.
 
 Handlers register with `rest` (below `/_rest_/`) and `s3` (everything else), under the contract's operation names.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from ds3tool.protocol import names
 from ds3tool.simulator.beans import Fields
+from ds3tool.simulator.contract import Operation, operation, words
 from ds3tool.simulator.machine import Machine
 from ds3tool.simulator.messages import Reply, Request
 from ds3tool.simulator.refusals import Refusal, bad_request
@@ -82,17 +83,22 @@ Handler = Callable[[Call], Reply]
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """One row of the table: its contract name, the parameters that select it, and who answers."""
+class Served:
+    """One operation of the contract, and who answers it."""
 
-    name: str
-    required: tuple[str, ...]
+    operation: Operation
+    required: frozenset[str]
     handler: Handler
+
+    @property
+    def name(self) -> str:
+        """The operation's name."""
+        return self.operation.name
 
 
 _Key = tuple[str, str, bool, str]
-_REST: dict[_Key, list[Operation]] = {}
-_S3: dict[tuple[str, str], list[Operation]] = {}
+_REST: dict[_Key, list[Served]] = {}
+_S3: dict[tuple[str, str], list[Served]] = {}
 # Sub-resources of Amazon S3 that the appliance does not know. Ignoring one would answer another question than asked.
 _FOREIGN = frozenset(
     (
@@ -104,41 +110,44 @@ _FOREIGN = frozenset(
 )
 
 
-def rest(
-    name: str, verb: str, resource: str, *, one: bool = False, operation: str = "", required: tuple[str, ...] = ()
-) -> Callable[[Handler], Handler]:
-    """Register a handler below `/_rest_/`; `one` when an id follows the resource in the path.
+def rest(name: str) -> Callable[[Handler], Handler]:
+    """Register who answers the operation `name` below `/_rest_/`; KeyError when the contract has none of that name.
 
-    Among operations that differ only in parameters, the one whose `required` are all present and most numerous wins.
+    Among operations that differ only in parameters, the one whose required ones are all there and most numerous wins.
     """
 
     def register(handler: Handler) -> Handler:
-        rows = _REST.setdefault((verb, resource, one, operation), [])
-        rows.append(Operation(name, required, handler))
-        rows.sort(key=lambda row: -len(row.required))
+        row = operation("rest", name)
+        _enlist(_REST.setdefault((row.verb, row.resource, row.one, row.operation), []), row, handler)
         return handler
 
     return register
 
 
-def s3(name: str, verb: str, level: str, *, required: tuple[str, ...] = ()) -> Callable[[Handler], Handler]:
-    """Register a handler of the Amazon style; `level` is `service`, `bucket` or `object`."""
+def s3(name: str) -> Callable[[Handler], Handler]:
+    """Register who answers an operation of the Amazon style; KeyError when the table has none of that name."""
 
     def register(handler: Handler) -> Handler:
-        rows = _S3.setdefault((verb, level), [])
-        rows.append(Operation(name, required, handler))
-        rows.sort(key=lambda row: -len(row.required))
+        row = operation("s3", name)
+        _enlist(_S3.setdefault((row.verb, row.resource), []), row, handler)
         return handler
 
     return register
 
 
-def operations() -> list[str]:
-    """Return the contract names of all registered operations."""
-    return sorted(row.name for rows in (*_REST.values(), *_S3.values()) for row in rows)
+def _enlist(rows: list[Served], row: Operation, handler: Handler) -> None:
+    assert all(each.name != row.name for each in rows), f"{row.name} has two handlers"
+    rows.append(Served(row, frozenset(row.required), handler))
+    rows.sort(key=lambda each: -len(each.required))
 
 
-def find(call: Call) -> Operation:
+def served() -> list[Served]:
+    """Return everything that has a handler, by style and name."""
+    rows = [row for rows in (*_REST.values(), *_S3.values()) for row in rows]
+    return sorted(rows, key=lambda row: (row.operation.style, row.name))
+
+
+def find(call: Call) -> Served:
     """Return the operation that a call asks for, and set what its path names; a refusal when there is none."""
     path = call.request.target.path
     if path == REST_PREFIX[:-1] or path.startswith(REST_PREFIX):
@@ -146,7 +155,7 @@ def find(call: Call) -> Operation:
     return _find_s3(call)
 
 
-def _find_rest(call: Call, rest_of_path: str) -> Operation:
+def _find_rest(call: Call, rest_of_path: str) -> Served:
     raw_resource, _, raw_identifier = rest_of_path.partition("/")
     resource = decode(raw_resource).lower()
     identifier = decode(raw_identifier)
@@ -156,10 +165,11 @@ def _find_rest(call: Call, rest_of_path: str) -> Operation:
     verb, operation = call.request.verb, call.parameters.get("operation", "").lower()
     rows = _REST.get((verb, resource, bool(identifier), operation), [])
     for row in rows:
-        if all(name in call.parameters for name in row.required):
+        if row.required <= call.parameters.keys():
+            _check_parameters(call, row.operation)
             return row
     if rows:
-        missing = ", ".join(name for name in rows[-1].required if name not in call.parameters)
+        missing = ", ".join(name for name in rows[-1].operation.required if name not in call.parameters)
         raise bad_request(f"The request lacks the parameter {missing}.")
     alike = [key for key in _REST if key[1] == resource]
     if not alike:
@@ -171,12 +181,27 @@ def _find_rest(call: Call, rest_of_path: str) -> Operation:
     )
 
 
+def _check_parameters(call: Call, row: Operation) -> None:
+    """Refuse words, numbers and truths that are none with a 400; parameters that nobody knows are left alone."""
+    for parameter in row.parameters:
+        text = call.parameters.get(parameter.name)
+        if text is None or parameter.void or (not text and not parameter.required):
+            continue
+        allowed = words(parameter.type)
+        if allowed is not None:
+            call.choice(parameter.name, allowed)
+        elif parameter.type.lower() in ("int", "integer", "long"):
+            call.number(parameter.name)
+        elif parameter.type.lower() == "boolean":
+            call.flag(parameter.name)
+
+
 def path_of(call: Call) -> str:
     """Return the request's path, raw."""
     return call.request.target.path
 
 
-def _find_s3(call: Call) -> Operation:
+def _find_s3(call: Call) -> Served:
     call.bucket, name = call.request.target.bucket_and_name()
     call.name = name or ""
     level = "service" if not call.bucket else "bucket" if name is None else "object"
@@ -185,7 +210,7 @@ def _find_s3(call: Call) -> Operation:
         what = foreign[0] if foreign else "x-amz-copy-source"
         raise Refusal(501, "NotImplemented", f"NotImplemented[501]: '{what}' is not an operation of this appliance.")
     for row in _S3.get((call.request.verb, level), []):
-        if all(required in call.parameters for required in row.required):
+        if row.required <= call.parameters.keys():
             return row
     message = f"MethodNotAllowed[405]: {call.request.verb} is not an operation of '{path_of(call)}'."
     raise Refusal(405, names.METHOD_NOT_ALLOWED, message)

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 # WAL is safe here whatever the release of SQLite: its reset bug needs a second connection, and the exclusive lock
 # that this one takes admits none.
 _PRAGMAS = (
@@ -85,6 +85,12 @@ CREATE TABLE entries (
 CREATE INDEX entries_by_blob ON entries (blob, chunk);
 """
 
+# What each version adds to the one before it; a state of an older version is brought up step by step when opened.
+_UPGRADES = {
+    2: """
+""",
+}
+
 
 class Store:
     """The database of one appliance. Every method is called with or without `lock`, which may be taken twice."""
@@ -105,10 +111,12 @@ class Store:
         for pragma in _PRAGMAS:
             self.db.execute(f"PRAGMA {pragma}")
         (version,) = self.db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self.db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
-        elif version != _SCHEMA_VERSION:
+        if version > _SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"the appliance's state has version {version}, not {_SCHEMA_VERSION}")
+        steps = [_SCHEMA] if version == 0 else []
+        steps += [step for number, step in sorted(_UPGRADES.items()) if number > version]
+        if steps:
+            self.db.executescript(f"BEGIN; {' '.join(steps)} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
 
     def close(self) -> None:
         """Close the database; once."""

@@ -89,19 +89,19 @@ def _show(call: Call, kind: Kind) -> Reply:
     return data(configured(call.machine.beans.find(kind.name, call.identifier), kind.defaults))
 
 
-def _register_reading(resource: str, kind: Kind, *, plural: str) -> None:
+def _register_reading(kind: Kind, *, plural: str) -> None:
     """Register list and show of a kind."""
-    rest(f"Get{plural}", "GET", resource)(lambda call: _list(call, kind))
+    rest(f"Get{plural}")(lambda call: _list(call, kind))
     if kind is not _JOB_FAILURES:
-        rest(f"Get{kind.name}", "GET", resource, one=True)(lambda call: _show(call, kind))
+        rest(f"Get{kind.name}")(lambda call: _show(call, kind))
 
 
-_register_reading("user", _USERS, plural="Users")
-_register_reading("data_policy", _POLICIES, plural="DataPolicies")
-_register_reading("data_persistence_rule", _RULES, plural="DataPersistenceRules")
-_register_reading("storage_domain", _DOMAINS, plural="StorageDomains")
-_register_reading("storage_domain_member", _MEMBERS, plural="StorageDomainMembers")
-_register_reading("job_creation_failed", _JOB_FAILURES, plural="JobCreationFailures")
+_register_reading(_USERS, plural="Users")
+_register_reading(_POLICIES, plural="DataPolicies")
+_register_reading(_RULES, plural="DataPersistenceRules")
+_register_reading(_DOMAINS, plural="StorageDomains")
+_register_reading(_MEMBERS, plural="StorageDomainMembers")
+_register_reading(_JOB_FAILURES, plural="JobCreationFailures")
 
 
 # Data policies.
@@ -151,7 +151,7 @@ def _policy_changes(call: Call) -> Fields:
     return changes
 
 
-@rest("ModifyDataPolicy", "PUT", "data_policy", one=True)
+@rest("ModifyDataPolicy")
 def modify_data_policy(call: Call) -> Reply:
     """Change a data policy; buckets that hold objects keep the rules of versioning they began with."""
     machine = call.machine
@@ -171,7 +171,7 @@ def _refuse_while_receiving(call: Call, policy_id: str) -> None:
             raise conflict(f"Conflict[409]: The job {job.id} is receiving blobs under the data policy.")
 
 
-@rest("CreateDataPolicy", "POST", "data_policy")
+@rest("CreateDataPolicy")
 def create_data_policy(call: Call) -> Reply:
     """Create a data policy; it keeps no copy until it has a persistence rule."""
     machine = call.machine
@@ -186,7 +186,7 @@ def create_data_policy(call: Call) -> Reply:
     return reply
 
 
-@rest("DeleteDataPolicy", "DELETE", "data_policy", one=True)
+@rest("DeleteDataPolicy")
 def delete_data_policy(call: Call) -> Reply:
     """Delete a data policy that no bucket and no rule uses."""
     machine = call.machine
@@ -201,7 +201,7 @@ def delete_data_policy(call: Call) -> Reply:
     return Reply(204)
 
 
-@rest("CreateDataPersistenceRule", "POST", "data_persistence_rule")
+@rest("CreateDataPersistenceRule")
 def create_rule(call: Call) -> Reply:
     """Let a data policy keep one copy more."""
     machine = call.machine
@@ -220,7 +220,7 @@ def create_rule(call: Call) -> Reply:
     return reply
 
 
-@rest("DeleteDataPersistenceRule", "DELETE", "data_persistence_rule", one=True)
+@rest("DeleteDataPersistenceRule")
 def delete_rule(call: Call) -> Reply:
     """Let a data policy keep one copy less; copies that are there stay."""
     beans = call.machine.beans
@@ -231,7 +231,7 @@ def delete_rule(call: Call) -> Reply:
 # Users.
 
 
-@rest("DelegateCreateUser", "POST", "user")
+@rest("DelegateCreateUser")
 def create_user(call: Call) -> Reply:
     """Create a user with a secret key, made up unless given."""
     import base64
@@ -254,7 +254,7 @@ def create_user(call: Call) -> Reply:
     return reply
 
 
-@rest("ModifyUser", "PUT", "user", one=True)
+@rest("ModifyUser")
 def modify_user(call: Call) -> Reply:
     """Change a user's default data policy, number of buckets, name or secret key."""
     beans = call.machine.beans
@@ -271,7 +271,7 @@ def modify_user(call: Call) -> Reply:
         return data(configured(beans.update("User", str(user["Id"]), changes), {}))
 
 
-@rest("RegenerateUserSecretKey", "PUT", "user", one=True, operation="regenerate_secret_key")
+@rest("RegenerateUserSecretKey")
 def regenerate_key(call: Call) -> Reply:
     """Give a user another secret key."""
     beans = call.machine.beans
@@ -280,7 +280,7 @@ def regenerate_key(call: Call) -> Reply:
         return data(configured(beans.update("User", str(user["Id"]), {"SecretKey": call.machine.new_secret()}), {}))
 
 
-@rest("DelegateDeleteUser", "DELETE", "user", one=True)
+@rest("DelegateDeleteUser")
 def delete_user(call: Call) -> Reply:
     """Delete a user who owns no bucket; the administrator stays."""
     machine = call.machine

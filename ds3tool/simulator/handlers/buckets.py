@@ -18,7 +18,7 @@ from ds3tool.simulator.xmlout import Value, Xml, bean, element
 _ORDER = "ORDER BY name, created DESC, n"
 
 
-@rest("GetBuckets", "GET", "bucket")
+@rest("GetBuckets")
 def get_buckets(call: Call) -> Reply:
     """List buckets."""
     machine = call.machine
@@ -38,7 +38,7 @@ def get_buckets(call: Call) -> Reply:
         return data_list([bean("Bucket", bucket_fields(machine, bucket, full=False)) for bucket in chosen], paging)
 
 
-@rest("GetBucket", "GET", "bucket", one=True)
+@rest("GetBucket")
 def get_bucket(call: Call) -> Reply:
     """Show a bucket."""
     machine = call.machine
@@ -46,7 +46,7 @@ def get_bucket(call: Call) -> Reply:
         return data(bucket_fields(machine, machine.buckets.find(call.identifier)))
 
 
-@rest("CreateBucket", "POST", "bucket")
+@rest("CreateBucket")
 def post_bucket(call: Call) -> Reply:
     """Create a bucket."""
     machine = call.machine
@@ -65,7 +65,7 @@ def post_bucket(call: Call) -> Reply:
     return reply
 
 
-@rest("ModifyBucket", "PUT", "bucket", one=True)
+@rest("ModifyBucket")
 def modify_bucket(call: Call) -> Reply:
     """Change a bucket's policy, owner or protection."""
     machine = call.machine
@@ -80,7 +80,7 @@ def modify_bucket(call: Call) -> Reply:
         return data(bucket_fields(machine, bucket))
 
 
-@rest("DeleteBucket", "DELETE", "bucket", one=True)
+@rest("DeleteBucket")
 def delete_bucket(call: Call) -> Reply:
     """Delete a bucket; with `force` also what it holds."""
     remove_bucket(call, call.machine.buckets.find(call.identifier), force=call.has("force"))
@@ -132,7 +132,7 @@ def _select_page(call: Call) -> tuple[list[StoredObject], tuple[tuple[str, str],
     return found, headers(total, end)
 
 
-@rest("GetObjects", "GET", "object")
+@rest("GetObjects")
 def get_objects(call: Call) -> Reply:
     """List objects, all versions of them."""
     machine = call.machine
@@ -146,7 +146,7 @@ def _bucket_of(call: Call, found: StoredObject) -> Bucket:
     return call.machine.buckets.numbered(found.bucket)
 
 
-@rest("GetObjectsWithFullDetails", "GET", "object", required=("full_details",))
+@rest("GetObjectsWithFullDetails")
 def get_objects_with_details(call: Call) -> Reply:
     """List objects with size, ETag, counts of blobs, and on request every blob with its tapes."""
     machine = call.machine
@@ -186,7 +186,7 @@ def _detailed(call: Call, each: StoredObject) -> Xml:
     return bean("Object", values)
 
 
-@rest("GetObject", "GET", "object", one=True, required=("bucket_id",))
+@rest("GetObject")
 def get_object(call: Call) -> Reply:
     """Show one object, by id or name."""
     machine = call.machine
@@ -206,7 +206,7 @@ def get_object(call: Call) -> Reply:
         return data(object_fields(machine, found[0], bucket.id))
 
 
-@rest("UndeleteObject", "PUT", "object", required=("bucket_id", "name"))
+@rest("UndeleteObject")
 def undelete_object(call: Call) -> Reply:
     """Make a version of an object the latest again."""
     machine = call.machine
@@ -216,7 +216,7 @@ def undelete_object(call: Call) -> Reply:
         return data(object_fields(machine, found, bucket.id))
 
 
-@rest("DeleteFolderRecursively", "DELETE", "folder", one=True, required=("bucket_id", "recursive"))
+@rest("DeleteFolderRecursively")
 def delete_folder(call: Call) -> Reply:
     """Delete all objects below a folder, and the folder itself."""
     machine = call.machine

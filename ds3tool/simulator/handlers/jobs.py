@@ -47,7 +47,7 @@ def _options(call: Call, kind: JobType) -> JobOptions:
     )
 
 
-@rest("CreatePutJob", "PUT", "bucket", one=True, operation="start_bulk_put")
+@rest("CreatePutJob")
 def create_put(call: Call) -> Reply:
     """Declare objects that will be sent."""
     machine = call.machine
@@ -64,7 +64,7 @@ def create_put(call: Call) -> Reply:
     return master_object_list(machine, job, None)
 
 
-@rest("VerifySafeToCreatePutJob", "PUT", "bucket", one=True, operation="verify_safe_to_start_bulk_put")
+@rest("VerifySafeToCreatePutJob")
 def verify_safe(call: Call) -> Reply:
     """Tell whether a put job would find a tape to go to."""
     machine = call.machine
@@ -90,13 +90,13 @@ def _create_read(call: Call, kind: JobType, *, order: str | None = None) -> Repl
     return master_object_list(machine, job, None)
 
 
-@rest("CreateGetJob", "PUT", "bucket", one=True, operation="start_bulk_get")
+@rest("CreateGetJob")
 def create_get(call: Call) -> Reply:
     """Ask for objects, or ranges or versions of them."""
     return _create_read(call, JobType.GET)
 
 
-@rest("CreateVerifyJob", "PUT", "bucket", one=True, operation="start_bulk_verify")
+@rest("CreateVerifyJob")
 def create_verify(call: Call) -> Reply:
     """Have objects read from tape and checked."""
     return _create_read(call, JobType.VERIFY)
@@ -105,7 +105,7 @@ def create_verify(call: Call) -> Reply:
 # Chunks.
 
 
-@rest("GetJobChunksReadyForClientProcessing", "GET", "job_chunk", required=("job",))
+@rest("GetJobChunksReadyForClientProcessing")
 def ready_chunks(call: Call) -> Reply:
     """List the chunks that the client may work on now; Retry-After comes in every case.
 
@@ -144,7 +144,7 @@ def _find_chunk(call: Call) -> tuple[Job, Chunk]:
     return job, chunk
 
 
-@rest("GetJobChunk", "GET", "job_chunk", one=True)
+@rest("GetJobChunk")
 def get_chunk(call: Call) -> Reply:
     """Show one chunk."""
     with call.machine.store.lock:
@@ -153,7 +153,7 @@ def get_chunk(call: Call) -> Reply:
     return xml_reply(text.encode())
 
 
-@rest("AllocateJobChunk", "PUT", "job_chunk", one=True, operation="allocate")
+@rest("AllocateJobChunk")
 def allocate_chunk(call: Call) -> Reply:
     """Make room for one chunk of a put job; 503 while there is none."""
     machine = call.machine
@@ -170,7 +170,7 @@ def allocate_chunk(call: Call) -> Reply:
     return xml_reply(text.encode())
 
 
-@rest("GetJobChunkDao", "GET", "job_chunk_dao", one=True)
+@rest("GetJobChunkDao")
 def get_chunk_dao(call: Call) -> Reply:
     """Show how far a chunk is on its way to or from media."""
     machine = call.machine
@@ -197,7 +197,7 @@ def get_chunk_dao(call: Call) -> Reply:
 # One job.
 
 
-@rest("GetJob", "GET", "job", one=True)
+@rest("GetJob")
 def get_job(call: Call) -> Reply:
     """Show a job in any state; an active one with its chunks."""
     with call.machine.store.lock:
@@ -234,19 +234,19 @@ def parse_date(text: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-@rest("ModifyJob", "PUT", "job", one=True)
+@rest("ModifyJob")
 def modify_job(call: Call) -> Reply:
     """Change a job, or only show that a client is there."""
     return _modify(call)
 
 
-@rest("ModifyActiveJob", "PUT", "active_job", one=True)
+@rest("ModifyActiveJob")
 def modify_active_job(call: Call) -> Reply:
     """Change a job, or only show that a client is there."""
     return _modify(call)
 
 
-@rest("CloseAggregatingJob", "PUT", "job", one=True, required=("close_aggregating_job",))
+@rest("CloseAggregatingJob")
 def close_aggregating_job(call: Call) -> Reply:
     """Let nothing more be appended to a job."""
     machine = call.machine
@@ -270,25 +270,25 @@ def _end_one(call: Call, *, force: bool) -> Reply:
     return Reply(204)
 
 
-@rest("CancelJob", "DELETE", "job", one=True, required=("force",))
+@rest("CancelJob")
 def cancel_job(call: Call) -> Reply:
     """Cancel a job."""
     return _end_one(call, force=True)
 
 
-@rest("TruncateJob", "DELETE", "job", one=True)
+@rest("TruncateJob")
 def truncate_job(call: Call) -> Reply:
     """Give up what has not come of a job."""
     return _end_one(call, force=False)
 
 
-@rest("CancelActiveJob", "DELETE", "active_job", one=True, required=("force",))
+@rest("CancelActiveJob")
 def cancel_active_job(call: Call) -> Reply:
     """Cancel a job."""
     return _end_one(call, force=True)
 
 
-@rest("TruncateActiveJob", "DELETE", "active_job", one=True)
+@rest("TruncateActiveJob")
 def truncate_active_job(call: Call) -> Reply:
     """Give up what has not come of a job."""
     return _end_one(call, force=False)
@@ -308,25 +308,25 @@ def _end_all(call: Call, *, force: bool) -> Reply:
     return Reply(204)
 
 
-@rest("CancelAllJobs", "DELETE", "job", required=("force",))
+@rest("CancelAllJobs")
 def cancel_all_jobs(call: Call) -> Reply:
     """Cancel all jobs, or those of a bucket or type."""
     return _end_all(call, force=True)
 
 
-@rest("TruncateAllJobs", "DELETE", "job")
+@rest("TruncateAllJobs")
 def truncate_all_jobs(call: Call) -> Reply:
     """Truncate all jobs, or those of a bucket or type."""
     return _end_all(call, force=False)
 
 
-@rest("CancelAllActiveJobs", "DELETE", "active_job", required=("force",))
+@rest("CancelAllActiveJobs")
 def cancel_all_active_jobs(call: Call) -> Reply:
     """Cancel all jobs, or those of a bucket or type."""
     return _end_all(call, force=True)
 
 
-@rest("TruncateAllActiveJobs", "DELETE", "active_job")
+@rest("TruncateAllActiveJobs")
 def truncate_all_active_jobs(call: Call) -> Reply:
     """Truncate all jobs, or those of a bucket or type."""
     return _end_all(call, force=False)
@@ -335,7 +335,7 @@ def truncate_all_active_jobs(call: Call) -> Reply:
 # Lists.
 
 
-@rest("GetJobs", "GET", "job")
+@rest("GetJobs")
 def get_jobs(call: Call) -> Reply:
     """List the jobs in progress, in one document."""
     machine = call.machine
@@ -398,49 +398,49 @@ def _clear(call: Call, status: str) -> Reply:
     return Reply(204)
 
 
-@rest("GetActiveJobs", "GET", "active_job")
+@rest("GetActiveJobs")
 def get_active_jobs(call: Call) -> Reply:
     """List the jobs in progress."""
     return _list(call, "IN_PROGRESS", "Job")
 
 
-@rest("GetCompletedJobs", "GET", "completed_job")
+@rest("GetCompletedJobs")
 def get_completed_jobs(call: Call) -> Reply:
     """List the jobs that were completed."""
     return _list(call, "COMPLETED", "CompletedJob")
 
 
-@rest("GetCanceledJobs", "GET", "canceled_job")
+@rest("GetCanceledJobs")
 def get_canceled_jobs(call: Call) -> Reply:
     """List the jobs that were cancelled."""
     return _list(call, "CANCELED", "CanceledJob")
 
 
-@rest("GetActiveJob", "GET", "active_job", one=True)
+@rest("GetActiveJob")
 def get_active_job(call: Call) -> Reply:
     """Show a job in progress."""
     return _one(call, "IN_PROGRESS", "Job")
 
 
-@rest("GetCompletedJob", "GET", "completed_job", one=True)
+@rest("GetCompletedJob")
 def get_completed_job(call: Call) -> Reply:
     """Show a job that was completed."""
     return _one(call, "COMPLETED", "CompletedJob")
 
 
-@rest("GetCanceledJob", "GET", "canceled_job", one=True)
+@rest("GetCanceledJob")
 def get_canceled_job(call: Call) -> Reply:
     """Show a job that was cancelled."""
     return _one(call, "CANCELED", "CanceledJob")
 
 
-@rest("ClearAllCompletedJobs", "DELETE", "completed_job")
+@rest("ClearAllCompletedJobs")
 def clear_completed_jobs(call: Call) -> Reply:
     """Forget the jobs that were completed."""
     return _clear(call, "COMPLETED")
 
 
-@rest("ClearAllCanceledJobs", "DELETE", "canceled_job")
+@rest("ClearAllCanceledJobs")
 def clear_canceled_jobs(call: Call) -> Reply:
     """Forget the jobs that were cancelled."""
     return _clear(call, "CANCELED")

@@ -15,7 +15,7 @@ from ds3tool.simulator.transfers import Download, Upload
 from ds3tool.simulator.xmlout import date
 
 
-@s3("PutObject", "PUT", "object")
+@s3("PutObject")
 def put_object(call: Call) -> Reply:
     """Take one blob of a job, or a whole object without a job."""
     request = call.request
@@ -43,7 +43,7 @@ def put_object(call: Call) -> Reply:
     return Reply(200, headers)
 
 
-@s3("GetObject", "GET", "object")
+@s3("GetObject")
 def get_object(call: Call) -> Reply:
     """Send one blob of a job, a whole object of one blob, or ranges of either."""
     machine = call.machine
@@ -110,7 +110,7 @@ def object_headers(call: Call, version: StoredObject) -> Pairs:
     )
 
 
-@s3("HeadObject", "HEAD", "object")
+@s3("HeadObject")
 def head_object(call: Call) -> Reply:
     """Tell an object's size, metadata and the checksums of its blobs."""
     machine = call.machine
@@ -126,7 +126,7 @@ def head_object(call: Call) -> Reply:
     return Reply(200, headers, content_type="application/octet-stream", head_length=version.size)
 
 
-@s3("DeleteObject", "DELETE", "object")
+@s3("DeleteObject")
 def delete_object(call: Call) -> Reply:
     """Delete an object, or one version of it."""
     machine = call.machine

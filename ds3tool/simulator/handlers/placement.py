@@ -92,45 +92,31 @@ def _placed(call: Call, *, must_exist: bool) -> Reply:
     return spool.reply()
 
 
-@rest("GetPhysicalPlacementForObjects", "PUT", "bucket", one=True, operation="get_physical_placement")
+@rest("GetPhysicalPlacementForObjects")
 def get_placement(call: Call) -> Reply:
     """Tell which media hold the objects; unknown names are passed over."""
     return _placed(call, must_exist=False)
 
 
-@rest(
-    "GetPhysicalPlacementForObjectsWithFullDetails",
-    "PUT",
-    "bucket",
-    one=True,
-    operation="get_physical_placement",
-    required=("full_details",),
-)
+@rest("GetPhysicalPlacementForObjectsWithFullDetails")
 def get_detailed_placement(call: Call) -> Reply:
     """Tell which media hold each blob of the objects."""
     return _placed(call, must_exist=False)
 
 
-@rest("VerifyPhysicalPlacementForObjects", "GET", "bucket", one=True, operation="verify_physical_placement")
+@rest("VerifyPhysicalPlacementForObjects")
 def verify_placement(call: Call) -> Reply:
     """Tell which media hold the objects; a 404 when one is missing."""
     return _placed(call, must_exist=True)
 
 
-@rest(
-    "VerifyPhysicalPlacementForObjectsWithFullDetails",
-    "GET",
-    "bucket",
-    one=True,
-    operation="verify_physical_placement",
-    required=("full_details",),
-)
+@rest("VerifyPhysicalPlacementForObjectsWithFullDetails")
 def verify_detailed_placement(call: Call) -> Reply:
     """Tell which media hold each blob; a 404 when one is missing."""
     return _placed(call, must_exist=True)
 
 
-@rest("GetBlobsOnTape", "GET", "tape", one=True, operation="get_physical_placement")
+@rest("GetBlobsOnTape")
 def get_blobs_on_tape(call: Call) -> Reply:
     """List the blobs on a tape, in the order they lie there."""
     machine = call.machine

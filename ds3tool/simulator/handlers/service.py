@@ -19,7 +19,7 @@ def owner(user: Fields) -> Xml:
     return bean("Owner", {"DisplayName": str(user["Name"]), "ID": str(user["Id"])})
 
 
-@s3("GetService", "GET", "service")
+@s3("GetService")
 def get_service(call: Call) -> Reply:
     """List the buckets."""
     buckets = [
@@ -30,7 +30,7 @@ def get_service(call: Call) -> Reply:
     return xml_reply(xmlout.document(bean("ListAllMyBucketsResult", inner)))
 
 
-@s3("PutBucket", "PUT", "bucket")
+@s3("PutBucket")
 def put_bucket(call: Call) -> Reply:
     """Create a bucket under the caller's default data policy."""
     create_bucket(call, call.bucket, policy=None, user_id=str(call.user["Id"]), identifier=None, protected=False)
@@ -56,14 +56,14 @@ def create_bucket(
     )
 
 
-@s3("HeadBucket", "HEAD", "bucket")
+@s3("HeadBucket")
 def head_bucket(call: Call) -> Reply:
     """Tell whether a bucket is there."""
     call.machine.buckets.named(call.bucket)
     return Reply(200)
 
 
-@s3("DeleteBucket", "DELETE", "bucket")
+@s3("DeleteBucket")
 def delete_bucket(call: Call) -> Reply:
     """Delete an empty bucket."""
     remove_bucket(call, call.machine.buckets.named(call.bucket), force=False)
@@ -86,14 +86,14 @@ def remove_bucket(call: Call, bucket: Bucket, *, force: bool) -> None:
             machine.buckets.remove(db, bucket)
 
 
-@s3("GetBucketLocation", "GET", "bucket", required=("location",))
+@s3("GetBucketLocation")
 def get_location(call: Call) -> Reply:
     """Answer what generic S3 clients ask first; the appliance itself has no such operation."""
     call.machine.buckets.named(call.bucket)
     return xml_reply(xmlout.document(element("LocationConstraint", None)))
 
 
-@s3("GetBucket", "GET", "bucket")
+@s3("GetBucket")
 def get_bucket(call: Call) -> Reply:
     """List a bucket's objects, one page."""
     machine = call.machine
@@ -144,7 +144,7 @@ def _listed(call: Call, each: StoredObject, tag: str, user: Fields) -> Xml:
     )
 
 
-@s3("DeleteObjects", "POST", "bucket", required=("delete",))
+@s3("DeleteObjects")
 def delete_objects(call: Call) -> Reply:
     """Delete up to 1000 objects; unknown keys are told as errors."""
     machine = call.machine

@@ -19,7 +19,7 @@ def _bucket(call: Call) -> Bucket | None:
     return call.machine.buckets.find(call.needed("bucket_id")) if call.has("bucket_id") else None
 
 
-@rest("GetSuspectObjects", "GET", "suspect_object")
+@rest("GetSuspectObjects")
 def get_suspect_objects(call: Call) -> Reply:
     """List the objects of which a copy could not be read."""
     machine = call.machine
@@ -37,7 +37,7 @@ def get_suspect_objects(call: Call) -> Reply:
     return data_list(items, headers)
 
 
-@rest("GetSuspectObjectsWithFullDetails", "GET", "suspect_object", required=("full_details",))
+@rest("GetSuspectObjectsWithFullDetails")
 def get_suspect_blobs(call: Call) -> Reply:
     """List the blobs of which a copy could not be read, each with the tapes that hold such a copy; without pages."""
     machine = call.machine
@@ -63,7 +63,7 @@ def get_suspect_blobs(call: Call) -> Reply:
     return data_list(items)
 
 
-@rest("GetSuspectBlobTapes", "GET", "suspect_blob_tape")
+@rest("GetSuspectBlobTapes")
 def get_suspect_blob_tapes(call: Call) -> Reply:
     """List the copies on tape that could not be read."""
     machine = call.machine

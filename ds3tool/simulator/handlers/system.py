@@ -20,7 +20,7 @@ _REVISION = "3150467"
 _API_VERSION = "0123456789ABCDEF0123456789ABCDEF.FEDCBA9876543210FEDCBA9876543210"
 
 
-@rest("GetSystemInformation", "GET", "system_information")
+@rest("GetSystemInformation")
 def get_system_information(call: Call) -> Reply:
     """Tell version, serial number and clock."""
     machine = call.machine
@@ -36,7 +36,7 @@ def get_system_information(call: Call) -> Reply:
     )
 
 
-@rest("VerifySystemHealth", "GET", "system_health")
+@rest("VerifySystemHealth")
 def get_system_health(call: Call) -> Reply:
     """Tell how long the state took to answer."""
     started = time.perf_counter()
@@ -46,7 +46,7 @@ def get_system_health(call: Call) -> Reply:
     return data({"DatabaseFilesystemFreeSpace": "NORMAL", "MsRequiredToVerifyDataPlannerHealth": spent})
 
 
-@rest("GetSystemCapacitySummary", "GET", "capacity_summary")
+@rest("GetSystemCapacitySummary")
 def get_capacity(call: Call) -> Reply:
     """Tell how much tape there is: of the system, a storage domain, or a bucket in one."""
     machine = call.machine
@@ -95,7 +95,7 @@ def _cache_filesystem(call: Call) -> dict[str, Value]:
     )
 
 
-@rest("GetCacheState", "GET", "cache_state")
+@rest("GetCacheState")
 def get_cache_state(call: Call) -> Reply:
     """Tell how full the cache is, and how much of it jobs hold."""
     machine = call.machine
@@ -121,21 +121,21 @@ def get_cache_state(call: Call) -> Reply:
     return xml_reply(xmlout.document(element("Data", [bean("Filesystems", values)])))
 
 
-@rest("GetCacheFilesystems", "GET", "cache_filesystem")
+@rest("GetCacheFilesystems")
 def get_cache_filesystems(call: Call) -> Reply:
     """List the one file system of the cache."""
     chosen, paging = page(call, [_cache_filesystem(call)], lambda each: str(each["Id"]))
     return data_list([bean("CacheFilesystem", each) for each in chosen], paging)
 
 
-@rest("GetCacheFilesystem", "GET", "cache_filesystem", one=True)
+@rest("GetCacheFilesystem")
 def get_cache_filesystem(call: Call) -> Reply:
     """Show a file system of the cache."""
     call.machine.beans.find("CacheFilesystem", call.identifier)
     return data(_cache_filesystem(call))
 
 
-@rest("ForceFullCacheReclaim", "PUT", "cache_filesystem", required=("reclaim",))
+@rest("ForceFullCacheReclaim")
 def reclaim(call: Call) -> Reply:
     """Empty the cache of all that is on tape and that no job needs there."""
     machine = call.machine
@@ -183,13 +183,13 @@ def _backend_fields(call: Call) -> dict[str, Value]:
     )
 
 
-@rest("GetDataPathBackend", "GET", "data_path_backend")
+@rest("GetDataPathBackend")
 def get_backend(call: Call) -> Reply:
     """Show the settings of the data path."""
     return data(_backend_fields(call))
 
 
-@rest("ModifyDataPathBackend", "PUT", "data_path_backend")
+@rest("ModifyDataPathBackend")
 def modify_backend(call: Call) -> Reply:
     """Change settings of the data path; of those, whether new jobs are allowed has an effect here."""
     beans = call.machine.beans
@@ -219,14 +219,14 @@ def _node_fields(call: Call, node: Fields) -> dict[str, Value]:
     )
 
 
-@rest("GetNodes", "GET", "node")
+@rest("GetNodes")
 def get_nodes(call: Call) -> Reply:
     """List the one node."""
     chosen, paging = page(call, call.machine.beans.all("Node"), lambda each: str(each["Id"]))
     return data_list([bean("Node", _node_fields(call, each)) for each in chosen], paging)
 
 
-@rest("GetNode", "GET", "node", one=True)
+@rest("GetNode")
 def get_node(call: Call) -> Reply:
     """Show the node."""
     return data(_node_fields(call, call.machine.beans.find("Node", call.identifier)))

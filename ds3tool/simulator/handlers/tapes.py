@@ -48,7 +48,7 @@ def _wanted(call: Call, values: dict[str, Value]) -> bool:
     return True
 
 
-@rest("GetTapes", "GET", "tape")
+@rest("GetTapes")
 def get_tapes(call: Call) -> Reply:
     """List tapes by state, type and bar code."""
     machine = call.machine
@@ -64,14 +64,14 @@ def get_tapes(call: Call) -> Reply:
         return data_list([bean("Tape", values) for _, values in part], paging)
 
 
-@rest("GetTape", "GET", "tape", one=True)
+@rest("GetTape")
 def get_tape(call: Call) -> Reply:
     """Show a tape, by bar code or id."""
     with call.machine.store.lock:
         return data(tape_fields(call.machine.library.find(call.identifier)))
 
 
-@rest("ModifyTape", "PUT", "tape", one=True)
+@rest("ModifyTape")
 def modify_tape(call: Call) -> Reply:
     """Change a tape's label, location, role or state."""
     library = call.machine.library
@@ -87,7 +87,7 @@ def modify_tape(call: Call) -> Reply:
         return data(tape_fields(tape))
 
 
-@rest("DeletePermanentlyLostTape", "DELETE", "tape", one=True)
+@rest("DeletePermanentlyLostTape")
 def delete_tape(call: Call) -> Reply:
     """Strike a lost tape from the inventory."""
     with call.machine.store.lock:
@@ -126,13 +126,13 @@ def _ejecting(call: Call) -> Action:
     return lambda tape: call.machine.library.eject(tape, label, location)
 
 
-@rest("EjectTape", "PUT", "tape", one=True, operation="eject")
+@rest("EjectTape")
 def eject_tape(call: Call) -> Reply:
     """Eject a tape; `EjectPending` is set until it is out."""
     return _one(call, _ejecting(call))
 
 
-@rest("EjectAllTapes", "PUT", "tape", operation="eject")
+@rest("EjectAllTapes")
 def eject_all_tapes(call: Call) -> Reply:
     """Eject every tape that is in the library."""
     return _several(call, [tape for tape in _all(call) if tape.state != "EJECTED"], _ejecting(call))
@@ -142,7 +142,7 @@ def _domain(call: Call) -> Fields:
     return call.machine.beans.find("StorageDomain", call.text("storage_domain") or call.needed("storage_domain_id"))
 
 
-@rest("EjectStorageDomain", "PUT", "tape", operation="eject", required=("storage_domain",))
+@rest("EjectStorageDomain")
 def eject_storage_domain(call: Call) -> Reply:
     """Eject every tape of a storage domain, perhaps only those with objects of one bucket."""
     machine = call.machine
@@ -163,7 +163,7 @@ def eject_storage_domain(call: Call) -> Reply:
     return _several(call, tapes, _ejecting(call))
 
 
-@rest("EjectStorageDomainBlobs", "PUT", "tape", operation="eject", required=("blobs", "bucket_id", "storage_domain"))
+@rest("EjectStorageDomainBlobs")
 def eject_blobs(call: Call) -> Reply:
     """Eject the tapes of a storage domain that hold the objects named in the body."""
     machine = call.machine
@@ -179,38 +179,38 @@ def eject_blobs(call: Call) -> Reply:
     return _several(call, list(found.values()), _ejecting(call))
 
 
-@rest("CancelEjectTape", "PUT", "tape", one=True, operation="cancel_eject")
+@rest("CancelEjectTape")
 def cancel_eject_tape(call: Call) -> Reply:
     """Keep a tape that was to be ejected."""
     return _one(call, call.machine.library.cancel_eject)
 
 
-@rest("CancelEjectOnAllTapes", "PUT", "tape", operation="cancel_eject")
+@rest("CancelEjectOnAllTapes")
 def cancel_eject_all_tapes(call: Call) -> Reply:
     """Keep all tapes that were to be ejected."""
     return _several(call, [tape for tape in _all(call) if tape.eject_pending], call.machine.library.cancel_eject)
 
 
-@rest("OnlineTape", "PUT", "tape", one=True, operation="online")
+@rest("OnlineTape")
 def online_tape(call: Call) -> Reply:
     """Bring a tape back; on an EJECTED one this says that the operator has put it into the library again."""
     return _one(call, call.machine.library.online)
 
 
-@rest("OnlineAllTapes", "PUT", "tape", operation="online")
+@rest("OnlineAllTapes")
 def online_all_tapes(call: Call) -> Reply:
     """Bring back every tape that is not in use; those that are beyond that are told in the 207."""
     away = [tape for tape in _all(call) if tape.state not in ("NORMAL", "ONLINE_PENDING", "ONLINE_IN_PROGRESS")]
     return _several(call, away, call.machine.library.online)
 
 
-@rest("CancelOnlineTape", "PUT", "tape", one=True, operation="cancel_online")
+@rest("CancelOnlineTape")
 def cancel_online_tape(call: Call) -> Reply:
     """Leave a tape where it was."""
     return _one(call, call.machine.library.cancel_online)
 
 
-@rest("CancelOnlineOnAllTapes", "PUT", "tape", operation="cancel_online")
+@rest("CancelOnlineOnAllTapes")
 def cancel_online_all_tapes(call: Call) -> Reply:
     """Leave all tapes where they were."""
     coming = [tape for tape in _all(call) if tape.state == "ONLINE_PENDING"]
@@ -240,7 +240,7 @@ def _drive_fields(call: Call, place: int, drive: Fields) -> dict[str, Value]:
     )
 
 
-@rest("GetTapeDrives", "GET", "tape_drive")
+@rest("GetTapeDrives")
 def get_drives(call: Call) -> Reply:
     """List the drives."""
     with call.machine.store.lock:
@@ -249,7 +249,7 @@ def get_drives(call: Call) -> Reply:
         return data_list([bean("TapeDrive", each) for each in chosen], paging)
 
 
-@rest("GetTapeDrive", "GET", "tape_drive", one=True)
+@rest("GetTapeDrive")
 def get_drive(call: Call) -> Reply:
     """Show a drive."""
     with call.machine.store.lock:
@@ -304,7 +304,7 @@ def _partition_summary(tapes: list[Tape]) -> dict[str, Value]:
     }
 
 
-@rest("GetTapePartitions", "GET", "tape_partition")
+@rest("GetTapePartitions")
 def get_partitions(call: Call) -> Reply:
     """List the partitions of the library."""
     with call.machine.store.lock:
@@ -313,14 +313,14 @@ def get_partitions(call: Call) -> Reply:
         return data_list([bean("TapePartition", each) for each in chosen], paging)
 
 
-@rest("GetTapePartition", "GET", "tape_partition", one=True)
+@rest("GetTapePartition")
 def get_partition(call: Call) -> Reply:
     """Show a partition."""
     with call.machine.store.lock:
         return data(_partition_fields(call, call.machine.beans.find("TapePartition", call.identifier)))
 
 
-@rest("GetTapeLibraries", "GET", "tape_library")
+@rest("GetTapeLibraries")
 def get_libraries(call: Call) -> Reply:
     """List the libraries."""
     with call.machine.store.lock:
@@ -328,14 +328,14 @@ def get_libraries(call: Call) -> Reply:
         return data_list([bean("TapeLibrary", each) for each in chosen], paging)
 
 
-@rest("GetTapeLibrary", "GET", "tape_library", one=True)
+@rest("GetTapeLibrary")
 def get_library(call: Call) -> Reply:
     """Show a library."""
     with call.machine.store.lock:
         return data(call.machine.beans.find("TapeLibrary", call.identifier))
 
 
-@rest("GetTapeFailures", "GET", "tape_failure")
+@rest("GetTapeFailures")
 def get_tape_failures(call: Call) -> Reply:
     """List what went wrong with tapes, the latest first."""
     with call.machine.store.lock:
@@ -347,7 +347,7 @@ def get_tape_failures(call: Call) -> Reply:
         return data_list([bean("TapeFailure", configured(each, {})) for each in chosen], paging)
 
 
-@rest("DeleteTapeFailure", "DELETE", "tape_failure", one=True)
+@rest("DeleteTapeFailure")
 def delete_tape_failure(call: Call) -> Reply:
     """Forget one of them."""
     call.machine.beans.remove("TapeFailure", str(call.machine.beans.find("TapeFailure", call.identifier)["Id"]))
