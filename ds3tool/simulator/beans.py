@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ds3tool.simulator.events import FailureRecorded
 from ds3tool.simulator.refusals import not_found
 from ds3tool.simulator.store import Store
 
@@ -36,6 +37,8 @@ class Beans:
             row = (kind, identifier, json.dumps(complete))
             db.execute("INSERT INTO beans (kind, id, fields) VALUES (?, ?, ?)", row)
             self._store.after_commit(lambda: self._put(kind, identifier, complete))
+            if kind.endswith(("Failure", "CreationFailed")):
+                self._store.events.tell(FailureRecorded(kind, complete))
         return complete
 
     def _put(self, kind: str, identifier: str, values: Fields) -> None:

@@ -19,6 +19,7 @@ from ds3tool.simulator.beans import Beans
 from ds3tool.simulator.buckets import Buckets
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock
+from ds3tool.simulator.events import BlobLost, ChunkPersisted
 from ds3tool.simulator.faults import Fault, Faults
 from ds3tool.simulator.job import Chunk, Job
 from ds3tool.simulator.jobs import JobBook
@@ -287,6 +288,7 @@ class Drives:
             message = f"The blob's bytes are damaged or missing on every tape that holds it: [{listed}]."
         with self._store.writing() as db:
             job.error = message
+            self._store.events.tell(BlobLost(blob))
             db.execute("UPDATE jobs SET error = ? WHERE n = ?", (message, job.n))
             if verify:
                 self._jobs.blob_read(db, job, chunk, blob, length)
@@ -396,6 +398,7 @@ class Drives:
                 "UPDATE blobs SET persisted = 1 WHERE n IN (SELECT blob FROM entries WHERE chunk = ?)", (chunk.n,)
             )
             db.execute("UPDATE entries SET done = 1 WHERE chunk = ?", (chunk.n,))
+            self._store.events.tell(ChunkPersisted(job, chunk))
             self._jobs.chunk_finished(job, chunk)
 
     # Reading.

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from ds3tool.protocol.model import JobStatus, JobType
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock
+from ds3tool.simulator.events import BlobCached, JobDiscarded, JobEnded
 from ds3tool.simulator.ids import IdFamily
 from ds3tool.simulator.job import PRIORITY_RANK, Chunk, Job
 from ds3tool.simulator.quirks import Quirk
@@ -297,6 +298,7 @@ class JobBook:
                 self._cache.used -= length
             if failure is None:
                 job.cached += length
+                self._store.events.tell(BlobCached(job, blob))
             else:
                 job.error = failure
                 self._store.db.execute(
@@ -375,6 +377,7 @@ class JobBook:
             db.execute("DELETE FROM entries WHERE chunk IN (SELECT n FROM chunks WHERE job = ?)", (job.n,))
             db.execute("DELETE FROM chunks WHERE job = ?", (job.n,))
             db.execute("UPDATE objects SET job = NULL WHERE job = ?", (job.n,))
+            self._store.events.tell(JobEnded(job, status is JobStatus.CANCELED))
         self._cache.used -= reserved
         job.status, job.ended = status, now
         job.chunks.clear()
@@ -425,6 +428,7 @@ class JobBook:
         self.end(job, JobStatus.CANCELED)
         with self._store.writing() as db:
             db.execute("DELETE FROM jobs WHERE n = ?", (job.n,))
+            self._store.events.tell(JobDiscarded(job))
 
     def without_blob(self, job: Job, chunk: Chunk, *, length: int, received: bool, done: bool, waiting: bool) -> None:
         """Take one blob out of an active job, its object being deleted; its entry has gone already.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ds3tool.protocol.model import TapeState
 from ds3tool.simulator.clock import Clock
+from ds3tool.simulator.events import TapeForgotten
 from ds3tool.simulator.refusals import bad_request, conflict, not_found
 from ds3tool.simulator.store import Store
 
@@ -191,6 +192,7 @@ class Library:
         if tape.state != TapeState.LOST:
             raise conflict(f"Conflict[409]: The tape {tape.bar_code} is {tape.state}, not LOST.")
         with self._store.writing() as db:
+            self._store.events.tell(TapeForgotten(tape))
             db.execute("DELETE FROM copies WHERE tape = ?", (tape.n,))
             db.execute("DELETE FROM tapes WHERE n = ?", (tape.n,))
         self.tapes.pop(tape.n)

@@ -16,6 +16,7 @@ from ds3tool.simulator.buckets import Buckets
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock, SystemClock
 from ds3tool.simulator.drives import Drives
+from ds3tool.simulator.events import ObjectsDropped
 from ds3tool.simulator.faults import Faults
 from ds3tool.simulator.ids import IdFamily
 from ds3tool.simulator.job import Job
@@ -301,6 +302,7 @@ class Machine:
                         (job.n,),
                     ).fetchall()
                 ]
+                self.store.events.tell(ObjectsDropped(job, numbers))
                 self.objects.remove(db, numbers)
         if job.active:
             self.jobs.end(job, JobStatus.CANCELED)
@@ -314,7 +316,9 @@ class Machine:
             return
         with self.store.writing() as db:
             query = "SELECT n FROM objects WHERE job = ? AND created IS NULL"
-            self.objects.remove(db, [number for (number,) in db.execute(query, (job.n,)).fetchall()])
+            numbers = [number for (number,) in db.execute(query, (job.n,)).fetchall()]
+            self.store.events.tell(ObjectsDropped(job, numbers))
+            self.objects.remove(db, numbers)
 
     def _clean_up(self) -> None:
         self.jobs.forget_old()

@@ -13,6 +13,7 @@ from ds3tool.simulator import checksums
 from ds3tool.simulator.buckets import Bucket, Rules
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock
+from ds3tool.simulator.events import ObjectChanged
 from ds3tool.simulator.ids import IdFamily
 from ds3tool.simulator.job import Chunk, Job
 from ds3tool.simulator.jobs import JobBook
@@ -199,6 +200,7 @@ class Objects:
             "UPDATE objects SET created = ?, etag = ?, metadata = coalesce(?, metadata), latest = 1 WHERE n = ?",
             (self._clock.now(), checksums.etag(digests), metadata, number),
         )
+        self._store.events.tell(ObjectChanged("CREATE", number))
         if rules.versioning is Versioning.NONE:
             return
         older = list(
@@ -209,6 +211,9 @@ class Objects:
         )
         if not older:
             return
+        for each in older:
+            if each.latest:
+                self._store.events.tell(ObjectChanged("UNMARK_LATEST", each.n))
         keep = 0 if rules.versioning is not Versioning.KEEP_MULTIPLE_VERSIONS else max(0, rules.versions_to_keep - 1)
         db.execute(
             "UPDATE objects SET latest = 0 WHERE bucket = ? AND name = ? AND n <> ?",
@@ -228,6 +233,7 @@ class Objects:
                 db.execute("DELETE FROM copies WHERE blob = ?", (blob,))
                 if cached:
                     self._cache.forget(blob, length)
+            self._store.events.tell(ObjectChanged("DELETE", number))
             db.execute("DELETE FROM blobs WHERE object = ?", (number,))
             db.execute("DELETE FROM objects WHERE n = ?", (number,))
         if touched:
@@ -287,6 +293,7 @@ class Objects:
         if not latest:
             raise no_object(name)
         if rules.versioning is Versioning.KEEP_MULTIPLE_VERSIONS:
+            self._store.events.tell(ObjectChanged("UNMARK_LATEST", latest[0].n))
             db.execute("UPDATE objects SET latest = 0 WHERE bucket = ? AND name = ?", (bucket.n, name))
         else:
             # A new version that is still on its way is another job's, and stays.
@@ -304,6 +311,11 @@ class Objects:
         if not found:
             raise no_object(name)
         with self._store.writing() as db:
+            for each in self.select(
+                "bucket = ? AND name = ? AND (latest = 1) <> (n = ?)", (bucket.n, name, found[0].n)
+            ):
+                kind = "UNMARK_LATEST" if each.latest else "MARK_LATEST"
+                self._store.events.tell(ObjectChanged(kind, each.n))
             db.execute(
                 "UPDATE objects SET latest = (n = ?) WHERE bucket = ? AND name = ?", (found[0].n, bucket.n, name)
             )

@@ -14,6 +14,7 @@ from ds3tool.protocol.model import JobStatus, JobType, Versioning
 from ds3tool.simulator.beans import Beans
 from ds3tool.simulator.buckets import Bucket, Buckets, Rules
 from ds3tool.simulator.clock import Clock
+from ds3tool.simulator.events import JobCreated, JobDiscarded
 from ds3tool.simulator.job import Chunk, Job
 from ds3tool.simulator.jobs import JobBook
 from ds3tool.simulator.objects import Objects, name_taken
@@ -123,6 +124,8 @@ class Planner:
             self._objects.remove(db, [each.n for each in self._objects.select("job = ?", (job.n,))])
         if job.active:
             self._jobs.end(job, JobStatus.CANCELED)
+        with self._store.writing():
+            self._store.events.tell(JobDiscarded(job))
 
     def _blob_size(self, rules: Rules, asked: int | None) -> int:
         least = min(names.MIN_BLOB_SIZE, self._settings.blob_size)
@@ -362,6 +365,7 @@ class Planner:
                 *(job.verify_write, job.cleanup, job.protected),
             ),
         )
+        self._store.events.tell(JobCreated(job))
         return job
 
     def _begin(self, job: Job, chunks: list[Chunk]) -> None:

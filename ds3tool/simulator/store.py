@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ds3tool.simulator.events import Events
+
 _SCHEMA_VERSION = 2
 # WAL is safe here whatever the release of SQLite: its reset bug needs a second connection, and the exclusive lock
 # that this one takes admits none.
@@ -99,6 +101,8 @@ class Store:
         self.lock = threading.RLock()
         self._depth = 0
         self._after: list[Callable[[], None]] = []
+        # What a transaction makes true is told inside it.
+        self.events = Events()
         self.db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=0.2)
         try:
             self._open()

@@ -13,6 +13,7 @@ from ds3tool.simulator import checksums
 from ds3tool.simulator.buckets import Bucket, Buckets, Rules
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock
+from ds3tool.simulator.events import BlobCached
 from ds3tool.simulator.follower import Follower
 from ds3tool.simulator.job import Chunk, Job
 from ds3tool.simulator.jobs import JobBook, gone
@@ -231,6 +232,7 @@ class Transfers:
                 return
             if path is not None:
                 self._cache.take_in(path, place.blob)
+            self._store.events.tell(BlobCached(job, place.blob))
             left = job.partial.get(place.object, 1) - 1
             if not left:
                 self._objects.finish(db, place.object, rules, upload.metadata)
@@ -299,6 +301,7 @@ class Transfers:
             db.execute("INSERT INTO entries (chunk, place, blob) VALUES (?, 0, ?)", (chunk.n, blob))
             if path is not None:
                 self._cache.take_in(path, blob)
+            self._store.events.tell(BlobCached(job, blob))
             self._objects.finish(db, number, rules, upload.metadata)
             self._store.after_commit(lambda: self._jobs.begin_storing(job, chunk))
 
