@@ -90,6 +90,20 @@ CREATE INDEX entries_by_blob ON entries (blob, chunk);
 # What each version adds to the one before it; a state of an older version is brought up step by step when opened.
 _UPGRADES = {
     2: """
+-- `staging`: a get job that ends when all of its blobs are in the cache. `replicating`: told by another appliance.
+ALTER TABLE jobs ADD COLUMN staging INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN replicating INTEGER NOT NULL DEFAULT 0;
+-- Multipart uploads that are not complete; `touched` when they began or their latest part came.
+CREATE TABLE uploads (
+  n INTEGER PRIMARY KEY, bucket INTEGER NOT NULL, name TEXT NOT NULL, user_id TEXT NOT NULL, client TEXT NOT NULL,
+  started REAL NOT NULL, touched REAL NOT NULL, metadata TEXT
+);
+CREATE INDEX uploads_by_name ON uploads (bucket, name, n);
+-- A part's bytes are the file of that number in the folder of parts.
+CREATE TABLE parts (
+  upload INTEGER NOT NULL, number INTEGER NOT NULL, file INTEGER NOT NULL, length INTEGER NOT NULL,
+  md5 BLOB NOT NULL, modified REAL NOT NULL, PRIMARY KEY (upload, number)
+) WITHOUT ROWID;
 """,
 }
 
