@@ -104,6 +104,25 @@ CREATE TABLE parts (
   upload INTEGER NOT NULL, number INTEGER NOT NULL, file INTEGER NOT NULL, length INTEGER NOT NULL,
   md5 BLOB NOT NULL, modified REAL NOT NULL, PRIMARY KEY (upload, number)
 ) WITHOUT ROWID;
+-- What became of versions of objects: `n` is the sequence number, never used again; `at` when, `created` the version's.
+CREATE TABLE bucket_history (
+  n INTEGER PRIMARY KEY AUTOINCREMENT, bucket INTEGER NOT NULL, type TEXT NOT NULL, object INTEGER NOT NULL,
+  name TEXT NOT NULL, created REAL, at REAL NOT NULL
+);
+-- Notices on their way to who registered for them. `due`: when to send it next, null while it may not be sent yet.
+-- `sealed`: it was sent, and must stay as it was. `blobs`: how many rows of `notice_blobs` belong to it.
+CREATE TABLE notices (
+  n INTEGER PRIMARY KEY AUTOINCREMENT, registration TEXT NOT NULL, kind TEXT NOT NULL, job INTEGER,
+  made REAL NOT NULL, due REAL, facts TEXT NOT NULL, blobs INTEGER NOT NULL DEFAULT 0,
+  sealed INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0, repeated INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX notices_by_registration ON notices (registration, due);
+CREATE INDEX notices_by_job ON notices (job) WHERE job IS NOT NULL;
+CREATE TABLE notice_blobs (
+  notice INTEGER NOT NULL, place INTEGER NOT NULL, bucket TEXT NOT NULL, name TEXT NOT NULL, blob INTEGER NOT NULL,
+  object INTEGER NOT NULL, length INTEGER NOT NULL, offset INTEGER NOT NULL, cached INTEGER NOT NULL,
+  latest INTEGER NOT NULL, PRIMARY KEY (notice, place)
+) WITHOUT ROWID;
 """,
 }
 
