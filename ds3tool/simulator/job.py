@@ -36,6 +36,7 @@ class Job:
 
     Bytes: `original` of all blobs, `cached` received or loaded, `completed` on all tapes, or read. `partial` counts
     the blobs still missing of objects that have several. `settling` replies have their last byte under way.
+    `staging`: nobody fetches its blobs, it ends when they are in the cache. `replicating`: another appliance's.
     """
 
     n: int
@@ -61,6 +62,8 @@ class Job:
     verify_write: bool
     cleanup: bool
     protected: bool
+    staging: bool
+    replicating: bool
     error: str | None
     active_at: float = 0.0
     open: int = 0

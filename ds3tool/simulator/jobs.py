@@ -17,6 +17,7 @@ from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.events import BlobCached, JobDiscarded, JobEnded
 from ds3tool.simulator.ids import IdFamily
 from ds3tool.simulator.job import PRIORITY_RANK, Chunk, Job
+from ds3tool.simulator.jobrows import JobRows
 from ds3tool.simulator.quirks import Quirk
 from ds3tool.simulator.refusals import Refusal, not_found
 from ds3tool.simulator.settings import ApplianceSettings
@@ -30,10 +31,6 @@ _NAKED_IDLE_SECONDS = 300.0
 _RECORD_SECONDS = 30 * 24 * 3600.0
 # How long a question about a job waits for replies whose last byte is on its way.
 _SETTLE_SECONDS = 2.0
-_ROW = (
-    "n, bucket, type, status, name, priority, processing_order, user_id, created, ended, original, cached, completed, "
-    "aggregating, naked, truncated, timed_out, implicit, spanning, verify_write, cleanup, protected, error"
-)
 
 
 class JobBook:
@@ -44,7 +41,8 @@ class JobBook:
         self._cache = cache
         self._clock = clock
         self._settings = settings
-        self.ids = IdFamily(instance, "job")
+        self.rows = JobRows(store, instance)
+        self.ids = self.rows.ids
         self.chunk_ids = IdFamily(instance, "chunk")
         self.failure_ids = IdFamily(instance, "failure")
         self.changed = threading.Condition(store.lock)
@@ -61,19 +59,9 @@ class JobBook:
 
     # Finding.
 
-    def from_row(self, row: tuple[object, ...]) -> Job:
-        """Return the job of a row of `_ROW`'s columns."""
-        values = list(row)
-        numbers = {13, 14, 15, 16, 17, 18, 19, 20, 21}
-        cells = [bool(value) if place in numbers else value for place, value in enumerate(values)]
-        n, bucket, kind, status, *rest = cells
-        assert isinstance(n, int)
-        return Job(n, self.ids.of(n), bucket, JobType(str(kind)), JobStatus(str(status)), *rest)  # type: ignore[arg-type] # the schema types the columns
-
     def select(self, condition: str, values: tuple[object, ...] = ()) -> list[Job]:
         """Return the jobs that an SQL condition matches, active ones with their living numbers."""
-        rows = self._store.db.execute(f"SELECT {_ROW} FROM jobs WHERE {condition}", values).fetchall()  # noqa: S608 - conditions are this package's own
-        return [self.active.get(row[0]) or self.from_row(row) for row in rows]
+        return [self.active.get(job.n) or job for job in self.rows.select(condition, values)]
 
     def find(self, identifier: str) -> Job:
         """Return any job, active or ended; a 404 when there is none."""
@@ -123,8 +111,7 @@ class JobBook:
     def recover(self) -> int:
         """Take up the active jobs; return the bytes of cache that their allocated chunks still reserve."""
         reserved = 0
-        for row in self._store.db.execute(f"SELECT {_ROW} FROM jobs WHERE status = 'IN_PROGRESS'").fetchall():  # noqa: S608 - a constant
-            job = self.from_row(row)
+        for job in self.rows.select("status = 'IN_PROGRESS'"):
             job.active_at = self._clock.now()
             self.begin(job)
             reserved += self._recover_chunks(job)
@@ -351,32 +338,15 @@ class JobBook:
 
     def save(self, job: Job) -> None:
         """Write a job's settings, after a change of them."""
-        with self._store.writing() as db:
-            db.execute(
-                "UPDATE jobs SET name = ?, priority = ?, created = ?, cleanup = ?, protected = ?, aggregating = ?, "
-                "truncated = ?, original = ? WHERE n = ?",
-                (
-                    *(job.name, job.priority, job.created, job.cleanup, job.protected, job.aggregating),
-                    *(job.truncated, job.original, job.n),
-                ),
-            )
+        self.rows.save(job)
+        self.changed.notify_all()
 
     def end(self, job: Job, status: JobStatus) -> None:
         """End a job: its chunks are forgotten, their room is given back, its record stays."""
         reserved = self._reserved(job)
         now = self._clock.now()
         with self._store.writing() as db:
-            db.execute(
-                "UPDATE jobs SET status = ?, ended = ?, original = ?, cached = ?, completed = ?, truncated = ?, "
-                "timed_out = ?, error = ? WHERE n = ?",
-                (
-                    *(status, now, job.original, job.cached, job.completed, job.truncated),
-                    *(job.timed_out, job.error, job.n),
-                ),
-            )
-            db.execute("DELETE FROM entries WHERE chunk IN (SELECT n FROM chunks WHERE job = ?)", (job.n,))
-            db.execute("DELETE FROM chunks WHERE job = ?", (job.n,))
-            db.execute("UPDATE objects SET job = NULL WHERE job = ?", (job.n,))
+            self.rows.write_end(db, job, status, now)
             self._store.events.tell(JobEnded(job, status is JobStatus.CANCELED))
         self._cache.used -= reserved
         job.status, job.ended = status, now
@@ -421,13 +391,13 @@ class JobBook:
     def forget_old(self) -> None:
         """Clear records of jobs that ended long ago."""
         with self._store.writing() as db:
-            db.execute("DELETE FROM jobs WHERE ended < ?", (self._clock.now() - _RECORD_SECONDS,))
+            self.rows.remove(db, "ended < ?", (self._clock.now() - _RECORD_SECONDS,))
 
     def discard(self, job: Job) -> None:
         """End a job that could not begin, and leave no record of it."""
         self.end(job, JobStatus.CANCELED)
         with self._store.writing() as db:
-            db.execute("DELETE FROM jobs WHERE n = ?", (job.n,))
+            self.rows.remove(db, "n = ?", (job.n,))
             self._store.events.tell(JobDiscarded(job))
 
     def without_blob(self, job: Job, chunk: Chunk, *, length: int, received: bool, done: bool, waiting: bool) -> None:

@@ -55,6 +55,8 @@ class JobOptions:
     protected: bool = False
     preallocate: bool = False
     naked: bool = False
+    staging: bool = False
+    replicating: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,19 +354,12 @@ class Planner:
             verify_write=options.verify_write,
             cleanup=options.cleanup,
             protected=options.protected,
+            staging=options.staging,
+            replicating=options.replicating,
             error=None,
             active_at=self._clock.now(),
         )
-        db.execute(
-            "INSERT INTO jobs (n, bucket, type, status, name, priority, processing_order, user_id, created, original, "
-            "aggregating, naked, implicit, spanning, verify_write, cleanup, protected) "
-            "VALUES (?,?,?,?,?,?,?,?,?,0,?,?,?,?,?,?,?)",
-            (
-                *(job.n, job.bucket, job.type, job.status, job.name, job.priority, job.processing_order),
-                *(job.user_id, job.created, job.aggregating, job.naked, job.implicit, job.spanning),
-                *(job.verify_write, job.cleanup, job.protected),
-            ),
-        )
+        self._jobs.rows.insert(db, job)
         self._store.events.tell(JobCreated(job))
         return job
 
