@@ -6,8 +6,11 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import tempfile
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -18,10 +21,11 @@ from ds3tool.simulator import handlers, signatures, xmlout
 from ds3tool.simulator.awkward import Awkward
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.control import ControlDoor
+from ds3tool.simulator.diary import Diary
 from ds3tool.simulator.dispatch import Call, Served, find
 from ds3tool.simulator.faults import Faults
 from ds3tool.simulator.faulty import Faulty
-from ds3tool.simulator.http import HttpServer
+from ds3tool.simulator.http import Answered, HttpServer
 from ds3tool.simulator.machine import Machine
 from ds3tool.simulator.messages import XML_TYPE, Reply, Request
 from ds3tool.simulator.refusals import Refusal, denied
@@ -48,6 +52,8 @@ class Appliance:
         self._awkward = Awkward(self.settings) if self.settings.quirks else None
         # What goes wrong with it, from any thread and at any time: `appliance.faults.set("lost-reply", 0.05)`.
         self.faults = Faults(self.settings.faults, seed=self.settings.seed)
+        # What it did lately, and the requests by kind; nothing of it outlives the process.
+        self.diary = Diary()
         self._faulty = Faulty(self.faults, self._refuse, stall=self.settings.stall)
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._lock_file: IO[bytes] | None = None
@@ -58,6 +64,9 @@ class Appliance:
         self._numbers_lock = threading.Lock()
         self._closed = threading.Event()
         self._stop = threading.Event()
+        self._resetting = threading.Lock()
+        # When it was started, and last made new, in seconds of `time.monotonic`.
+        self.started = self.reset_at = 0.0
 
     def start(self) -> Self:
         """Open the state, listen, and return; requests are served by threads of this process.
@@ -70,7 +79,8 @@ class Appliance:
         try:
             self._machine = Machine(directory, self.settings, self._clock, self.faults)
             self._numbers = self._first_request_number()
-            self._server = self._listen(self._machine)
+            self.started = self.reset_at = time.monotonic()
+            self._server = self._listen()
             self._machine.port = self._server.port
             self._door = self._open_door()
             self._write_state_file(directory)
@@ -104,11 +114,10 @@ class Appliance:
             raise LockedError(message, hint="stop it first, or choose another directory") from None
         return directory
 
-    def _listen(self, machine: Machine) -> HttpServer:
+    def _listen(self) -> HttpServer:
+        host, port = self.settings.host, self.settings.port
         try:
-            return HttpServer(
-                self.settings.host, self.settings.port, self._handle, self._refuse, lambda: self._common(machine)
-            )
+            return HttpServer(host, port, self._handle, self._refuse, self._common, watch=self._note)
         except OSError as error:
             where = f"{self.settings.host}:{self.settings.port}"
             raise UsageError(f"the appliance cannot listen at {where}: {error}", hint="choose another port") from error
@@ -118,7 +127,7 @@ class Appliance:
         if port is None:
             return None
         try:
-            return ControlDoor(port, self.faults)
+            return ControlDoor(port, self)
         except OSError as error:
             message = f"the appliance's controls cannot listen at port {port}: {error}"
             raise UsageError(message, hint="choose another control port, or 0 for any free one") from error
@@ -167,6 +176,30 @@ class Appliance:
             self._temporary.cleanup()
             self._temporary = None
         self._closed.set()
+
+    def reset(self) -> None:
+        """Make it a new appliance: the same settings, keys and port; no bucket, object, job or user of before is left.
+
+        Every connection is cut, as when somebody pulls the plug; whoever comes meanwhile waits. With a seed it then
+        does what it did after its first start. The rates of the faults stay. From any thread but a connection's.
+        """
+        machine = self.machine
+        keys = replace(self.settings, access_key=self.access_key, secret_key=self.secret_key)
+        assert self._server is not None
+        with self._resetting:
+            machine.release_waiters()
+            with self._server.held():
+                port, directory, clock = machine.port, machine.directory, machine.clock
+                machine.close()
+                _empty(directory)
+                self.faults.rewind()
+                self._faulty = Faulty(self.faults, self._refuse, stall=self.settings.stall)
+                self._awkward = Awkward(self.settings) if self.settings.quirks else None
+                self._machine = Machine(directory, keys, clock, self.faults)
+                self._numbers = self._first_request_number()
+                self._machine.port = port
+                self.reset_at = time.monotonic()
+                self._machine.start()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until `close` has been called, at most `timeout` seconds; tell whether it has."""
@@ -244,7 +277,8 @@ class Appliance:
             self._numbers += 1
             return self._numbers
 
-    def _common(self, machine: Machine) -> str:
+    def _common(self) -> str:
+        machine = self.machine
         date = machine.http_date(machine.clock.now())
         return f"Date: {date}\r\nServer: ds3tool-sim\r\n{names.REQUEST_ID}: {self._numbers}\r\n"
 
@@ -254,11 +288,16 @@ class Appliance:
         if self._awkward is not None:
             self._awkward.refuse_all()
         user = self._authenticate(machine, request)
+        request.user = str(user["Name"])
         call = Call(machine, request, user, parameters=request.target.parameters)
         operation = find(call)
+        request.operation = operation.name
         if not self.faults.active:
             return self._answer(call, operation)
         return self._faulty.handle(call, operation.name, lambda call: self._answer(call, operation))
+
+    def _note(self, done: Answered) -> None:
+        self.diary.answered(done, at=self.machine.clock.now())
 
     def _answer(self, call: Call, operation: Served) -> Reply:
         if self._awkward is None:
@@ -296,3 +335,11 @@ class Appliance:
         )
         reply = Reply(refusal.status, refusal.headers, xmlout.document(document), XML_TYPE)
         return reply if self._awkward is None else self._awkward.refuse(path, reply)
+
+
+def _empty(directory: Path) -> None:
+    """Remove all that a closed machine has left: its state last, so that a process that dies amid this finds it."""
+    for folder in ("cache", "tapes"):
+        shutil.rmtree(directory / folder, ignore_errors=True)
+    for name in ("state.sqlite-wal", "state.sqlite-shm", "state.sqlite"):
+        (directory / name).unlink(missing_ok=True)

@@ -1,10 +1,15 @@
 """The appliance's controls: a door of its own on the loopback address, apart from the protocol port.
 
-    GET /faults                      every fault: rate, times left, times it has struck
-    PUT /faults {"clear": true, "rates": ["lost-reply=0.05", "job-expired=1:2"]}
+    GET /faults     every fault: rate, times left, times it has struck; PUT changes rates
+    GET /status     buckets, jobs, cache, drives, tapes, requests by kind, clock
+    GET /clock      the appliance's time and what waiting would have cost; PUT changes its pace, steps, skips
+    GET /tapes      the library as its operator sees it; PUT acts as the operator, or as bad luck
+    GET /log        what it did lately
+    PUT /reset      back to a new appliance, or one without jobs
 
-Both answer with the faults as they are then, in JSON. All users of a host share its loopback address, so every request
-carries a token (`Authorization: Bearer TOKEN`) that stands where only the appliance's owner can read it.
+Documents are JSON. A change is made as a whole or not at all, and answered with how things stand then; a refusal is
+`{"error": {"code", "message", "hint"}}`. All users of a host share its loopback address, so every request carries a
+token (`Authorization: Bearer TOKEN`) that stands where only the appliance's owner can read it.
 """
 
 from __future__ import annotations
@@ -13,17 +18,23 @@ import hmac
 import json
 import secrets
 from email.utils import formatdate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ds3tool.errors import UsageError
-from ds3tool.simulator.faults import Faults, parse_rates
+from ds3tool.simulator.controls.documents import Control, Question
+from ds3tool.simulator.controls.faults import FaultControl
+from ds3tool.simulator.controls.log import LogControl
+from ds3tool.simulator.controls.reset import ResetControl
+from ds3tool.simulator.controls.status import StatusControl
+from ds3tool.simulator.controls.time import ClockControl
 from ds3tool.simulator.http import HttpServer
 from ds3tool.simulator.messages import Reply, Request
 from ds3tool.simulator.refusals import Refusal, bad_request
 
+if TYPE_CHECKING:
+    from ds3tool.simulator.appliance import Appliance
+
 HOST = "127.0.0.1"
 JSON_TYPE = "application/json"
-_FAULTS = "/faults"
 _LARGEST_REQUEST = 64 * 1024
 
 
@@ -33,9 +44,16 @@ class ControlDoor:
     Raises OSError when it cannot listen there. `start` and `close` as of the server that it is.
     """
 
-    def __init__(self, port: int, faults: Faults) -> None:
+    def __init__(self, port: int, appliance: Appliance) -> None:
         self.token = secrets.token_urlsafe(32)
-        self._faults = faults
+        self._diary = appliance.diary
+        self._controls: dict[str, Control] = {
+            "/faults": FaultControl(appliance.faults),
+            "/status": StatusControl(appliance),
+            "/clock": ClockControl(appliance),
+            "/log": LogControl(appliance.diary, appliance.settings.seed),
+            "/reset": ResetControl(appliance),
+        }
         self._server = HttpServer(HOST, port, self._handle, _refuse, _common)
         self.port = self._server.port
 
@@ -45,53 +63,25 @@ class ControlDoor:
 
     def close(self) -> None:
         """End, with every thread and socket; may be called twice."""
+        self._diary.close()  # whoever follows the log is let go
         self._server.close()
 
     def _handle(self, request: Request) -> Reply:
         self._check_token(request)
-        if request.target.path != _FAULTS:
-            raise Refusal(404, "NotFound", f"There is nothing at {request.target.path}; the faults are at {_FAULTS}.")
+        control = self._controls.get(request.target.path)
+        if control is None:
+            known = ", ".join(self._controls)
+            raise Refusal(404, "NotFound", f"There is nothing at {request.target.path}. The controls are: {known}")
+        if request.verb == "GET":
+            return _reply(200, control.show(Question(request.target.parameters, form=control.form)))
         if request.verb == "PUT":
-            self._change(_document(request))
-        elif request.verb != "GET":
-            raise Refusal(405, "MethodNotAllowed", f"{request.verb} is not understood: faults take GET and PUT.")
-        return _reply(200, self._state())
+            return _reply(200, control.change(Question(_document(request), form=control.form)))
+        raise Refusal(405, "MethodNotAllowed", f"{request.verb} is not understood: controls take GET and PUT.")
 
     def _check_token(self, request: Request) -> None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self.token.encode()):
             raise Refusal(401, "Unauthorized", "The controls need the token that stands in the appliance's record.")
-
-    def _change(self, document: dict[str, Any]) -> None:
-        """Do as a document says, all of it or nothing."""
-        clear, rates = document.pop("clear", False), document.pop("rates", [])
-        if document or not isinstance(clear, bool) or not isinstance(rates, list):
-            raise bad_request('The document is {"clear": BOOL, "rates": ["NAME=RATE", ...]}.')
-        if not all(isinstance(rate, str) for rate in rates):
-            raise bad_request('A rate is a text, as in "lost-reply=0.05".')
-        try:
-            wanted = parse_rates(rates)
-        except UsageError as error:
-            raise bad_request(f"{error.message}\n{error.hint or ''}") from error
-        if clear:
-            self._faults.clear()
-        self._faults.apply(wanted)
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "seed": self._faults.seed,
-            "faults": [
-                {
-                    "name": state.fault.value,
-                    "rate": state.rate,
-                    "most": state.most,
-                    "struck": state.struck,
-                    "does": state.fault.what,
-                    "against": state.fault.exposes,
-                }
-                for state in self._faults.states()
-            ],
-        }
 
 
 def _document(request: Request) -> dict[str, Any]:

@@ -270,6 +270,14 @@ class Faults:
             self._most.clear()
             self._changed()
 
+    def rewind(self) -> None:
+        """Begin anew, as a new appliance of the same seed does: the rates stay, what was counted goes."""
+        with self._lock:
+            for turns in self._turns.values():
+                turns[:] = array("L", bytes(turns.itemsize * _PLACES))
+            self._struck.clear()
+            self._changed()
+
     def _changed(self) -> None:
         self.changes += 1
         self.active = any(self._rates.values())

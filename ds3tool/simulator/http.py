@@ -14,6 +14,7 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -46,6 +47,22 @@ _REASONS = {
     431: "Request Header Fields Too Large",
     500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable",
 }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of one request: `status` 0 where no answer went out, `whole` when all of it did.
+
+    `seconds` from its head to the last byte of its answer; `received` and `sent` count the bytes of the bodies.
+    `request` is None for a head that could not be read.
+    """
+
+    request: Request | None
+    status: int
+    seconds: float
+    received: int
+    sent: int
+    whole: bool
 
 
 class _PeerGoneError(Exception):
@@ -168,6 +185,9 @@ class _Connection:
         self._address = address
         self._server = server
         self._buffer = b""
+        self._began = 0.0
+        self._request: Request | None = None
+        self._body: _SocketBody | None = None
 
     def send(self, data: bytes) -> None:
         """Send all of `data`."""
@@ -212,6 +232,7 @@ class _Connection:
             raw = self._read_head()
             if raw is None:
                 return False
+            self._began, self._request, self._body = time.perf_counter(), None, None
             head = _parse_head(raw)
         except _BadHeadError as bad:
             self._answer(self._server.refuse(bad.refusal, "/"), head_only=False, keep_alive=False)
@@ -235,12 +256,13 @@ class _Connection:
         try:
             target = Target.parse(head.raw_target)
             path = target.path
-            return self._server.handle(
-                Request(head.verb, target, head.headers, head.pairs, body, self._address),
-            )
+            self._body = body
+            self._request = Request(head.verb, target, head.headers, head.pairs, body, self._address)
+            return self._server.handle(self._request)
         except Refusal as refusal:
             return self._server.refuse(refusal, path)
         except (_PeerGoneError, Cut):
+            self._tell(0, 0, whole=False)
             raise
         except Exception:  # noqa: BLE001 - whatever a handler got wrong must not end the server, and must be seen
             _log.exception("%s %s failed", head.verb, head.raw_target)
@@ -275,6 +297,7 @@ class _Connection:
     def _answer(self, reply: Reply, *, head_only: bool, keep_alive: bool) -> None:
         body = reply.body
         complete = False
+        length = 0
         try:
             length = body.length if isinstance(body, FileSlices) else len(body)
             shown = (reply.head_length or 0) if head_only else length
@@ -296,6 +319,14 @@ class _Connection:
                 body.close()
             if reply.sent is not None:
                 reply.sent(complete)
+            self._tell(reply.status, 0 if head_only or not complete else length, whole=complete)
+
+    def _tell(self, status: int, sent: int, *, whole: bool) -> None:
+        """Tell whoever watches what became of the request."""
+        if self._server.watch is not None:
+            received = 0 if self._body is None else self._body.length - self._body.left
+            seconds = time.perf_counter() - self._began
+            self._server.watch(Answered(self._request, status, seconds, received, sent, whole))
 
     def _settled(self, reply: Reply) -> None:
         if reply.settle is not None:
@@ -394,11 +425,22 @@ class HttpServer:
     """Listens and serves until closed; `close` returns when no thread and no socket of it is left.
 
     `handle` answers a request or raises a Refusal; `refuse` makes the reply of one for a path;
-    `common` returns the header lines that every reply carries.
+    `common` returns the header lines that every reply carries. `watch` is told what became of each request, by the
+    connection's thread, which waits for it.
     """
 
-    def __init__(self, host: str, port: int, handle: Handler, refuse: Refuse, common: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        handle: Handler,
+        refuse: Refuse,
+        common: Callable[[], str],
+        *,
+        watch: Callable[[Answered], None] | None = None,
+    ) -> None:
         self.handle = handle
+        self.watch = watch
         self.refuse = refuse
         self.common_headers = common
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -413,6 +455,8 @@ class HttpServer:
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._closing = False
+        self._admitted = threading.Event()
+        self._admitted.set()
         self._connections: dict[threading.Thread, socket.socket] = {}
         self._acceptor = threading.Thread(target=self._accept, name="ds3-accept", daemon=True)
 
@@ -439,12 +483,17 @@ class HttpServer:
     def _begin(self, peer: socket.socket, address: str) -> None:
         connection = _Connection(peer, address, self)
         thread = threading.Thread(target=self._run, args=(connection,), name="ds3-connection", daemon=True)
-        with self._lock:
-            if self._closing:
-                peer.close()
-                return
-            self._connections[thread] = peer
-            thread.start()
+        while True:
+            # Whoever comes while all is held waits, as at a port that nobody has accepted from yet.
+            self._admitted.wait()
+            with self._lock:
+                if self._closing:
+                    peer.close()
+                    return
+                if self._admitted.is_set():
+                    self._connections[thread] = peer
+                    thread.start()
+                    return
 
     def _run(self, connection: _Connection) -> None:
         try:
@@ -452,6 +501,28 @@ class HttpServer:
         finally:
             with self._lock:
                 self._connections.pop(threading.current_thread(), None)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Cut every connection, and let no other begin while the body runs; then no request is under way.
+
+        Waits for the threads of the connections; not for one of them to call.
+        """
+        with self._lock:
+            self._admitted.clear()
+            peers = list(self._connections.items())
+        try:
+            self._cut(peers)
+            yield
+        finally:
+            self._admitted.set()
+
+    def _cut(self, peers: list[tuple[threading.Thread, socket.socket]]) -> None:
+        for _, peer in peers:
+            with contextlib.suppress(OSError):
+                peer.shutdown(socket.SHUT_RDWR)
+        for thread, _ in peers:
+            thread.join()
 
     def close(self) -> None:
         """Stop listening, cut every connection, and wait for their threads; may be called twice."""
@@ -461,10 +532,7 @@ class HttpServer:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for _, peer in peers:
-            with contextlib.suppress(OSError):
-                peer.shutdown(socket.SHUT_RDWR)
-        for thread, _ in peers:
-            thread.join()
+        self._admitted.set()
+        self._cut(peers)
         if self._acceptor.ident is not None:
             self._acceptor.join()

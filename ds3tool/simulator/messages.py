@@ -38,7 +38,10 @@ class Body(Protocol):
 
 @dataclass(slots=True)
 class Request:
-    """A request's head and its body. Header names are in lower case; `pairs` are the headers as sent."""
+    """A request's head and its body. Header names are in lower case; `pairs` are the headers as sent.
+
+    `user` and `operation` are names, set when it is known whose request it is and what it asks for.
+    """
 
     verb: str
     target: Target
@@ -47,6 +50,8 @@ class Request:
     body: Body
     client: str
     number: int = 0
+    user: str = ""
+    operation: str = ""
 
 
 @dataclass(slots=True)
