@@ -23,7 +23,10 @@ REST_PREFIX = "/_rest_/"
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way to its handler. `identifier` is the decoded rest of the path after the resource."""
+    """One request on its way to its handler. `identifier` is the decoded rest of the path after the resource.
+
+    `row` is the operation that it asks for, as the contract has it; set when that has been found.
+    """
 
     machine: Machine
     request: Request
@@ -33,6 +36,7 @@ class Call:
     bucket: str = ""
     name: str = ""
     parameters: dict[str, str] = field(default_factory=dict)
+    row: Operation | None = None
 
     def has(self, name: str) -> bool:
         """Tell whether a void parameter is there, whatever its value."""
@@ -150,9 +154,10 @@ def served() -> list[Served]:
 def find(call: Call) -> Served:
     """Return the operation that a call asks for, and set what its path names; a refusal when there is none."""
     path = call.request.target.path
-    if path == REST_PREFIX[:-1] or path.startswith(REST_PREFIX):
-        return _find_rest(call, path[len(REST_PREFIX) :])
-    return _find_s3(call)
+    below_rest = path == REST_PREFIX[:-1] or path.startswith(REST_PREFIX)
+    found = _find_rest(call, path[len(REST_PREFIX) :]) if below_rest else _find_s3(call)
+    call.row = found.operation
+    return found
 
 
 def _find_rest(call: Call, rest_of_path: str) -> Served:
