@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from ds3tool.protocol import names
 from ds3tool.protocol.model import ChecksumType, Versioning
 from ds3tool.simulator.beans import Beans, Fields
+from ds3tool.simulator.events import BucketRemoved
 from ds3tool.simulator.refusals import Refusal, bad_request, conflict, denied
 from ds3tool.simulator.store import Store
 
@@ -150,6 +151,7 @@ class Buckets:
     def remove(self, db: sqlite3.Connection, bucket: Bucket) -> None:
         """Remove an empty bucket, inside a transaction."""
         db.execute("DELETE FROM buckets WHERE n = ?", (bucket.n,))
+        self._store.events.tell(BucketRemoved(bucket))
 
         def forget() -> None:
             self._by_name.pop(bucket.name, None)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from ds3tool.simulator.buckets import Bucket
     from ds3tool.simulator.job import Chunk, Job
     from ds3tool.simulator.library import Tape
 
@@ -96,6 +97,13 @@ class ObjectChanged:
     object: int
 
 
+@dataclass(frozen=True, slots=True)
+class BucketRemoved:
+    """A bucket has been removed, and all that was in it before."""
+
+    bucket: Bucket
+
+
 Event = (
     JobCreated
     | JobDiscarded
@@ -107,6 +115,7 @@ Event = (
     | TapeForgotten
     | FailureRecorded
     | ObjectChanged
+    | BucketRemoved
 )
 _Kind = TypeVar("_Kind", bound=Event)
 

@@ -17,7 +17,9 @@ from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock, SystemClock
 from ds3tool.simulator.drives import Drives
 from ds3tool.simulator.events import ObjectsDropped
+from ds3tool.simulator.failures import Failures
 from ds3tool.simulator.faults import Faults
+from ds3tool.simulator.history import BucketHistory
 from ds3tool.simulator.ids import IdFamily
 from ds3tool.simulator.job import Job
 from ds3tool.simulator.jobs import JobBook
@@ -76,7 +78,20 @@ class Machine:
         self.buckets = Buckets(store, self.beans)
         object_ids = IdFamily(self.instance_id, "object")
         self.objects = Objects(store, self.cache, self.jobs, self.clock, object_ids)
-        self.library = Library(store, self.clock, directory / "tapes", self.jobs.changed, settings.robot_delay)
+        history_ids = IdFamily(self.instance_id, "history")
+        self.history = BucketHistory(store, self.buckets, self.clock, history_ids, object_ids)
+        self.failures = Failures(store, self.beans, self.clock, self.jobs.failure_ids)
+        self.library = Library(
+            store,
+            self.beans,
+            self.clock,
+            directory / "tapes",
+            self.jobs.changed,
+            self.failures,
+            delay=lambda: settings.robot_delay,
+            slots=max(settings.slots, settings.tapes),
+            ports=settings.entry_exit_slots,
+        )
         self._add_tapes()
         self.planner = Planner(
             store=store,
@@ -322,6 +337,7 @@ class Machine:
 
     def _clean_up(self) -> None:
         self.jobs.forget_old()
+        self.history.forget_old()
         for job in self.jobs.idle():
             job.error = "No client has touched the job for too long."
             self.cancel(job, timed_out=True)

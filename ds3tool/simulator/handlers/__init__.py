@@ -3,6 +3,7 @@
 from ds3tool.simulator.handlers import (
     administration,
     buckets,
+    history,
     jobs,
     objects,
     placement,
@@ -12,4 +13,15 @@ from ds3tool.simulator.handlers import (
     tapes,
 )
 
-__all__ = ["administration", "buckets", "jobs", "objects", "placement", "service", "suspects", "system", "tapes"]
+__all__ = [
+    "administration",
+    "buckets",
+    "history",
+    "jobs",
+    "objects",
+    "placement",
+    "service",
+    "suspects",
+    "system",
+    "tapes",
+]
