@@ -82,12 +82,12 @@ class Machine:
         self.history = BucketHistory(store, self.buckets, self.clock, history_ids, object_ids)
         self.failures = Failures(store, self.beans, self.clock, self.jobs.failure_ids)
         self.library = Library(
-            store,
-            self.beans,
-            self.clock,
-            directory / "tapes",
-            self.jobs.changed,
-            self.failures,
+            store=store,
+            beans=self.beans,
+            clock=self.clock,
+            directory=directory / "tapes",
+            changed=self.jobs.changed,
+            failures=self.failures,
             delay=lambda: settings.robot_delay,
             slots=max(settings.slots, settings.tapes),
             ports=settings.entry_exit_slots,

@@ -26,7 +26,7 @@ class ApplianceSettings:
     `chunk_size`: most bytes of a chunk (one larger blob stands alone); None is 2 % of a tape.
     `retry_after`: what replies say in Retry-After. `persist_delay`: from a chunk's last byte to its way to tape.
     `hold`: how long a request waits for room or for a tape before its 307, or before a list of ready chunks is
-    empty. `robot_delay`: an ejection, a return.
+    empty. `robot_delay`: an ejection, a return. `slots`, `entry_exit_slots`: what its library holds.
     `checksum_type`, `versioning`, `copies` (1 or 2): of the data policy that a new appliance starts with.
     `seed`: makes ids, keys and shuffles repeatable. `shuffle`: blobs of a chunk and the chunks of a reply come in
     any order, against clients that rely on one. `quirks`: what else is awkward about it, see there.
@@ -54,6 +54,8 @@ class ApplianceSettings:
     shuffle: bool = False
     hold: float = 0.5
     robot_delay: float = 0.0
+    slots: int = 400
+    entry_exit_slots: int = 20
     quirks: frozenset[Quirk] = frozenset()
     faults: tuple[FaultRate, ...] = ()
     stall: float = 600.0

@@ -123,6 +123,21 @@ CREATE TABLE notice_blobs (
   object INTEGER NOT NULL, length INTEGER NOT NULL, offset INTEGER NOT NULL, cached INTEGER NOT NULL,
   latest INTEGER NOT NULL, PRIMARY KEY (notice, place)
 ) WITHOUT ROWID;
+-- `verify_pending`: a priority. `directive`: how to import, as JSON. `uses`: cleanings left. `place`, `tab`, `damaged`:
+-- where the cartridge is, and what it is like, which the appliance learns when it looks.
+ALTER TABLE tapes ADD COLUMN partly_verified REAL;
+ALTER TABLE tapes ADD COLUMN verify_pending TEXT;
+ALTER TABLE tapes ADD COLUMN directive TEXT;
+ALTER TABLE tapes ADD COLUMN description TEXT;
+ALTER TABLE tapes ADD COLUMN write_protected INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tapes ADD COLUMN uses INTEGER;
+ALTER TABLE tapes ADD COLUMN errors INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tapes ADD COLUMN place TEXT NOT NULL DEFAULT 'slot';
+ALTER TABLE tapes ADD COLUMN tab INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tapes ADD COLUMN damaged INTEGER NOT NULL DEFAULT 0;
+UPDATE tapes SET place = 'outside' WHERE state IN ('EJECTED', 'LOST', 'OFFLINE');
+-- Versions of objects that came with tapes of other appliances: the version's id there, its row here.
+CREATE TABLE imports (version TEXT PRIMARY KEY, object INTEGER NOT NULL) WITHOUT ROWID;
 """,
 }
 

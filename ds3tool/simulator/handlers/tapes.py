@@ -59,7 +59,7 @@ def get_tapes(call: Call) -> Reply:
             identifier = str(machine.beans.find("StorageDomain", domain)["Id"])
             chosen = [tape for tape in chosen if tape.domain_id == identifier]
         found = [(tape, values) for tape in chosen if _wanted(call, values := tape_fields(tape))]
-        found.sort(key=lambda each: (each[0].state, each[0].type, each[0].bar_code))
+        found.sort(key=lambda each: each[0].order)
         part, paging = page(call, found, lambda each: each[0].id)
         return data_list([bean("Tape", values) for _, values in part], paging)
 
@@ -123,7 +123,7 @@ def _all(call: Call) -> list[Tape]:
 
 def _ejecting(call: Call) -> Action:
     label, location = call.text("eject_label"), call.text("eject_location")
-    return lambda tape: call.machine.library.eject(tape, label, location)
+    return lambda tape: call.machine.library.robot.eject(tape, label, location)
 
 
 @rest("EjectTape")
@@ -182,39 +182,39 @@ def eject_blobs(call: Call) -> Reply:
 @rest("CancelEjectTape")
 def cancel_eject_tape(call: Call) -> Reply:
     """Keep a tape that was to be ejected."""
-    return _one(call, call.machine.library.cancel_eject)
+    return _one(call, call.machine.library.robot.cancel_eject)
 
 
 @rest("CancelEjectOnAllTapes")
 def cancel_eject_all_tapes(call: Call) -> Reply:
     """Keep all tapes that were to be ejected."""
-    return _several(call, [tape for tape in _all(call) if tape.eject_pending], call.machine.library.cancel_eject)
+    return _several(call, [tape for tape in _all(call) if tape.eject_pending], call.machine.library.robot.cancel_eject)
 
 
 @rest("OnlineTape")
 def online_tape(call: Call) -> Reply:
     """Bring a tape back; on an EJECTED one this says that the operator has put it into the library again."""
-    return _one(call, call.machine.library.online)
+    return _one(call, call.machine.library.robot.online)
 
 
 @rest("OnlineAllTapes")
 def online_all_tapes(call: Call) -> Reply:
     """Bring back every tape that is not in use; those that are beyond that are told in the 207."""
     away = [tape for tape in _all(call) if tape.state not in ("NORMAL", "ONLINE_PENDING", "ONLINE_IN_PROGRESS")]
-    return _several(call, away, call.machine.library.online)
+    return _several(call, away, call.machine.library.robot.online)
 
 
 @rest("CancelOnlineTape")
 def cancel_online_tape(call: Call) -> Reply:
     """Leave a tape where it was."""
-    return _one(call, call.machine.library.cancel_online)
+    return _one(call, call.machine.library.robot.cancel_online)
 
 
 @rest("CancelOnlineOnAllTapes")
 def cancel_online_all_tapes(call: Call) -> Reply:
     """Leave all tapes where they were."""
     coming = [tape for tape in _all(call) if tape.state == "ONLINE_PENDING"]
-    return _several(call, coming, call.machine.library.cancel_online)
+    return _several(call, coming, call.machine.library.robot.cancel_online)
 
 
 # Drives, partitions, libraries.
