@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,21 @@ import pytest
 from tests.far import servers
 from tests.far.servers import FarSide
 
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Of a test that is sampled let every n-th case run at once, the same ones each time, and the others as `more`."""
+    marker = item.get_closest_marker("sampled")
+    if marker is None:
+        return
+    function = item.nodeid.partition("[")[0]
+    number = _CASES[function]
+    _CASES[function] += 1
+    every, first = (*marker.args, 0)[:2]
+    if number % every != first:
+        item.add_marker(pytest.mark.more)
+
+
+_CASES: Counter[str] = Counter()
 _FOREIGN = ("DS3_", "DS3TOOL_", "AWS_")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 

@@ -104,6 +104,7 @@ def some(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
         yield appliance
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("arguments", [("ls", "-r"), ("ls", "-r", "-o", "json"), ("du",), ("tree",)], ids=" ".join)
 def test_memory_does_not_grow_with_the_keys(
     few: Appliance, some: Appliance, tmp_path: Path, arguments: tuple[str, ...]

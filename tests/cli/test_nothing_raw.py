@@ -157,6 +157,7 @@ DOCUMENT = (
 )
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("status", [400, 403, 404, 409])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(

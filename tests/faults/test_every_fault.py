@@ -127,6 +127,7 @@ def hold_get(outcome: Outcome, wanted: dict[bytes, str], target: Path, appliance
         assert outcome.result.objects + len(outcome.result.failures) == len(wanted), outcome.told
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("fault", [fault for fault in OF_PUTS if fault is not Fault.JOB_EXPIRED])
 def test_put_while_one_thing_goes_wrong(tree: Path, tmp_path: Path, fault: Fault, seed: int) -> None:
@@ -147,6 +148,7 @@ def test_put_while_one_thing_goes_wrong(tree: Path, tmp_path: Path, fault: Fault
             assert outcome.exit_code == 12, outcome.told
 
 
+@pytest.mark.sampled(2, 1)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("fault", [fault for fault in OF_GETS if fault is not Fault.JOB_EXPIRED])
 def test_get_while_one_thing_goes_wrong(tree: Path, tmp_path: Path, fault: Fault, seed: int) -> None:

@@ -53,6 +53,7 @@ def appliance(request: pytest.FixtureRequest) -> Iterator[Appliance]:
         yield started
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("fault", SWIFT, ids=lambda fault: fault.name)
 def test_put_through_a_network_that_spoils_exchanges(
@@ -65,6 +66,7 @@ def test_put_through_a_network_that_spoils_exchanges(
     hold_to(outcome, wanted=digests(tree), there=fetched(appliance, tmp_path / "direct"), appliance=appliance)
 
 
+@pytest.mark.sampled(3, 1)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("fault", SWIFT, ids=lambda fault: fault.name)
 def test_get_through_a_network_that_spoils_exchanges(

@@ -80,6 +80,7 @@ def stock(appliance: Appliance, tree: Path) -> None:
         assert put_tree(client, tree, RunSettings()).exit_code == 0
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("fault", "seed"), CASES)
 def test_an_overwriting_put(
     appliance: Appliance, trees: tuple[Path, Path], tmp_path: Path, fault: Fault, seed: int
@@ -100,6 +101,7 @@ def test_an_overwriting_put(
         assert differs <= outcome.named, f"not named: {differs - outcome.named}; told was {outcome.told}"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("fault", "seed"), CASES)
 def test_an_overwriting_get(appliance: Appliance, trees: tuple[Path, Path], fault: Fault, seed: int) -> None:
     """Each file is the old one or the new one, whole; what is not the new one is named."""
@@ -132,6 +134,7 @@ def random_ranges(chance: random.Random, size: int) -> tuple[ByteRange, ...]:
     return tuple(ranges)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("fault", "seed", "whole_blobs"), RANGES)
 def test_ranges(
     appliance: Appliance, trees: tuple[Path, Path], tmp_path: Path, fault: Fault, seed: int, *, whole_blobs: bool
@@ -171,6 +174,7 @@ def test_ranges(
         assert missing <= outcome.named, outcome.told
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("fault", "seed"), CASES)
 def test_a_stream_that_is_put(appliance: Appliance, tmp_path: Path, fault: Fault, seed: int) -> None:
     """Its bytes come once: all of them are an object, or there is none and the run has failed."""
@@ -188,6 +192,7 @@ def test_a_stream_that_is_put(appliance: Appliance, tmp_path: Path, fault: Fault
         assert there.read_bytes() == data
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("fault", "seed"), CASES)
 def test_a_stream_that_is_got(
     appliance: Appliance, trees: tuple[Path, Path], tmp_path: Path, fault: Fault, seed: int

@@ -79,6 +79,7 @@ def blobs_received(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, int]]:
     return received
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("quirks", [*EVERY_QUIRK, *EVERY_RELEASE])
 def test_tree_goes_there_and_back_whatever_the_quirk(
     room_with: Callable[..., Room], tmp_path: Path, quirks: frozenset[Quirk], blobs_received: Counter[tuple[str, int]]

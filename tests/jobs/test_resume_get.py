@@ -103,6 +103,7 @@ def assert_whole(work: GetWork, tmp_path: Path) -> None:
     work.room.until_idle()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("moment", "unnamed"),
     [
