@@ -161,7 +161,7 @@ def find(call: Call) -> Served:
 
 
 def _find_rest(call: Call, rest_of_path: str) -> Served:
-    raw_resource, _, raw_identifier = rest_of_path.partition("/")
+    raw_resource, slash, raw_identifier = rest_of_path.partition("/")
     resource = decode(raw_resource).lower()
     identifier = decode(raw_identifier)
     if resource not in ("folder", "object"):
@@ -181,6 +181,8 @@ def _find_rest(call: Call, rest_of_path: str) -> Served:
         raise Refusal(404, names.NOT_FOUND, f"NotFound[404]: There is no resource '{resource}'.")
     if operation and any(key[:3] == (verb, resource, bool(identifier)) for key in alike):
         raise bad_request(f"The resource '{resource}' has no operation '{operation}' here.")
+    if slash and not identifier and (verb, resource, True, operation) in _REST:
+        raise bad_request(f"The request names none of '{resource}'.")  # DELETE bucket/ and the like
     raise Refusal(
         405, names.METHOD_NOT_ALLOWED, f"MethodNotAllowed[405]: {verb} is not an operation of '{path_of(call)}'."
     )
@@ -209,6 +211,9 @@ def path_of(call: Call) -> str:
 def _find_s3(call: Call) -> Served:
     call.bucket, name = call.request.target.bucket_and_name()
     call.name = name or ""
+    if not call.bucket and name is not None:
+        message = f"{names.NO_SUCH_BUCKET}[404]: Bucket does not exist where name = ''"
+        raise Refusal(404, names.NO_SUCH_BUCKET, message)
     level = "service" if not call.bucket else "bucket" if name is None else "object"
     foreign = sorted(_FOREIGN & call.parameters.keys())
     if foreign or "x-amz-copy-source" in call.request.headers:
@@ -217,5 +222,7 @@ def _find_s3(call: Call) -> Served:
     for row in _S3.get((call.request.verb, level), []):
         if row.required <= call.parameters.keys():
             return row
+    if level == "service" and (call.request.verb, "bucket") in _S3:
+        raise bad_request("A bucket needs a name.", names.INVALID_BUCKET_NAME)  # what the SDKs' suites look for
     message = f"MethodNotAllowed[405]: {call.request.verb} is not an operation of '{path_of(call)}'."
     raise Refusal(405, names.METHOD_NOT_ALLOWED, message)
