@@ -12,7 +12,7 @@ from ds3tool.simulator.handlers.service import create_bucket, remove_bucket
 from ds3tool.simulator.messages import Reply
 from ds3tool.simulator.objects import StoredObject
 from ds3tool.simulator.paging import glob, headers, matcher, page, window
-from ds3tool.simulator.refusals import Refusal, bad_request, not_found
+from ds3tool.simulator.refusals import Refusal, not_found
 from ds3tool.simulator.xmlout import Value, Xml, bean, element
 
 _ORDER = "ORDER BY name, created DESC, n"
@@ -221,7 +221,8 @@ def delete_folder(call: Call) -> Reply:
     """Delete all objects below a folder, and the folder itself."""
     machine = call.machine
     if not call.text("bucket_id"):
-        raise bad_request("The parameter bucket_id is empty.")
+        # A fault of the real one that the SDKs' suites hold it to. Source: protocol, 10.6.
+        raise Refusal(500, names.INTERNAL_ERROR, "InternalError[500]: The parameter bucket_id is empty.")
     with machine.store.lock:
         bucket = machine.buckets.find(call.needed("bucket_id"))
         rules = machine.buckets.rules(bucket)
