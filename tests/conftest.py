@@ -17,7 +17,7 @@ from tests.far.servers import FarSide
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Of a test that is sampled let every n-th case run at once, the same ones each time, and the others as `more`."""
     marker = item.get_closest_marker("sampled")
-    if marker is None:
+    if marker is None or item.get_closest_marker("more") is not None:
         return
     function = item.nodeid.partition("[")[0]
     number = _CASES[function]
