@@ -204,13 +204,13 @@ class Library:
         """Let the robot do what is due; return the seconds until its next move, None when it has none."""
         return self.robot.move()
 
-    def tape_to_write(
+    def tapes_with_room(
         self, domain_id: str, bucket_id: str | None, length: int, *, but: Tape | None = None
-    ) -> Tape | None:
-        """Return the tape that takes the next `length` bytes of a storage domain, and hold it; None when none can.
+    ) -> list[Tape]:
+        """Return the tapes that may take the next `length` bytes of a storage domain, those in use among them.
 
-        Tapes of the domain that have begun come first, then empty ones that belong to nobody. With a `bucket_id` it
-        takes that bucket's data alone. That no tape has room at all, not even one in use, is put on record.
+        Tapes of the domain that have begun come first, then empty ones that belong to nobody. With a `bucket_id` a
+        tape takes that bucket's data alone. That no tape has room is put on record.
         """
         fitting = [
             tape
@@ -224,15 +224,22 @@ class Library:
             self._short.add(domain_id)
             name = (self._beans.get("StorageDomain", domain_id) or {}).get("Name", domain_id)
             self._failures.domain(_NO_MEDIA, domain_id, f"The storage domain '{name}' has no tape left to write to.")
-            return None
-        if domain_id in self._short:
+        elif domain_id in self._short:
             self._short.discard(domain_id)
             self._failures.domain_mended(_NO_MEDIA, domain_id)
-        free = [tape for tape in fitting if tape.n not in self.in_use]
-        chosen = min(free, key=lambda tape: (tape.domain_id is None, tape.n), default=None)
-        if chosen is not None:
-            self.in_use.add(chosen.n)
-        return chosen
+        return sorted(fitting, key=lambda tape: (tape.domain_id is None, tape.n))
+
+    def tape_to_write(
+        self, domain_id: str, bucket_id: str | None, length: int, *, but: Tape | None = None
+    ) -> Tape | None:
+        """Return the first of those tapes that no drive uses, and hold it; None when there is none."""
+        free = [
+            tape for tape in self.tapes_with_room(domain_id, bucket_id, length, but=but) if tape.n not in self.in_use
+        ]
+        if not free:
+            return None
+        self.in_use.add(free[0].n)
+        return free[0]
 
     def _takes(self, tape: Tape, domain_id: str, bucket_id: str | None) -> bool:
         if tape.domain_id is None:
