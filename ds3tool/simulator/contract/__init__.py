@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from ds3tool.simulator.contract.operations import Operation, Parameter, operation, operations
-from ds3tool.simulator.contract.types import Kind, Property, kind, words
+from ds3tool.simulator.contract.types import Kind, Property, kind, kinds, words
 
-__all__ = ["Kind", "Operation", "Parameter", "Property", "kind", "operation", "operations", "words"]
+__all__ = ["Kind", "Operation", "Parameter", "Property", "kind", "kinds", "operation", "operations", "words"]

@@ -49,6 +49,11 @@ class Operation:
         return tuple(each.name for each in self.parameters if each.required)
 
     @property
+    def own_parameters(self) -> tuple[Parameter, ...]:
+        """The parameters but those of paging, which every list has alike."""
+        return self.parameters[: -len(_PAGING)] if self.paged else self.parameters
+
+    @property
     def success(self) -> tuple[int, str | None]:
         """The status of an answer that is no failure, and the type in its body."""
         return next(iter(self.answers.items()))

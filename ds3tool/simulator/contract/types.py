@@ -86,6 +86,11 @@ def kind(name: str) -> Kind:
     return _tables()[0][name]
 
 
+def kinds() -> tuple[Kind, ...]:
+    """Return all types with properties."""
+    return tuple(_tables()[0].values())
+
+
 def words(name: str) -> tuple[str, ...] | None:
     """Return the words of the enumeration called `name`; None when it is none."""
     return _tables()[1].get(name)

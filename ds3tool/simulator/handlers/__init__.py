@@ -3,6 +3,7 @@
 from ds3tool.simulator.handlers import (
     administration,
     buckets,
+    configured,
     history,
     jobs,
     objects,
@@ -16,6 +17,7 @@ from ds3tool.simulator.handlers import (
 __all__ = [
     "administration",
     "buckets",
+    "configured",
     "history",
     "jobs",
     "objects",
@@ -25,3 +27,5 @@ __all__ = [
     "system",
     "tapes",
 ]
+
+configured.register()
