@@ -20,7 +20,7 @@ from ds3tool.simulator.failures import Failures
 from ds3tool.simulator.refusals import bad_request, conflict, not_found
 from ds3tool.simulator.robot import Robot
 from ds3tool.simulator.store import Store
-from ds3tool.simulator.tape import COLUMNS, INTERRUPTED, Tape
+from ds3tool.simulator.tape import COLUMNS, INTERRUPTED, OUTSIDE, SLOT, Tape
 
 __all__ = ["Library", "Tape"]
 
@@ -67,13 +67,13 @@ class Library:
             self.tapes[tape.n] = tape
         self.robot.resume()
 
-    def path(self, tape: Tape) -> str:
-        """Return where a tape's bytes are."""
-        return str(self._directory / f"{tape.bar_code}.tape")
+    def path(self, tape: Tape | str) -> str:
+        """Return where the bytes of a tape are, or of one with this bar code."""
+        return str(self._directory / f"{tape if isinstance(tape, str) else tape.bar_code}.tape")
 
-    def index_path(self, tape: Tape) -> str:
+    def index_path(self, tape: Tape | str) -> str:
         """Return where the index of a tape is whose contents are another appliance's, or nobody's."""
-        return str(self._directory / f"{tape.bar_code}.index")
+        return f"{self.path(tape).removesuffix('.tape')}.index"
 
     def get(self, identifier: str) -> Tape | None:
         """Return the tape with this UUID or bar code, or None."""
@@ -104,15 +104,17 @@ class Library:
                 return member
         return None
 
-    def add(self, tape_id: str, bar_code: str, kind: str, partition_id: str, capacity: int) -> Tape:
-        """Put a new, empty tape in."""
+    def add(
+        self, tape_id: str, bar_code: str, kind: str, partition_id: str, capacity: int, *, outside: bool = False
+    ) -> Tape:
+        """Put a new, empty tape into a storage slot; with `outside`, know one that is in somebody's hand."""
         with self._store.writing() as db:
             number = self._store.numbers("tapes", 1)
-            values = (number, tape_id, bar_code, kind, f"SIM{number:07d}", partition_id, capacity, "NORMAL")
+            state, place = ("OFFLINE", OUTSIDE) if outside else ("NORMAL", SLOT)
             db.execute(
-                "INSERT INTO tapes (n, id, bar_code, type, serial, partition_id, capacity, state) "
-                "VALUES (?,?,?,?,?,?,?,?)",
-                values,
+                "INSERT INTO tapes (n, id, bar_code, type, serial, partition_id, capacity, state, place) "
+                "VALUES (?,?,?,?,?,?,?,?,?)",
+                (number, tape_id, bar_code, kind, f"SIM{number:07d}", partition_id, capacity, state, place),
             )
             row = db.execute(f"SELECT {', '.join(COLUMNS)} FROM tapes WHERE n = ?", (number,)).fetchone()  # noqa: S608 - constants
         tape = Tape(*row)
