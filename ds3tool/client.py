@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from ds3tool.calls.exchange import Exchange
 from ds3tool.calls.jobs import JobCalls
 from ds3tool.calls.tapes import TapeCalls
-from ds3tool.errors import ConfigError, NotFoundError, ProtocolError
+from ds3tool.errors import NotFoundError, ProtocolError
 from ds3tool.protocol import names, object_requests, requests, responses
 from ds3tool.protocol.messages import Request, Response
 from ds3tool.protocol.model import (
@@ -93,7 +93,12 @@ class Ds3Client(JobCalls, TapeCalls):
 
     @classmethod
     def from_sdk(cls, client: object) -> Self:
-        """Return a client with the endpoint, credentials and proxy of a vendor `ds3` client object."""
+        """Return a client with the endpoint, credentials and proxy of a `ds3.ds3.Client`, the vendor's Python SDK's.
+
+        UsageError when it is an object of another kind. Nothing is taken from it but these: both may be used on.
+        """
+        from ds3tool.sdk_settings import settings_from_sdk
+
         return cls(settings_from_sdk(client))
 
     def __enter__(self) -> Self:
@@ -409,29 +414,3 @@ class Ds3Client(JobCalls, TapeCalls):
 
 def _nothing() -> None:
     return None
-
-
-def settings_from_sdk(client: object) -> ConnectionSettings:
-    """Return the settings that a vendor `ds3` client object holds.
-
-    Reads attributes only: nothing of the vendor's is imported. Its proxy is always used with CONNECT.
-    """
-    net = getattr(client, "net_client", None)
-    connection = getattr(net, "networkconnection", None)
-    credentials = getattr(net, "credentials", None)
-    endpoint = getattr(connection, "endpoint", None)
-    access_key, secret_key = getattr(credentials, "accessId", None), getattr(credentials, "key", None)
-    if not (isinstance(endpoint, str) and isinstance(access_key, str) and isinstance(secret_key, str)):
-        raise ConfigError(
-            f"a {type(client).__name__} object is no client of the vendor's SDK: it has no endpoint and credentials",
-            hint="hand over a ds3.ds3.Client, or use Ds3Client(ConnectionSettings(...))",
-        )
-    scheme = "https" if getattr(net, "secure", False) else "http"
-    proxy = getattr(net, "proxy", None)
-    return ConnectionSettings(
-        endpoint=f"{scheme}://{endpoint}",
-        access_key=access_key,
-        secret_key=secret_key,
-        proxy=None if not proxy else f"http://{proxy}",
-        tunnel=bool(proxy),
-    )

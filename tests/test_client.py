@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TypeVar
 
 import pytest
 
 from ds3tool.calls.exchange import Exchange
-from ds3tool.client import Ds3Client, settings_from_sdk
+from ds3tool.client import Ds3Client
 from ds3tool.errors import (
     AccessDeniedError,
     ApplianceError,
@@ -535,39 +534,6 @@ def test_a_client_from_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert _settings(client).endpoint == "http://bp:1"
     with pytest.raises(ConfigError, match="elsewhere"):
         Ds3Client.from_profile("elsewhere", path)
-
-
-def _sdk_client(**changes: object) -> object:
-    net = {
-        "networkconnection": SimpleNamespace(endpoint="bp.example:8443"),
-        "credentials": SimpleNamespace(accessId="me", key=SECRET),
-        "secure": True,
-        "proxy": None,
-    }
-    return SimpleNamespace(net_client=SimpleNamespace(**{**net, **changes}))
-
-
-def test_a_client_from_the_vendors() -> None:
-    """Endpoint, scheme and credentials of a vendor's client object are taken over, and its proxy with CONNECT."""
-    with Ds3Client.from_sdk(_sdk_client()) as client:
-        settings = _settings(client)
-    assert (settings.endpoint, settings.access_key, settings.secret_key, settings.proxy, settings.tunnel) == (
-        "https://bp.example:8443",
-        "me",
-        SECRET,
-        None,
-        False,
-    )
-    settings = settings_from_sdk(_sdk_client(secure=False, proxy="p:3128"))
-    assert (settings.endpoint, settings.proxy, settings.tunnel) == ("http://bp.example:8443", "http://p:3128", True)
-
-
-@pytest.mark.parametrize("other", [object(), SimpleNamespace(net_client=None), _sdk_client(credentials=None)])
-def test_another_object_is_no_vendors_client(other: object) -> None:
-    """An object without endpoint and credentials is a ConfigError that names its class and shows none of it."""
-    with pytest.raises(ConfigError, match=type(other).__name__) as caught:
-        Ds3Client.from_sdk(other)
-    assert SECRET not in str(caught.value)
 
 
 def test_a_client_closes_what_it_was_given_to_close() -> None:
