@@ -16,10 +16,10 @@ from ds3tool.simulator.job import Job
 from ds3tool.simulator.machine import Machine
 from ds3tool.simulator.messages import XML_TYPE, Reply
 from ds3tool.simulator.quirks import Quirk
+from ds3tool.simulator.receiving import Upload
 from ds3tool.simulator.refusals import Refusal, not_found
 from ds3tool.simulator.rewriting import CHUNK, REWRITES, text_of, with_text, without_chunks
 from ds3tool.simulator.settings import ApplianceSettings
-from ds3tool.simulator.transfers import Upload
 
 # Hours, in all: a hundred polls, five minutes apart.
 _SLOW_POLLS = 100

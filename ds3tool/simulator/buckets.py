@@ -45,6 +45,9 @@ class Rules:
     put_priority: str
     get_priority: str
     verify_priority: str
+    minimize_spanning: bool
+    verify_write: bool
+    always_force: bool
 
 
 def no_bucket(name: str) -> Refusal:
@@ -188,4 +191,7 @@ class Buckets:
             put_priority=str(policy["DefaultPutJobPriority"]),
             get_priority=str(policy["DefaultGetJobPriority"]),
             verify_priority=str(policy["DefaultVerifyJobPriority"]),
+            minimize_spanning=bool(policy.get("AlwaysMinimizeSpanningAcrossMedia")),
+            verify_write=bool(policy.get("DefaultVerifyAfterWrite")),
+            always_force=bool(policy.get("AlwaysForcePutJobCreation")),
         )

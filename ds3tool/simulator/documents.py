@@ -183,9 +183,9 @@ def job_fields(machine: Machine, job: Job, tag: str) -> dict[str, Value]:
             "ImplicitJobIdResolution": job.implicit,
             "MinimizeSpanningAcrossMedia": job.spanning,
             "Protected": job.protected,
-            "Replicating": False,
+            "Replicating": job.replicating,
             "Restore": "NO",
-            "TruncatedDueToTimeout": False,
+            "TruncatedDueToTimeout": job.truncated and job.timed_out,
             "VerifyAfterWrite": job.verify_write,
         }
     elif tag == "CompletedJob":

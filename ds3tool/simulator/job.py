@@ -1,4 +1,4 @@
-"""One job and its chunks as they are under way: what is still to be sent, fetched or stored."""
+"""One job and its chunks as they are under way: what was asked for, what is still to be sent, fetched or stored."""
 
 from __future__ import annotations
 
@@ -7,6 +7,30 @@ from dataclasses import dataclass, field
 from ds3tool.protocol.model import JobStatus, JobType
 
 PRIORITY_RANK = {"CRITICAL": 0, "URGENT": 1, "HIGH": 2, "NORMAL": 3, "LOW": 4, "BACKGROUND": 5}
+# An aggregating job takes further objects, and waits for them, for this long after its creation. Source: protocol, 9.8.
+AGGREGATION_SECONDS = 30 * 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """What a creation request says beside its list; None is the data policy's or the appliance's own choice."""
+
+    name: str
+    user_id: str
+    priority: str | None = None
+    processing_order: str | None = None
+    max_upload_size: int | None = None
+    ignore_conflicts: bool = False
+    aggregating: bool = False
+    implicit: bool = False
+    spanning: bool | None = None
+    verify_write: bool | None = None
+    cleanup: bool = True
+    protected: bool = False
+    preallocate: bool = False
+    naked: bool = False
+    staging: bool = False
+    replicating: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -82,3 +106,18 @@ class Job:
     def active(self) -> bool:
         """Whether it is still in progress."""
         return self.status is JobStatus.IN_PROGRESS
+
+    def awaits_more(self, now: float) -> bool:
+        """Whether further objects may join it at `now`, seconds since 1970: then it does not end with its last blob.
+
+        A job of puts without one ends when what it has is on tape; until then it takes more as well.
+        """
+        return self.aggregating and not self.naked and now < self.created + AGGREGATION_SECONDS
+
+    def takes(self, bucket: int, kind: JobType, options: JobOptions, now: float) -> bool:
+        """Whether objects that are asked for with `options` may join it. Source: protocol, 9.8."""
+        return (
+            self.awaits_more(now)
+            and (self.bucket, self.type, self.user_id) == (bucket, kind, options.user_id)
+            and (self.priority, self.processing_order) == (options.priority, options.processing_order)
+        )

@@ -16,10 +16,11 @@ from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.events import BlobCached, JobDiscarded, JobEnded
 from ds3tool.simulator.ids import IdFamily
-from ds3tool.simulator.job import PRIORITY_RANK, Chunk, Job
+from ds3tool.simulator.job import Chunk, Job
 from ds3tool.simulator.jobrows import JobRows
 from ds3tool.simulator.quirks import Quirk
 from ds3tool.simulator.refusals import Refusal, not_found
+from ds3tool.simulator.rooms import Rooms
 from ds3tool.simulator.settings import ApplianceSettings
 from ds3tool.simulator.store import Store
 
@@ -39,6 +40,7 @@ class JobBook:
     def __init__(self, store: Store, cache: Cache, clock: Clock, settings: ApplianceSettings, instance: str) -> None:
         self._store = store
         self._cache = cache
+        self._rooms = Rooms(store, cache, settings)
         self._clock = clock
         self._settings = settings
         self.rows = JobRows(store, instance)
@@ -102,7 +104,7 @@ class JobBook:
             self.readers[job.n] = job
 
     def begin_storing(self, job: Job, chunk: Chunk) -> None:
-        """Take a naked put's job among the active ones; all of it has been received."""
+        """Send a chunk to tape of which all has been received, and take its job among the active ones."""
         self.begin(job)
         self._to_tape(job, chunk)
 
@@ -115,8 +117,10 @@ class JobBook:
             job.active_at = self._clock.now()
             self.begin(job)
             reserved += self._recover_chunks(job)
-            if not job.chunks and not job.storing:
-                self.end(job, JobStatus.COMPLETED)
+            if job.staging:
+                job.completed = job.cached
+                self._settle_staging(job)
+            self._complete(job)
         return reserved
 
     def _recover_chunks(self, job: Job) -> int:
@@ -160,53 +164,18 @@ class JobBook:
 
     # Room.
 
-    def window(self, job: Job) -> int | None:
-        """Return how many chunks a job may have open while the cache is short of space; None for any number."""
-        drives = self._settings.drives
-        if job.rank <= PRIORITY_RANK["URGENT"]:
-            return None
-        if job.priority == "HIGH":
-            return max(16, 3 * drives)
-        return max(8, 2 * drives) if job.priority == "NORMAL" else 4
+    def allocate(self, job: Job, chunk: Chunk, *, whole: bool = False) -> bool:
+        """Give a chunk its room in the cache; True when it has it, then or already.
 
-    def allocate(self, job: Job, chunk: Chunk) -> bool:
-        """Give a chunk its room in the cache; True when it has it, then or already."""
+        `whole`: all of the job gets its room at once, so its window does not count.
+        """
         if chunk.allocated:
             return True
-        window = self.window(job)
-        if window is not None and job.open >= window and self._cache.throttled:
+        if not self._rooms.give(job, chunk, whole=whole):
             return False
-        # The last 15 % are for the urgent; but where nothing else is held, nothing is worth waiting for.
-        limit = self._cache.capacity if window is None else self._settings.largest_allocation
-        size = chunk.bytes
-        if job.type is not JobType.PUT:
-            self._mark_allocated(chunk, True)  # first, so that what it already has in the cache is not evicted for it
-            chunk.to_load, size = self._unloaded(chunk)
-        if not self._cache.make_room(size, limit):
-            if job.type is not JobType.PUT:
-                self._mark_allocated(chunk, False)
-                chunk.to_load = 0
-            return False
-        if job.type is JobType.PUT:
-            self._mark_allocated(chunk, True)
-        self._cache.used += size
-        job.open += 1
         if chunk.to_load:
             self.changed.notify_all()
         return True
-
-    def _mark_allocated(self, chunk: Chunk, allocated: bool) -> None:
-        with self._store.writing() as db:
-            db.execute("UPDATE chunks SET allocated = ? WHERE n = ?", (allocated, chunk.n))
-        chunk.allocated = allocated
-
-    def _unloaded(self, chunk: Chunk) -> tuple[int, int]:
-        count, size = self._store.db.execute(
-            "SELECT count(*), coalesce(sum(b.length), 0) FROM entries e JOIN blobs b ON b.n = e.blob "
-            "WHERE e.chunk = ? AND e.done = 0 AND b.cached = 0 AND e.failed IS NULL",
-            (chunk.n,),
-        ).fetchone()
-        return count, size
 
     def in_turn(self, job: Job) -> list[Chunk]:
         """Return the chunks that wait for the client, in the order in which they may have room."""
@@ -220,7 +189,7 @@ class JobBook:
         """Return the chunks that the client may work on now, allocating what there is room for."""
         job.active_at = self._clock.now()
         found: list[Chunk] = []
-        if job.type is JobType.VERIFY:
+        if job.type is JobType.VERIFY or job.staging:
             return found
         for chunk in self.in_turn(job):
             if preferred is not None and len(found) >= preferred:
@@ -283,8 +252,10 @@ class JobBook:
             chunk.to_load -= 1
             if chunk is not loader or failure is not None:
                 self._cache.used -= length
+            job.active_at = self._clock.now() if job.staging else job.active_at
             if failure is None:
                 job.cached += length
+                job.completed += length if job.staging else 0
                 self._store.events.tell(BlobCached(job, blob))
             else:
                 job.error = failure
@@ -292,10 +263,15 @@ class JobBook:
                     "UPDATE entries SET failed = ? WHERE blob = ? AND +chunk = ?", (failure, blob, chunk.n)
                 )
                 self._store.db.execute("UPDATE jobs SET error = ? WHERE n = ?", (failure, job.n))
+            if job.staging:
+                self._settle_staging(job)
         self.changed.notify_all()
 
     def _settle_chunk(self, job: Job, chunk: Chunk) -> None:
         """Move a chunk on when the client has nothing left to do in it."""
+        if job.staging:
+            self._settle_staging(job)
+            return
         if chunk.left or chunk.n not in job.chunks:
             return
         if job.type is JobType.PUT:
@@ -326,9 +302,36 @@ class JobBook:
         job.chunks.pop(chunk.n, None)
         job.storing.pop(chunk.n, None)
         job.open -= chunk.allocated
-        if not job.chunks and not job.storing:
-            self.end(job, JobStatus.COMPLETED)
+        self._complete(job)
         self.changed.notify_all()
+
+    def _complete(self, job: Job) -> None:
+        """End a job that has nothing left to do, and does not wait for more."""
+        if job.active and not job.chunks and not job.storing and not self._awaits_more(job):
+            self.end(job, JobStatus.COMPLETED)
+
+    def _awaits_more(self, job: Job) -> bool:
+        # Where every job is shared, nobody has asked for one that waits.
+        return Quirk.SHARED_JOBS not in self._settings.quirks and job.awaits_more(self._clock.now())
+
+    def close(self, job: Job) -> None:
+        """Let nothing more be added to an aggregating job; it ends when that was all it waited for."""
+        if job.active:
+            job.aggregating = False
+            self.save(job)
+            self._complete(job)
+
+    def _settle_staging(self, job: Job) -> None:
+        """End a job that was to bring blobs into the cache when they are there; they are the last to leave it again."""
+        if not job.chunks or not all(chunk.ready for chunk in job.chunks.values()):
+            return
+        with self._store.writing() as db:
+            db.execute(
+                "UPDATE blobs SET used = ? WHERE n IN (SELECT e.blob FROM entries e JOIN chunks c ON c.n = e.chunk "
+                "WHERE c.job = ?)",
+                (self._clock.now(), job.n),
+            )
+            self.end(job, JobStatus.COMPLETED)
 
     # Changes and the end.
 
@@ -343,7 +346,7 @@ class JobBook:
 
     def end(self, job: Job, status: JobStatus) -> None:
         """End a job: its chunks are forgotten, their room is given back, its record stays."""
-        reserved = self._reserved(job)
+        reserved = self._rooms.reserved(job)
         now = self._clock.now()
         with self._store.writing() as db:
             self.rows.write_end(db, job, status, now)
@@ -356,27 +359,24 @@ class JobBook:
         self.readers.pop(job.n, None)
         self.changed.notify_all()
 
-    def _reserved(self, job: Job) -> int:
-        """Return the bytes set aside in the cache for blobs of the job that have not come."""
-        if not any(chunk.allocated for chunk in job.chunks.values()):
-            return 0
-        missing = (
-            "b.checksum IS NULL" if job.type is JobType.PUT else "b.cached = 0 AND e.failed IS NULL AND e.done = 0"
-        )
-        (size,) = self._store.db.execute(
-            f"SELECT coalesce(sum(b.length), 0) FROM chunks c JOIN entries e ON e.chunk = c.n "  # noqa: S608 - constants
-            f"JOIN blobs b ON b.n = e.blob WHERE c.job = ? AND c.allocated = 1 AND {missing}",
-            (job.n,),
-        ).fetchone()
-        return int(size)
+    def end_waiting(self) -> None:
+        """End the aggregating jobs that nothing joined for as long as they wait."""
+        for job in [job for job in self.active.values() if job.aggregating]:
+            self._complete(job)
 
     def idle(self) -> list[Job]:
-        """Return the jobs that no client has touched for so long that they may be cancelled."""
+        """Return the jobs that no client has touched for so long that they may be given up.
+
+        Those that wait for drives alone are none of them, nor are protected ones.
+        """
         now = self._clock.now()
         return [
             job
             for job in self.active.values()
             if job.cleanup
+            and not job.protected
+            and not job.staging
+            and job.type is not JobType.VERIFY
             and job.chunks
             and job.active_at <= now - (_NAKED_IDLE_SECONDS if job.naked else IDLE_SECONDS)
         ]
@@ -395,10 +395,26 @@ class JobBook:
 
     def discard(self, job: Job) -> None:
         """End a job that could not begin, and leave no record of it."""
-        self.end(job, JobStatus.CANCELED)
+        if job.active:
+            self.end(job, JobStatus.CANCELED)
         with self._store.writing() as db:
             self.rows.remove(db, "n = ?", (job.n,))
             self._store.events.tell(JobDiscarded(job))
+
+    def withdraw(self, job: Job, chunks: list[Chunk]) -> None:
+        """Take chunks that were just added to a read job out of it again."""
+        with self._store.writing() as db:
+            for chunk in chunks:
+                _, absent = self._rooms.unloaded(chunk)
+                job.original -= chunk.bytes
+                job.cached -= chunk.bytes - absent
+                if chunk.allocated:
+                    self._cache.used -= absent
+                    job.open -= 1
+                job.chunks.pop(chunk.n, None)
+                db.execute("DELETE FROM entries WHERE chunk = ?", (chunk.n,))
+                db.execute("DELETE FROM chunks WHERE n = ?", (chunk.n,))
+            db.execute("UPDATE jobs SET original = ? WHERE n = ?", (job.original, job.n))
 
     def without_blob(self, job: Job, chunk: Chunk, *, length: int, received: bool, done: bool, waiting: bool) -> None:
         """Take one blob out of an active job, its object being deleted; its entry has gone already.
@@ -434,7 +450,10 @@ class JobBook:
             job.open -= chunk.allocated
             job.chunks.pop(chunk.n, None)
             job.storing.pop(chunk.n, None)
-            if not job.chunks and not job.storing:
+            if job.staging:
+                self._settle_staging(job)
+            awaiting = self._awaits_more(job) and not job.canceling
+            if job.active and not job.chunks and not job.storing and not awaiting:
                 self.end(job, JobStatus.CANCELED if job.canceling or not job.original else JobStatus.COMPLETED)
 
 

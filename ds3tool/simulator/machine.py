@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 
 from ds3tool.protocol.model import JobStatus, JobType
+from ds3tool.simulator.backend import Backend
 from ds3tool.simulator.beans import Beans, Fields
 from ds3tool.simulator.buckets import Buckets
 from ds3tool.simulator.cache import Cache
@@ -24,8 +25,10 @@ from ds3tool.simulator.ids import IdFamily
 from ds3tool.simulator.job import Job
 from ds3tool.simulator.jobs import JobBook
 from ds3tool.simulator.library import Library
+from ds3tool.simulator.naked import NakedPuts
 from ds3tool.simulator.objects import Objects
 from ds3tool.simulator.plans import Planner
+from ds3tool.simulator.reach import Reach
 from ds3tool.simulator.settings import TAPE_TYPE, ApplianceSettings
 from ds3tool.simulator.signatures import SecretKey
 from ds3tool.simulator.store import Store
@@ -93,12 +96,32 @@ class Machine:
             ports=settings.entry_exit_slots,
         )
         self._add_tapes()
-        self.planner = Planner(
+        self.backend = Backend(self.beans, settings)
+        reach = Reach(
             store=store,
             beans=self.beans,
+            objects=self.objects,
+            failure_ids=self.jobs.failure_ids,
+            clock=self.clock,
+        )
+        self.planner = Planner(
+            store=store,
             buckets=self.buckets,
             objects=self.objects,
             jobs=self.jobs,
+            reach=reach,
+            backend=self.backend,
+            clock=self.clock,
+            settings=settings,
+        )
+        self.naked = NakedPuts(
+            store=store,
+            buckets=self.buckets,
+            objects=self.objects,
+            cache=self.cache,
+            jobs=self.jobs,
+            planner=self.planner,
+            backend=self.backend,
             clock=self.clock,
             settings=settings,
         )
@@ -109,6 +132,7 @@ class Machine:
             cache=self.cache,
             jobs=self.jobs,
             planner=self.planner,
+            naked=self.naked,
             clock=self.clock,
             settings=settings,
         )
@@ -324,7 +348,7 @@ class Machine:
 
     def truncate(self, job: Job) -> None:
         """Give up what has not come, with the lock held; what is complete in the cache goes on to tape."""
-        job.truncated = True
+        job.truncated, job.aggregating = True, False
         self.jobs.save(job)
         if job.type is not JobType.PUT:
             self.jobs.end(job, JobStatus.CANCELED)
@@ -334,10 +358,16 @@ class Machine:
             numbers = [number for (number,) in db.execute(query, (job.n,)).fetchall()]
             self.store.events.tell(ObjectsDropped(job, numbers))
             self.objects.remove(db, numbers)
+        self.jobs.close(job)
 
     def _clean_up(self) -> None:
         self.jobs.forget_old()
         self.history.forget_old()
+        self.jobs.end_waiting()
         for job in self.jobs.idle():
             job.error = "No client has touched the job for too long."
-            self.cancel(job, timed_out=True)
+            if job.type is JobType.PUT and self.objects.count("job = ? AND created IS NOT NULL LIMIT 1", (job.n,)):
+                job.timed_out = True
+                self.truncate(job)
+            else:
+                self.cancel(job, timed_out=True)

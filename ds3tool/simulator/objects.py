@@ -188,8 +188,13 @@ class Objects:
 
     # Completing.
 
-    def finish(self, db: sqlite3.Connection, number: int, rules: Rules, metadata: str | None) -> None:
-        """Make an object complete, its last blob being in: date, ETag, metadata; older versions step back or go."""
+    def finish(
+        self, db: sqlite3.Connection, number: int, rules: Rules, metadata: str | None, *, etag: str | None = None
+    ) -> None:
+        """Make an object complete, its last blob being in: date, ETag, metadata; older versions step back or go.
+
+        `etag` is the object's when it is not the one of its blobs.
+        """
         row = db.execute(f"SELECT {_COLUMNS} FROM objects WHERE n = ?", (number,)).fetchone()  # noqa: S608 - constants
         finished = from_row(row)
         digests = [
@@ -198,7 +203,7 @@ class Objects:
         ]
         db.execute(
             "UPDATE objects SET created = ?, etag = ?, metadata = coalesce(?, metadata), latest = 1 WHERE n = ?",
-            (self._clock.now(), checksums.etag(digests), metadata, number),
+            (self._clock.now(), etag or checksums.etag(digests), metadata, number),
         )
         self._store.events.tell(ObjectChanged("CREATE", number))
         if rules.versioning is Versioning.NONE:
@@ -267,8 +272,9 @@ class Objects:
                 job.cached -= length
                 job.completed -= length
                 db.execute(
-                    "UPDATE jobs SET original = ?, cached = cached - ?, completed = completed - ? WHERE n = ?",
-                    (job.original, length, length, job.n),
+                    "UPDATE jobs SET original = original - ?, cached = cached - ?, completed = completed - ? "
+                    "WHERE n = ?",
+                    (length, length, length, job.n),
                 )
                 continue
             absent = not received if job.type is JobType.PUT else not (cached or done or failed)

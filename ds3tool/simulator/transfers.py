@@ -4,44 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ds3tool.protocol import names
-from ds3tool.protocol.model import ChecksumType, JobStatus, JobType, Versioning
+from ds3tool.protocol.model import ChecksumType, JobStatus, JobType
 from ds3tool.simulator import checksums
 from ds3tool.simulator.buckets import Bucket, Buckets, Rules
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.events import BlobCached
-from ds3tool.simulator.follower import Follower
-from ds3tool.simulator.job import Chunk, Job
+from ds3tool.simulator.job import Chunk, Job, JobOptions
 from ds3tool.simulator.jobs import JobBook, gone
-from ds3tool.simulator.media import write_all
-from ds3tool.simulator.messages import Body, FileSlices
-from ds3tool.simulator.objects import Objects, StoredObject, name_taken, no_object
-from ds3tool.simulator.plans import JobOptions, Planner
-from ds3tool.simulator.refusals import Refusal, bad_request, busy, later
+from ds3tool.simulator.messages import FileSlices
+from ds3tool.simulator.naked import NakedPuts
+from ds3tool.simulator.objects import Objects, StoredObject, no_object
+from ds3tool.simulator.plans import Planner
+from ds3tool.simulator.receiving import Digest, Upload, check_digest, check_kind, new_file, receive
+from ds3tool.simulator.refusals import Refusal, bad_request, later
 from ds3tool.simulator.settings import ApplianceSettings
 from ds3tool.simulator.store import Store
 from ds3tool.simulator.xmlin import WantedObject
-
-# Up to here a body is read into memory and digested there; above, it goes from socket to file by itself.
-_SMALL = 256 * 1024
-Digest = tuple[ChecksumType, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """What a PUT object says: the client's own digest, metadata as the store keeps it, and the body."""
-
-    bucket: Bucket
-    name: str
-    digest: Digest | None
-    metadata: str | None
-    body: Body
-    user_id: str
-    client: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +63,7 @@ class Transfers:
         cache: Cache,
         jobs: JobBook,
         planner: Planner,
+        naked: NakedPuts,
         clock: Clock,
         settings: ApplianceSettings,
     ) -> None:
@@ -89,6 +73,7 @@ class Transfers:
         self._cache = cache
         self._jobs = jobs
         self._planner = planner
+        self._naked = naked
         self._clock = clock
         self._settings = settings
 
@@ -100,16 +85,12 @@ class Transfers:
         Raises the refusals of protocol 7.4, 7.5 and 9.9; 307 when a chunk gets no room in a while.
         """
         rules = self._buckets.rules(upload.bucket)
-        if upload.digest is not None and upload.digest[0] is not rules.checksum_type:
-            wanted = checksums.HEADERS[rules.checksum_type]
-            raise bad_request(f"The bucket's data policy asks for {wanted}, not {checksums.HEADERS[upload.digest[0]]}.")
-        if upload.digest is None and rules.digest_required:
-            raise bad_request(f"The bucket's data policy demands the header {checksums.HEADERS[rules.checksum_type]}.")
+        check_kind(upload.digest, rules)
         if job_id is None:
             with self._store.lock:
                 implicit = self._implicit_job(upload)
             if implicit is None:
-                return self._put_naked(upload, rules)
+                return self._naked.put(upload, rules)
             job_id = implicit
         with self._store.lock:
             place = self._find_place(upload, job_id, offset)
@@ -119,8 +100,8 @@ class Transfers:
                 path = self._cache.new_path(place.blob) if place.length else None
         if place.received is not None:
             return self._put_again(upload, place.received)
-        with _file(path) as descriptor:
-            digest = self._receive(upload, descriptor, rules.checksum_type)
+        with new_file(path) as descriptor:
+            digest = receive(upload.body, descriptor, rules.checksum_type, upload.digest)
             self._commit(upload, place, rules, digest, path)
         return digest
 
@@ -184,36 +165,10 @@ class Transfers:
         digester = checksums.digester(known[0])
         for piece in upload.body.pieces():
             digester.update(piece)
-        self._verify(upload, (known[0], digester.digest()))
+        check_digest(upload.digest, (known[0], digester.digest()))
         if digester.digest() != known[1]:
             raise bad_request("The blob was received before, with other bytes.", names.BAD_DIGEST)
         return known
-
-    def _verify(self, upload: Upload, actual: Digest) -> None:
-        if upload.digest is not None and upload.digest != actual:
-            header = checksums.HEADERS[actual[0]]
-            sent, computed = checksums.to_text(upload.digest[1]), checksums.to_text(actual[1])
-            message = f"BadDigest[400]: {header} is {sent}, but the bytes received have {computed}."
-            raise bad_request(message, names.BAD_DIGEST)
-
-    def _receive(self, upload: Upload, descriptor: int, kind: ChecksumType) -> Digest:
-        """Write the body to a file and return its digest; a 400 when the client's own differs."""
-        body = upload.body
-        digester = checksums.digester(kind)
-        if body.length <= _SMALL:
-            data = body.read(_SMALL)
-            digester.update(data)
-            write_all(descriptor, data)
-        elif kind in checksums.CHEAP:
-            for piece in body.pieces():
-                digester.update(piece)
-                write_all(descriptor, piece)
-        else:
-            with Follower(descriptor, digester, body.length) as follower:
-                body.splice_to(descriptor, follower.arrived)
-        actual = (kind, digester.digest())
-        self._verify(upload, actual)
-        return actual
 
     def _commit(self, upload: Upload, place: _Place, rules: Rules, digest: Digest, path: str | None) -> None:
         job, chunk = place.job, place.chunk
@@ -254,56 +209,6 @@ class Transfers:
             raise gone(job.id)
         if bytes(row[0]) != digest[1]:
             raise bad_request("The blob was received before, with other bytes.", names.BAD_DIGEST)
-
-    def _put_naked(self, upload: Upload, rules: Rules) -> Digest:
-        length = upload.body.length
-        with self._store.lock:
-            if rules.versioning is Versioning.NONE:
-                self._objects.refuse_existing(upload.bucket, upload.name)
-            if upload.name.endswith("/") and length:
-                raise bad_request(f"The folder '{upload.name}' cannot have a content of {length} bytes.")
-            if not self._cache.make_room(length, self._settings.largest_allocation):
-                raise busy("The cache has no room for the object.", self._settings.retry_after)
-            self._cache.used += length
-            path = self._cache.new_path(0) if length else None
-        kept = False
-        try:
-            with _file(path) as descriptor:
-                digest = self._receive(upload, descriptor, rules.checksum_type)
-                self._commit_naked(upload, rules, digest, path)
-                kept = True
-        finally:
-            if not kept:
-                with self._store.lock:
-                    self._cache.used -= length
-                    self._jobs.changed.notify_all()
-        return digest
-
-    def _commit_naked(self, upload: Upload, rules: Rules, digest: Digest, path: str | None) -> None:
-        length = upload.body.length
-        bucket = upload.bucket
-        with self._store.writing() as db:
-            self._buckets.named(bucket.name)
-            if rules.versioning is Versioning.NONE and self._objects.exists(bucket.n, upload.name):
-                raise name_taken(upload.name)
-            job, chunk = self._planner.record_naked(db, bucket, upload.user_id, upload.client, length)
-            number = self._store.numbers("objects", 1)
-            blob = self._store.numbers("blobs", 1)
-            db.execute(
-                "INSERT INTO objects (n, bucket, name, size, latest, job) VALUES (?,?,?,?,0,?)",
-                (number, bucket.n, upload.name, length, job.n),
-            )
-            db.execute(
-                "INSERT INTO blobs (n, object, offset, length, checksum, checksum_type, cached, used) "
-                "VALUES (?,?,0,?,?,?,1,?)",
-                (blob, number, length, digest[1], digest[0], self._clock.now()),
-            )
-            db.execute("INSERT INTO entries (chunk, place, blob) VALUES (?, 0, ?)", (chunk.n, blob))
-            if path is not None:
-                self._cache.take_in(path, blob)
-            self._store.events.tell(BlobCached(job, blob))
-            self._objects.finish(db, number, rules, upload.metadata)
-            self._store.after_commit(lambda: self._jobs.begin_storing(job, chunk))
 
     # Out.
 
@@ -464,18 +369,3 @@ class Transfers:
                         self._jobs.changed.notify_all()
 
         return settle, sent
-
-
-@contextlib.contextmanager
-def _file(path: str | None) -> Iterator[int]:
-    """Open a new file; whatever goes wrong inside, or is not renamed, does not stay. None: for no bytes, no file."""
-    if path is None:
-        yield -1
-        return
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)

@@ -108,10 +108,10 @@ def test_jobs_are_ended_together_by_bucket_and_type(bench: Bench) -> None:
 
 
 def test_a_protected_job_is_neither_cancelled_nor_truncated(bench: Bench) -> None:
-    """403 until it is unprotected."""
+    """409 until it is unprotected."""
     job = bench.wire.start_put("b", {"a": 1}, "&protected=true").xml.attrib["JobId"]
-    assert bench.wire.ask("DELETE", f"/_rest_/job/{job}?force").status == 403
-    assert bench.wire.ask("DELETE", f"/_rest_/job/{job}").status == 403
+    assert bench.wire.ask("DELETE", f"/_rest_/job/{job}?force").status == 409
+    assert bench.wire.ask("DELETE", f"/_rest_/job/{job}").status == 409
     assert bench.wire.ask("PUT", f"/_rest_/job/{job}?protected=false&name=free").xml.get("Name") == "free"
     assert bench.wire.ask("DELETE", f"/_rest_/job/{job}?force").status == 204
 

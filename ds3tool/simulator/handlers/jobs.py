@@ -10,11 +10,10 @@ from ds3tool.simulator import xmlin
 from ds3tool.simulator.buckets import Bucket
 from ds3tool.simulator.dispatch import Call, rest
 from ds3tool.simulator.documents import chunk_xml, data, data_list, job_fields, job_list, master_object_list
-from ds3tool.simulator.job import PRIORITY_RANK, Chunk, Job
+from ds3tool.simulator.job import PRIORITY_RANK, Chunk, Job, JobOptions
 from ds3tool.simulator.messages import Reply, xml_reply
 from ds3tool.simulator.paging import matcher, page
-from ds3tool.simulator.plans import JobOptions
-from ds3tool.simulator.refusals import Refusal, bad_request, busy, denied, not_found
+from ds3tool.simulator.refusals import Refusal, bad_request, busy, conflict, not_found
 from ds3tool.simulator.xmlout import bean, date
 
 # CRITICAL and BACKGROUND exist, but nobody may ask for them. Source: protocol, 8.1.
@@ -28,8 +27,6 @@ def _bucket(call: Call) -> Bucket:
 
 
 def _options(call: Call, kind: JobType) -> JobOptions:
-    if call.machine.beans.all("DataPathBackend")[0].get("AllowNewJobRequests", True) is False:
-        raise busy("New jobs are not allowed at present.")
     return JobOptions(
         name=call.text("name") or f"{kind} by {call.request.client}",
         user_id=str(call.user["Id"]),
@@ -39,8 +36,8 @@ def _options(call: Call, kind: JobType) -> JobOptions:
         ignore_conflicts=call.has("ignore_naming_conflicts"),
         aggregating=bool(call.flag("aggregating")),
         implicit=bool(call.flag("implicit_job_id_resolution")),
-        spanning=bool(call.flag("minimize_spanning_across_media")),
-        verify_write=bool(call.flag("verify_after_write")),
+        spanning=call.flag("minimize_spanning_across_media"),
+        verify_write=call.flag("verify_after_write"),
         cleanup=call.flag("dead_job_cleanup_allowed", True) is not False,
         protected=bool(call.flag("protected")),
         preallocate=call.has("pre_allocate_job_space"),
@@ -119,14 +116,14 @@ def ready_chunks(call: Call) -> Reply:
         number = machine.jobs.chunk_ids.number(only) or 0 if only else None
         deadline = machine.clock.monotonic() + machine.settings.hold
         while True:
-            if job.type is JobType.PUT and not job.chunks:
+            if not job.chunks and (job.type is JobType.PUT or job.aggregating):
                 return Reply(410)  # nothing is left for the client; the contract has no body for this
             chunks = machine.jobs.ready(job, call.number("preferred_number_of_chunks"), number)
             left = deadline - machine.clock.monotonic()
             if chunks or left <= 0 or not job.active:
                 break
             machine.clock.wait(machine.jobs.changed, left)
-    retry_after = (names.RETRY_AFTER, str(machine.settings.retry_after))
+    retry_after = (names.RETRY_AFTER, str(machine.backend.retry_after))
     return master_object_list(machine, job, chunks, (retry_after,))
 
 
@@ -173,7 +170,7 @@ def allocate_chunk(call: Call) -> Reply:
             raise not_found("JobChunk", call.identifier)
         job.active_at = machine.clock.now()
         if not machine.jobs.allocate(job, chunk):
-            raise busy("The cache has no room for the chunk.", machine.settings.retry_after)
+            raise busy("The cache has no room for the chunk.", machine.backend.retry_after)
         text = chunk_xml(machine, job, chunk.n, chunk.number, allocated=True)
     return xml_reply(text.encode())
 
@@ -260,8 +257,7 @@ def close_aggregating_job(call: Call) -> Reply:
     machine = call.machine
     with machine.store.lock:
         job = machine.jobs.find_active(call.identifier)
-        job.aggregating = False
-        machine.jobs.save(job)
+        machine.jobs.close(job)
     return master_object_list(machine, job, None)
 
 
@@ -270,7 +266,7 @@ def _end_one(call: Call, *, force: bool) -> Reply:
     with machine.store.lock:
         job = machine.jobs.find_active(call.identifier)
         if job.protected:
-            raise denied(f"AccessDenied[403]: The job {job.id} is protected.")
+            raise conflict(f"Conflict[409]: The job {job.id} is protected.")
         if force:
             machine.cancel(job)
         else:

@@ -9,9 +9,10 @@ from ds3tool.simulator.messages import Pairs, Reply
 from ds3tool.simulator.objects import StoredObject
 from ds3tool.simulator.plans import metadata_text
 from ds3tool.simulator.ranges import content_range, parse_ranges
+from ds3tool.simulator.receiving import Upload
 from ds3tool.simulator.refusals import Refusal
 from ds3tool.simulator.targets import check_name
-from ds3tool.simulator.transfers import Download, Upload
+from ds3tool.simulator.transfers import Download
 from ds3tool.simulator.xmlout import date
 
 
