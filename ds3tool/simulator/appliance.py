@@ -28,6 +28,7 @@ from ds3tool.simulator.faulty import Faulty
 from ds3tool.simulator.http import Answered, HttpServer
 from ds3tool.simulator.machine import Machine
 from ds3tool.simulator.messages import XML_TYPE, Reply, Request
+from ds3tool.simulator.permissions import check
 from ds3tool.simulator.refusals import Refusal, denied
 from ds3tool.simulator.settings import ApplianceSettings
 from ds3tool.simulator.signatures import SignedRequest
@@ -292,6 +293,7 @@ class Appliance:
         call = Call(machine, request, user, parameters=request.target.parameters)
         operation = find(call)
         request.operation = operation.name
+        check(call, operation)
         if not self.faults.active:
             return self._answer(call, operation)
         return self._faulty.handle(call, operation.name, lambda call: self._answer(call, operation))

@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 
 from ds3tool.protocol.model import JobStatus, JobType
+from ds3tool.simulator.access import Access
 from ds3tool.simulator.backend import Backend
 from ds3tool.simulator.beans import Beans, Fields
 from ds3tool.simulator.buckets import Buckets
@@ -79,6 +80,8 @@ class Machine:
         self.jobs = JobBook(store, self.cache, self.clock, settings, self.instance_id)
         self.blob_ids = IdFamily(self.instance_id, "blob")
         self.buckets = Buckets(store, self.beans)
+        self.access = Access(store, self.beans, self.buckets)
+        self.access.set_up(self.new_id, str(self.administrator["Id"]))
         object_ids = IdFamily(self.instance_id, "object")
         self.objects = Objects(store, self.cache, self.jobs, self.clock, object_ids)
         history_ids = IdFamily(self.instance_id, "history")

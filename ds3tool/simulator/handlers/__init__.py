@@ -1,6 +1,7 @@
 """One module a family of operations; importing this package fills the dispatch table."""
 
 from ds3tool.simulator.handlers import (
+    access,
     administration,
     buckets,
     configured,
@@ -15,6 +16,7 @@ from ds3tool.simulator.handlers import (
 )
 
 __all__ = [
+    "access",
     "administration",
     "buckets",
     "configured",

@@ -1,4 +1,4 @@
-"""Users, data policies, persistence rules, storage domains: lists, details, and the changes that clients make."""
+"""Data policies, persistence rules, storage domains: lists, details, and the changes that clients make."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ class Kind:
     defaults: dict[str, Value]
 
 
-_USERS = Kind("User", {"auth_id": "AuthId", "name": "Name", "default_data_policy_id": "DefaultDataPolicyId"}, {})
 _POLICIES = Kind("DataPolicy", {"name": "Name", "checksum_type": "ChecksumType"}, {})
 _RULES = Kind(
     "DataPersistenceRule",
@@ -60,7 +59,6 @@ _JOB_FAILURES = Kind("JobCreationFailed", {"error_message": "ErrorMessage", "use
 # Which kind of bean a parameter that names another one means.
 _REFERENCES = {
     "data_policy_id": "DataPolicy",
-    "default_data_policy_id": "DataPolicy",
     "storage_domain_id": "StorageDomain",
     "tape_partition_id": "TapePartition",
 }
@@ -96,7 +94,6 @@ def _register_reading(kind: Kind, *, plural: str) -> None:
         rest(f"Get{kind.name}")(lambda call: _show(call, kind))
 
 
-_register_reading(_USERS, plural="Users")
 _register_reading(_POLICIES, plural="DataPolicies")
 _register_reading(_RULES, plural="DataPersistenceRules")
 _register_reading(_DOMAINS, plural="StorageDomains")
@@ -225,69 +222,4 @@ def delete_rule(call: Call) -> Reply:
     """Let a data policy keep one copy less; copies that are there stay."""
     beans = call.machine.beans
     beans.remove("DataPersistenceRule", str(beans.find("DataPersistenceRule", call.identifier)["Id"]))
-    return Reply(204)
-
-
-# Users.
-
-
-@rest("DelegateCreateUser")
-def create_user(call: Call) -> Reply:
-    """Create a user with a secret key, made up unless given."""
-    import base64
-
-    machine = call.machine
-    name = call.needed("name")
-    with machine.store.lock:
-        if machine.beans.get("User", name) is not None:
-            raise conflict(f"Conflict[409]: A user named '{name}' exists already.")
-        values = {
-            "AuthId": base64.b64encode(name.encode()).decode(),
-            "DefaultDataPolicyId": _resolved(call, "default_data_policy_id") or None,
-            "MaxBuckets": call.number("max_buckets") or 10_000,
-            "Name": name,
-            "SecretKey": call.text("secret_key") or machine.new_secret(),
-        }
-        identifier = (call.text("id") or machine.new_id()).lower()
-        reply = data(configured(machine.beans.add("User", identifier, values), {}))
-    reply.status = 201
-    return reply
-
-
-@rest("ModifyUser")
-def modify_user(call: Call) -> Reply:
-    """Change a user's default data policy, number of buckets, name or secret key."""
-    beans = call.machine.beans
-    changes: Fields = {}
-    if call.has("default_data_policy_id"):
-        changes["DefaultDataPolicyId"] = _resolved(call, "default_data_policy_id") or None
-    if call.has("max_buckets"):
-        changes["MaxBuckets"] = call.number("max_buckets") or 10_000
-    for parameter, element in (("name", "Name"), ("secret_key", "SecretKey")):
-        if call.has(parameter):
-            changes[element] = call.needed(parameter)
-    with call.machine.store.lock:
-        user = beans.find("User", call.identifier)
-        return data(configured(beans.update("User", str(user["Id"]), changes), {}))
-
-
-@rest("RegenerateUserSecretKey")
-def regenerate_key(call: Call) -> Reply:
-    """Give a user another secret key."""
-    beans = call.machine.beans
-    with call.machine.store.lock:
-        user = beans.find("User", call.identifier)
-        return data(configured(beans.update("User", str(user["Id"]), {"SecretKey": call.machine.new_secret()}), {}))
-
-
-@rest("DelegateDeleteUser")
-def delete_user(call: Call) -> Reply:
-    """Delete a user who owns no bucket; the administrator stays."""
-    machine = call.machine
-    with machine.store.lock:
-        user = machine.beans.find("User", call.identifier)
-        owns = any(bucket.user_id == user["Id"] for bucket in machine.buckets.all())
-        if owns or user["Id"] == machine.administrator["Id"]:
-            raise conflict(f"Conflict[409]: The user '{user['Name']}' owns buckets, or is the administrator.")
-        machine.beans.remove("User", str(user["Id"]))
     return Reply(204)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ds3tool.protocol import names
 from ds3tool.simulator.buckets import Bucket
 from ds3tool.simulator.dispatch import Call, rest
 from ds3tool.simulator.documents import bucket_fields, data, data_list, object_fields, placement
 from ds3tool.simulator.handlers.jobs import parse_date
 from ds3tool.simulator.handlers.placement import blob_attributes, tapes_of
-from ds3tool.simulator.handlers.service import create_bucket, remove_bucket
+from ds3tool.simulator.handlers.service import create_bucket, refuse_too_many, remove_bucket
 from ds3tool.simulator.messages import Reply
 from ds3tool.simulator.objects import StoredObject
 from ds3tool.simulator.paging import glob, headers, matcher, page, window
-from ds3tool.simulator.refusals import Refusal, not_found
+from ds3tool.simulator.refusals import Refusal, denied, not_found
 from ds3tool.simulator.xmlout import Value, Xml, bean, element
 
 _ORDER = "ORDER BY name, created DESC, n"
@@ -20,7 +22,12 @@ _ORDER = "ORDER BY name, created DESC, n"
 
 @rest("GetBuckets")
 def get_buckets(call: Call) -> Reply:
-    """List buckets."""
+    """List the buckets that the caller may list."""
+    return bucket_list(call, lambda _: True)
+
+
+def bucket_list(call: Call, wanted: Callable[[Bucket], bool]) -> Reply:
+    """List those of the buckets that the caller may list which match the call's filters and are `wanted`."""
     machine = call.machine
     name, policy, user = call.text("name"), call.text("data_policy_id"), call.text("user_id")
     policy_id = machine.beans.find("DataPolicy", policy)["Id"] if policy else None
@@ -29,10 +36,11 @@ def get_buckets(call: Call) -> Reply:
     with machine.store.lock:
         found = [
             bucket
-            for bucket in machine.buckets.all()
+            for bucket in machine.access.listable(call.user)
             if (test is None or test(bucket.name))
             and policy_id in (None, bucket.data_policy_id)
             and user_id in (None, bucket.user_id)
+            and wanted(bucket)
         ]
         chosen, paging = page(call, found, lambda bucket: bucket.id)
         return data_list([bean("Bucket", bucket_fields(machine, bucket, full=False)) for bucket in chosen], paging)
@@ -48,9 +56,11 @@ def get_bucket(call: Call) -> Reply:
 
 @rest("CreateBucket")
 def post_bucket(call: Call) -> Reply:
-    """Create a bucket."""
+    """Create a bucket; only administrators make one for somebody else."""
     machine = call.machine
     user = machine.beans.find("User", call.text("user_id") or str(call.user["Id"]))
+    if user["Id"] != call.user["Id"] and not machine.access.standing(call.user).administrator:
+        raise denied(f"The user '{call.user['Name']}' may not make a bucket for the user '{user['Name']}'.")
     bucket = create_bucket(
         call,
         call.needed("name"),
@@ -71,13 +81,20 @@ def modify_bucket(call: Call) -> Reply:
     machine = call.machine
     policy, user = call.text("data_policy_id"), call.text("user_id")
     with machine.store.lock:
-        bucket = machine.buckets.modify(
-            machine.buckets.find(call.identifier),
-            policy=str(machine.beans.find("DataPolicy", policy)["Id"]) if policy else None,
-            user=str(machine.beans.find("User", user)["Id"]) if user else None,
-            protected=call.flag("protected"),
-        )
-        return data(bucket_fields(machine, bucket))
+        bucket = machine.buckets.find(call.identifier)
+        policy_id = user_id = None
+        if policy:
+            found = machine.beans.find("DataPolicy", policy)
+            policy_id = str(found["Id"])
+            if policy_id != bucket.data_policy_id:
+                machine.access.check_policy(call.user, found)
+        if user:
+            owner = machine.beans.find("User", user)
+            user_id = str(owner["Id"])
+            if user_id != bucket.user_id:
+                refuse_too_many(call, owner)
+        changed = machine.buckets.modify(bucket, policy=policy_id, user=user_id, protected=call.flag("protected"))
+        return data(bucket_fields(machine, changed))
 
 
 @rest("DeleteBucket")

@@ -10,6 +10,7 @@ from ds3tool.simulator.dispatch import Call, s3
 from ds3tool.simulator.documents import optional_date
 from ds3tool.simulator.messages import Reply, xml_reply
 from ds3tool.simulator.objects import StoredObject
+from ds3tool.simulator.references import forget_references
 from ds3tool.simulator.refusals import Refusal, bad_request, conflict
 from ds3tool.simulator.xmlout import Xml, bean, date, element, fields
 
@@ -21,10 +22,10 @@ def owner(user: Fields) -> Xml:
 
 @s3("GetService")
 def get_service(call: Call) -> Reply:
-    """List the buckets."""
+    """List the buckets that the caller may list."""
     buckets = [
         bean("Bucket", {"CreationDate": date(bucket.created), "Name": bucket.name})
-        for bucket in call.machine.buckets.all()
+        for bucket in call.machine.access.listable(call.user)
     ]
     inner = {"Buckets": element("Buckets", buckets), "Owner": owner(call.user)}
     return xml_reply(xmlout.document(bean("ListAllMyBucketsResult", inner)))
@@ -40,20 +41,38 @@ def put_bucket(call: Call) -> Reply:
 def create_bucket(
     call: Call, name: str, *, policy: str | None, user_id: str, identifier: str | None, protected: bool
 ) -> Bucket:
-    """Create a bucket for a user; a 400 when no data policy is named and the user has none."""
+    """Create a bucket for a user.
+
+    A 400 when no data policy is named and the user has none, or for one bucket too many; a 403 for a data policy that
+    the caller may not use. The user's default needs no further permission: an administrator chose it.
+    """
     machine = call.machine
-    policy = policy or machine.beans.find("User", user_id)["DefaultDataPolicyId"]
-    if not policy:
+    owner_to_be = machine.beans.find("User", user_id)
+    if policy:
+        found = machine.beans.find("DataPolicy", policy)
+        machine.access.check_policy(call.user, found)
+    elif owner_to_be["DefaultDataPolicyId"]:
+        found = machine.beans.find("DataPolicy", owner_to_be["DefaultDataPolicyId"])
+    else:
         raise bad_request("The user has no default data policy, and none is given.")
-    found = machine.beans.find("DataPolicy", policy)
-    return machine.buckets.create(
-        name,
-        identifier=identifier or machine.new_id(),
-        policy=str(found["Id"]),
-        user=user_id,
-        now=machine.clock.now(),
-        protected=protected,
-    )
+    with machine.store.lock:
+        refuse_too_many(call, owner_to_be)
+        return machine.buckets.create(
+            name,
+            identifier=identifier or machine.new_id(),
+            policy=str(found["Id"]),
+            user=user_id,
+            now=machine.clock.now(),
+            protected=protected,
+        )
+
+
+def refuse_too_many(call: Call, user: Fields) -> None:
+    """Raise a 400 when a user owns as many buckets as the user may. Source of the code: Amazon's."""
+    owned = sum(1 for bucket in call.machine.buckets.all() if bucket.user_id == user["Id"])
+    if owned >= user["MaxBuckets"]:
+        message = f"The user '{user['Name']}' may own {user['MaxBuckets']} buckets, and does."
+        raise Refusal(400, "TooManyBuckets", message)
 
 
 @s3("HeadBucket")
@@ -83,6 +102,7 @@ def remove_bucket(call: Call, bucket: Bucket, *, force: bool) -> None:
             machine.cancel(job)
         with machine.store.writing() as db:
             machine.objects.remove(db, [each.n for each in machine.objects.select("bucket = ?", (bucket.n,))])
+            forget_references(machine, "Bucket", bucket.id)
             machine.buckets.remove(db, bucket)
 
 
