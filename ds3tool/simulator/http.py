@@ -10,7 +10,6 @@ import contextlib
 import errno
 import logging
 import os
-import re
 import socket
 import struct
 import threading
@@ -19,9 +18,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ds3tool.protocol import names
-from ds3tool.simulator.media import write_all
+from ds3tool.simulator.bodies import DRAIN_LIMIT, PeerGoneError, SocketBody, stalled, too_slow
+from ds3tool.simulator.heads import BadHeadError, Head, parse_head
 from ds3tool.simulator.messages import Cut, FileSlices, Reply, Request
-from ds3tool.simulator.refusals import Refusal, bad_request
+from ds3tool.simulator.refusals import Refusal, busy
 from ds3tool.simulator.targets import Target
 
 _log = logging.getLogger(__name__)
@@ -31,21 +31,23 @@ Refuse = Callable[[Refusal, str], Reply]
 
 _HEAD_LIMIT = 64 * 1024
 _PIECE = 1 << 20
-_PIPE_BYTES = 1 << 20
-# A refused request's body is read on up to here, so that the client reads the refusal and keeps its connection.
-_DRAIN_LIMIT = 64 << 20
 _LINGER_SECONDS = 5
 _IO_TIMEOUT_SECONDS = 300
+# A head has to be there this long after its first byte, however slowly it drips.
+_HEAD_SECONDS = 60
+# Each has a thread. Whoever comes beyond is told to come later.
+_MOST_CONNECTIONS = 4000
 _BACKLOG = 512
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _REASONS = {
     100: "Continue", 200: "OK", 201: "Created", 204: "No Content", 206: "Partial Content", 207: "Multi-Status",
     302: "Found", 307: "Temporary Redirect",
     400: "Bad Request", 401: "Unauthorized", 402: "Payment Required", 403: "Forbidden",
-    404: "Not Found", 405: "Method Not Allowed", 409: "Conflict", 410: "Gone", 411: "Length Required",
+    404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout", 409: "Conflict", 410: "Gone",
+    411: "Length Required",
     412: "Precondition Failed", 413: "Content Too Large", 416: "Range Not Satisfiable", 429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable",
+    505: "HTTP Version Not Supported",
 }  # fmt: skip
 
 
@@ -65,117 +67,6 @@ class Answered:
     whole: bool
 
 
-class _PeerGoneError(Exception):
-    """The client closed or stalled; there is nobody to answer."""
-
-
-class _SocketBody:
-    """A request's body on its connection: what came with the head first, then what the socket gives."""
-
-    def __init__(self, connection: _Connection, length: int, *, expects: bool) -> None:
-        self.length = length
-        self.left = length
-        self.waiting_for_continue = expects
-        self._connection = connection
-
-    def _begin(self) -> None:
-        if self.waiting_for_continue:
-            self.waiting_for_continue = False
-            if self.left:
-                self._connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield what is left, as it arrives, in pieces of at most 1 MiB."""
-        self._begin()
-        while self.left:
-            piece = self._connection.take(min(self.left, _PIECE))
-            self.left -= len(piece)
-            yield piece
-
-    def read(self, limit: int) -> bytes:
-        """Return what is left of the body; a 400 when that is more than `limit` bytes."""
-        if self.left > limit:
-            raise bad_request(f"The request body is longer than {limit} bytes.")
-        return b"".join(self.pieces())
-
-    def splice_to(self, descriptor: int, arrived: Callable[[int], None]) -> None:
-        """Write what is left to a file at its position, through a pipe where the kernel can."""
-        self._begin()
-        done = 0
-        while self.left and (piece := self._connection.take_buffered(self.left)):
-            write_all(descriptor, piece)
-            self.left -= len(piece)
-            done += len(piece)
-            arrived(done)
-        if self.left:
-            self._splice_rest(descriptor, arrived, done)
-
-    def _splice_rest(self, descriptor: int, arrived: Callable[[int], None], done: int) -> None:
-        reader, writer = os.pipe()
-        try:
-            with contextlib.suppress(OSError):  # unprivileged users may have few large pipes; a small one does
-                socket_pipe_size(writer)
-            peer = self._connection.descriptor
-            while self.left:
-                try:
-                    moved = os.splice(peer, writer, min(self.left, _PIPE_BYTES))
-                except OSError as error:
-                    if error.errno == errno.EINVAL:
-                        break
-                    raise _PeerGoneError(str(error)) from error
-                if not moved:
-                    raise _PeerGoneError("the client closed in the middle of a body")
-                pending = moved
-                while pending:
-                    pending -= os.splice(reader, descriptor, pending)
-                self.left -= moved
-                done += moved
-                arrived(done)
-        finally:
-            os.close(reader)
-            os.close(writer)
-        for piece in self.pieces():  # a file or socket that cannot be spliced
-            write_all(descriptor, piece)
-            done += len(piece)
-            arrived(done)
-
-    def drain(self) -> bool:
-        """Read on to the end so that the connection can serve again; False when that is not worth it."""
-        if self.waiting_for_continue:
-            return not self.left
-        if self.left > _DRAIN_LIMIT:
-            return False
-        for _ in self.pieces():
-            pass
-        return True
-
-
-def socket_pipe_size(descriptor: int) -> None:
-    """Make a pipe hold 1 MiB."""
-    import fcntl
-
-    fcntl.fcntl(descriptor, 1031, _PIPE_BYTES)  # F_SETPIPE_SZ, which Python 3.11 names only on some builds
-
-
-@dataclass(frozen=True, slots=True)
-class _Head:
-    verb: str
-    raw_target: str
-    headers: dict[str, str]
-    pairs: list[tuple[str, str]]
-    length: int
-    keep_alive: bool
-
-
-class _BadHeadError(Exception):
-    """A head that cannot be trusted; the connection ends after the reply."""
-
-    def __init__(self, refusal: Refusal, verb: str = "GET") -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
-        self.verb = verb
-
-
 class _Connection:
     """One client's connection: reads heads, hands requests on, writes replies, until either side ends it."""
 
@@ -187,14 +78,14 @@ class _Connection:
         self._buffer = b""
         self._began = 0.0
         self._request: Request | None = None
-        self._body: _SocketBody | None = None
+        self._body: SocketBody | None = None
 
     def send(self, data: bytes) -> None:
         """Send all of `data`."""
         try:
             self._socket.sendall(data)
         except OSError as error:
-            raise _PeerGoneError(str(error)) from error
+            raise PeerGoneError(str(error)) from error
 
     def take_buffered(self, most: int) -> bytes:
         """Return up to `most` bytes that came with the head, without reading more."""
@@ -208,9 +99,9 @@ class _Connection:
         try:
             piece = self._socket.recv(most)
         except OSError as error:
-            raise _PeerGoneError(str(error)) from error
+            raise stalled(error, "body") from error
         if not piece:
-            raise _PeerGoneError("the client closed in the middle of a body")
+            raise PeerGoneError("the client closed in the middle of a body")
         return piece
 
     def serve(self) -> None:
@@ -221,7 +112,7 @@ class _Connection:
         except Cut as cut:
             with contextlib.suppress(OSError):
                 cut.prepare(self._socket)
-        except (_PeerGoneError, OSError) as gone:
+        except (PeerGoneError, OSError) as gone:
             _log.debug("connection of %s ended: %s", self._address, gone)
         finally:
             with contextlib.suppress(OSError):
@@ -233,17 +124,17 @@ class _Connection:
             if raw is None:
                 return False
             self._began, self._request, self._body = time.perf_counter(), None, None
-            head = _parse_head(raw)
-        except _BadHeadError as bad:
+            head = parse_head(raw)
+        except BadHeadError as bad:
             self._answer(self._server.refuse(bad.refusal, "/"), head_only=False, keep_alive=False)
             self._linger()
             return False
         expects = head.headers.get("expect", "").lower() == "100-continue"
-        body = _SocketBody(self, head.length, expects=expects)
+        body = SocketBody(self, head.length, expects=expects)
         reply = self._reply_to(head, body)
         unread = bool(body.left)
         # An unread body that the client holds back until told to go on may come or not: nobody could tell.
-        keep = head.keep_alive and not reply.close and not (unread and (expects or body.left > _DRAIN_LIMIT))
+        keep = head.keep_alive and not reply.close and not (unread and (expects or body.left > DRAIN_LIMIT))
         self._answer(reply, head_only=head.verb == "HEAD", keep_alive=keep)
         if keep and (not unread or body.drain()):
             return True
@@ -251,7 +142,7 @@ class _Connection:
             self._linger()
         return False
 
-    def _reply_to(self, head: _Head, body: _SocketBody) -> Reply:
+    def _reply_to(self, head: Head, body: SocketBody) -> Reply:
         path = head.raw_target.partition("?")[0]
         try:
             target = Target.parse(head.raw_target)
@@ -260,8 +151,10 @@ class _Connection:
             self._request = Request(head.verb, target, head.headers, head.pairs, body, self._address)
             return self._server.handle(self._request)
         except Refusal as refusal:
-            return self._server.refuse(refusal, path)
-        except (_PeerGoneError, Cut):
+            reply = self._server.refuse(refusal, path)
+            reply.close |= refusal.status == 408  # whoever keeps still is not waited for twice
+            return reply
+        except (PeerGoneError, Cut):
             self._tell(0, 0, whole=False)
             raise
         except Exception:  # noqa: BLE001 - whatever a handler got wrong must not end the server, and must be seen
@@ -272,6 +165,7 @@ class _Connection:
     def _read_head(self) -> bytes | None:
         """Return the next request's head without its empty line, or None when the client has no more requests."""
         data = self._buffer
+        deadline = None
         while True:
             data = data.lstrip(b"\r\n") if data[:1] in (b"\r", b"\n") else data
             end = data.find(b"\r\n\r\n")
@@ -279,20 +173,37 @@ class _Connection:
                 if end > _HEAD_LIMIT:
                     break
                 self._buffer = data[end + 4 :]
+                if deadline is not None:
+                    _set_timeouts(self._socket, _IO_TIMEOUT_SECONDS)
                 return data[:end]
             if len(data) > _HEAD_LIMIT:
                 break
+            if data:
+                deadline = self._await_rest_of_head(deadline)
             try:
                 piece = self._socket.recv(64 * 1024)
             except OSError as error:
-                raise _PeerGoneError(str(error)) from error
+                gone = stalled(error, "head")
+                if data and isinstance(gone, Refusal):
+                    raise BadHeadError(gone) from error
+                raise PeerGoneError(str(error)) from error
             if not piece:
                 if data:
-                    raise _PeerGoneError("the client closed in the middle of a head")
+                    raise PeerGoneError("the client closed in the middle of a head")
                 return None
             data += piece
         message = f"The request's head is longer than {_HEAD_LIMIT} bytes."
-        raise _BadHeadError(Refusal(431, "RequestHeaderSectionTooLarge", message))
+        raise BadHeadError(Refusal(431, "RequestHeaderSectionTooLarge", message))
+
+    def _await_rest_of_head(self, deadline: float | None) -> float:
+        """Let the socket wait for the rest of a head that has begun, until the deadline; raise the 408 behind it."""
+        now = time.monotonic()
+        if deadline is None:
+            deadline = now + _HEAD_SECONDS
+        if now >= deadline:
+            raise BadHeadError(too_slow("head"))
+        _set_timeouts(self._socket, deadline - now)
+        return deadline
 
     def _answer(self, reply: Reply, *, head_only: bool, keep_alive: bool) -> None:
         body = reply.body
@@ -344,7 +255,7 @@ class _Connection:
                     self._settled(reply)
                     self._send_slice(body.descriptor, offset + length - 1, 1)
         except OSError as error:
-            raise _PeerGoneError(str(error)) from error
+            raise PeerGoneError(str(error)) from error
 
     def _send_slice(self, descriptor: int, offset: int, length: int) -> None:
         while length:
@@ -359,56 +270,17 @@ class _Connection:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
             _set_timeouts(self._socket, _LINGER_SECONDS)
-            left = _DRAIN_LIMIT
+            left = DRAIN_LIMIT
             while left > 0 and (piece := self._socket.recv(_PIECE)):
                 left -= len(piece)
 
 
-def _set_timeouts(peer: socket.socket, seconds: int) -> None:
-    # Kernel timeouts keep the descriptor blocking, which sendfile and splice need.
-    value = struct.pack("ll", seconds, 0)
+def _set_timeouts(peer: socket.socket, seconds: float) -> None:
+    # Kernel timeouts keep the descriptor blocking, which sendfile and splice need. Zero would be for ever.
+    whole = int(seconds)
+    value = struct.pack("ll", whole, max(1, int((seconds - whole) * 1e6)) if whole < seconds or not whole else 0)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
-
-
-def _parse_head(raw: bytes) -> _Head:
-    lines = raw.split(b"\r\n")
-    words = lines[0].split(b" ")
-    if len(words) != 3 or not words[1] or not _TOKEN.fullmatch(words[0]) or not words[2].startswith(b"HTTP/1."):
-        raise _BadHeadError(bad_request("The request line is not understood.", names.BAD_REQUEST))
-    headers: dict[str, str] = {}
-    pairs: list[tuple[str, str]] = []
-    for line in lines[1:]:
-        name_bytes, colon, value_bytes = line.partition(b":")
-        if not colon or not _TOKEN.fullmatch(name_bytes) or b"\n" in value_bytes or b"\r" in value_bytes:
-            raise _BadHeadError(bad_request("A header line is not understood.", names.BAD_REQUEST))
-        name, value = name_bytes.decode("latin-1"), value_bytes.strip(b" \t").decode("latin-1")
-        pairs.append((name, value))
-        lower = name.lower()
-        if lower in headers:
-            if lower in ("content-length", "host", "authorization", "date") and headers[lower] != value:
-                raise _BadHeadError(bad_request(f"The header {name} came twice.", names.BAD_REQUEST))
-            if not lower.startswith(names.METADATA) and lower not in ("content-length", "host"):
-                headers[lower] = f"{headers[lower]}, {value}"
-                continue
-        headers[lower] = value
-    verb = words[0].decode("latin-1")
-    length = _body_length(verb, headers)
-    options = headers.get("connection", "").lower()
-    keep_alive = "close" not in options if words[2] == b"HTTP/1.1" else "keep-alive" in options
-    return _Head(verb, words[1].decode("latin-1"), headers, pairs, length, keep_alive)
-
-
-def _body_length(verb: str, headers: dict[str, str]) -> int:
-    text = headers.get("content-length")
-    if "transfer-encoding" in headers:
-        message = "A request body needs a Content-Length; a chunked one is not accepted."
-        raise _BadHeadError(Refusal(411, names.MISSING_CONTENT_LENGTH, message), verb)
-    if text is None:
-        return 0
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise _BadHeadError(bad_request(f"Content-Length '{text[:40]}' is no number.", names.BAD_REQUEST), verb)
-    return int(text)
 
 
 def _format_head(reply: Reply, length: int, common: str, *, keep_alive: bool) -> bytes:
@@ -490,10 +362,22 @@ class HttpServer:
                 if self._closing:
                     peer.close()
                     return
+                if len(self._connections) >= _MOST_CONNECTIONS:
+                    self._turn_away(peer)
+                    return
                 if self._admitted.is_set():
                     self._connections[thread] = peer
                     thread.start()
                     return
+
+    def _turn_away(self, peer: socket.socket) -> None:
+        refusal = busy("There are too many connections.", 1)
+        reply = self.refuse(refusal, "/")
+        body = reply.body if isinstance(reply.body, bytes) else b""
+        head = _format_head(reply, len(body), self.common_headers(), keep_alive=False)
+        with contextlib.suppress(OSError), peer:
+            peer.send(head + body, socket.MSG_DONTWAIT)
+            peer.shutdown(socket.SHUT_WR)
 
     def _run(self, connection: _Connection) -> None:
         try:

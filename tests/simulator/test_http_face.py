@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 import socket
 import threading
 from typing import Self
 
 import pytest
 
-from ds3tool.simulator import Appliance, ApplianceSettings
+from ds3tool.simulator import Appliance, ApplianceSettings, http
 from tests.simulator.conftest import Bench
 from tests.simulator.wire import Wire, path_of
 
@@ -152,7 +154,8 @@ def test_a_put_without_a_length_is_refused_with_411(raw: Raw) -> None:
     [
         b"GET / HTTP/1.1\nHost: x\n\n\r\n\r\n",
         b"GET  / HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/2.0\r\n\r\n",
+        b"GET / HTTP/1.1x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA: b\x00c\r\n\r\n",
         b"G(T / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
         b"GET / HTTP/1.1\r\nName : x\r\n\r\n",
@@ -169,6 +172,81 @@ def test_a_head_that_could_be_read_in_two_ways_is_refused(raw: Raw, bytes_sent: 
         status, headers, _ = raw.reply()
         assert (status, headers["connection"]) == (400, "close")
         assert raw.closed()
+
+
+@pytest.mark.parametrize("version", ["HTTP/2.0", "HTTP/0.9"])
+def test_another_version_of_http_is_refused_as_that(raw: Raw, version: str) -> None:
+    """505, and the connection ends."""
+    with raw:
+        raw.send(f"GET / {version}\r\n\r\n".encode())
+        assert raw.reply()[0] == 505
+        assert raw.closed()
+
+
+def test_a_length_beside_a_chunked_body_is_refused(raw: Raw) -> None:
+    """What one server would end by the length, and another by the chunks, is read by neither: 411, then the end."""
+    with raw:
+        raw.send(
+            _head(raw, "PUT", "/b/x", "Content-Length: 4", "Transfer-Encoding: chunked") + b"0\r\n\r\nGET / HTTP/1.1"
+        )
+        status, headers, _ = raw.reply()
+        assert (status, headers["connection"]) == (411, "close")
+        assert raw.closed()
+    assert raw.bench.wire.ask("GET", "/b/x").status == 404
+
+
+def test_a_head_that_never_ends_is_not_waited_for(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that stops in a head is told so (408), and its connection ends."""
+    monkeypatch.setattr(http, "_HEAD_SECONDS", 0.05)
+    with raw:
+        raw.send(b"GET / HTTP/1.1\r\nX-Slow: ")
+        assert raw.reply()[0] == 408
+        assert raw.closed()
+
+
+def test_a_head_that_drips_is_not_waited_for(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does it help to send a byte now and then."""
+    monkeypatch.setattr(http, "_HEAD_SECONDS", 0.05)
+    with raw, contextlib.suppress(OSError):
+        raw.send(b"GET / HTTP/1.1\r\nX-Slow: ")
+        while not select.select([raw.socket], [], [], 0.01)[0]:
+            raw.send(b"x")
+        assert raw.reply()[0] == 408
+
+
+def test_a_body_that_stops_is_not_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """408, the connection ends, nothing of the half blob stays, and it can be sent again."""
+    monkeypatch.setattr(http, "_IO_TIMEOUT_SECONDS", 0.05)
+    job = bench.wire.start_put("b", {"x": 1000}).xml.attrib["JobId"]
+    with Raw(bench) as raw:
+        raw.send(_head(raw, "PUT", f"{path_of('b', 'x')}?job={job}&offset=0", "Content-Length: 1000") + b"only this")
+        assert raw.reply()[0] == 408
+        assert raw.closed()
+    bench.until(lambda: not _parts(bench), "the half blob stayed")
+    again = Wire(bench.appliance.endpoint, bench.appliance.access_key, bench.appliance.secret_key)
+    assert again.put_blob("b", "x", job, 0, b"y" * 1000).status == 200
+    again.close()
+
+
+def test_whoever_comes_beyond_the_last_place_is_told_to_come_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503 with Retry-After, and those who are there are served on."""
+    assert bench.wire.ask("GET", "/").status == 200
+    monkeypatch.setattr(http, "_MOST_CONNECTIONS", 1)
+    with Raw(bench) as raw:
+        status, headers, _ = raw.reply()
+        assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
+    assert bench.wire.ask("GET", "/").status == 200
+
+
+def test_hundreds_of_connections_are_served_at_once(bench: Bench) -> None:
+    """Each of three hundred clients gets its answer while all of them stay connected."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Raw(bench)) for _ in range(300)]
+        for client in clients:
+            client.send(_head(client, "GET", "/"))
+        assert {client.reply()[0] for client in clients} == {200}
 
 
 def test_a_head_without_end_is_refused(raw: Raw) -> None:
