@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from ds3tool.simulator.beans import Fields
-from ds3tool.simulator.contract import Kind, Operation, Property, kind, operations
+from ds3tool.simulator.contract import Kind, Operation, Property, kind, operations, words
 from ds3tool.simulator.dispatch import Call
 from ds3tool.simulator.machine import Machine
 from ds3tool.simulator.marshalling import list_reply, model_default, record_reply
@@ -22,6 +22,7 @@ from ds3tool.simulator.references import find, forget_references, resolve
 from ds3tool.simulator.refusals import conflict, not_found
 
 __all__ = [
+    "change",
     "changing",
     "complete",
     "create",
@@ -187,8 +188,14 @@ def listing(call: Call, found: Iterable[Fields] | None = None) -> Reply:
 
 
 def _sort_key(each: Property) -> Callable[[Fields], tuple[bool, Any]]:
-    # A null comes last in an ascending order and first in a descending one, as databases have it.
-    return lambda record: (record[each.name] is None, record[each.name] if record[each.name] is not None else 0)
+    # As databases have it: a null last in an ascending order, words in the order in which they were declared.
+    places = {word: place for place, word in enumerate(words(each.type) or ())}
+
+    def key(record: Fields) -> tuple[bool, Any]:
+        value = record[each.name]
+        return (True, 0) if value is None else (False, places.get(value, -1) if places else value)
+
+    return key
 
 
 def show(call: Call) -> Reply:
@@ -241,7 +248,7 @@ def modify(call: Call) -> Reply:
     """Change what the parameters give of the record that the path names."""
     row, machine = _kind(call), call.machine
     with machine.store.writing():
-        changed = _change(call, row, _found(call, row))
+        changed = change(call, row, _found(call, row))
         return record_reply(row, complete(call, row, changed), row_of(call).success[0])
 
 
@@ -250,11 +257,12 @@ def modify_all(call: Call) -> Reply:
     row, machine = _kind(call), call.machine
     with machine.store.writing():
         for record in machine.beans.all(row.name):
-            _change(call, row, record)
+            change(call, row, record)
     return Reply(row_of(call).success[0])
 
 
-def _change(call: Call, row: Kind, record: Fields) -> Fields:
+def change(call: Call, row: Kind, record: Fields) -> Fields:
+    """Change what the parameters give of a record, after its hooks, and return it; inside a transaction."""
     machine = call.machine
     changes = {each.name: read(call, parameter, each) for parameter, each in _given(call, row)}
     for hook in _CHANGING.get(row.name, ()):

@@ -2,32 +2,40 @@
 
 from ds3tool.simulator.handlers import (
     access,
-    administration,
     buckets,
+    capacity,
     configured,
+    domains,
     history,
     jobs,
     objects,
     placement,
+    policies,
+    pools,
     service,
     suspects,
     system,
     tapes,
+    targets,
 )
 
 __all__ = [
     "access",
-    "administration",
     "buckets",
+    "capacity",
     "configured",
+    "domains",
     "history",
     "jobs",
     "objects",
     "placement",
+    "policies",
+    "pools",
     "service",
     "suspects",
     "system",
     "tapes",
+    "targets",
 ]
 
 configured.register()

@@ -1,39 +1,43 @@
-"""The appliance about itself: information, health, capacity, cache, backend, node."""
+"""The appliance about itself: information, health, cache, settings of the data path, node."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
-from ds3tool.protocol import names
-from ds3tool.simulator import xmlout
+from ds3tool.simulator import records
 from ds3tool.simulator.beans import Fields
+from ds3tool.simulator.contract import kind
 from ds3tool.simulator.dispatch import Call, rest
-from ds3tool.simulator.documents import configured, data, data_list
-from ds3tool.simulator.messages import Reply, xml_reply
-from ds3tool.simulator.paging import page
+from ds3tool.simulator.machine import Machine
+from ds3tool.simulator.marshalling import record_reply
+from ds3tool.simulator.messages import Reply
 from ds3tool.simulator.refusals import bad_request
-from ds3tool.simulator.xmlout import Value, bean, element
+from ds3tool.simulator.xmlout import Value
 
 # The contract that this one follows. Source: protocol, 11.4 and appendix A.
 _VERSION = "5.8.0"
 _REVISION = "3150467"
 _API_VERSION = "0123456789ABCDEF0123456789ABCDEF.FEDCBA9876543210FEDCBA9876543210"
+_THRESHOLDS = ("AutoReclaimInitiateThreshold", "AutoReclaimTerminateThreshold", "BurstThreshold")
+# Beside the elements of the contract: the start of the appliance during which a reconciliation was asked for.
+_RECONCILE = "ReconcileAsked"
 
 
 @rest("GetSystemInformation")
 def get_system_information(call: Call) -> Reply:
     """Tell version, serial number and clock."""
     machine = call.machine
-    return data(
-        {
-            "ApiVersion": _API_VERSION,
-            "BackendActivated": True,
-            "BuildInformation": bean("BuildInformation", {"Branch": "sim", "Revision": _REVISION, "Version": _VERSION}),
-            "InstanceId": machine.instance_id,
-            "Now": int(machine.clock.now() * 1000),
-            "SerialNumber": str(machine.node["SerialNumber"]),
-        }
-    )
+    backend = _backend(machine)
+    values = {
+        "ApiVersion": _API_VERSION,
+        "BackendActivated": backend["Activated"],
+        "BuildInformation": {"Branch": "sim", "Revision": _REVISION, "Version": _VERSION},
+        "InstanceId": backend["InstanceId"],
+        "Now": int(machine.clock.now() * 1000),
+        "SerialNumber": str(machine.node["SerialNumber"]),
+    }
+    return record_reply(kind("SystemInformation"), values)
 
 
 @rest("VerifySystemHealth")
@@ -43,56 +47,56 @@ def get_system_health(call: Call) -> Reply:
     with call.machine.store.lock:
         call.machine.store.db.execute("SELECT 1").fetchone()
     spent = round((time.perf_counter() - started) * 1000)
-    return data({"DatabaseFilesystemFreeSpace": "NORMAL", "MsRequiredToVerifyDataPlannerHealth": spent})
+    values = {"DatabaseFilesystemFreeSpace": "NORMAL", "MsRequiredToVerifyDataPlannerHealth": spent}
+    return record_reply(kind("HealthVerificationResult"), values)
 
 
-@rest("GetSystemCapacitySummary")
-def get_capacity(call: Call) -> Reply:
-    """Tell how much tape there is: of the system, a storage domain, or a bucket in one."""
-    machine = call.machine
-    with machine.store.lock:
-        tapes = list(machine.library.tapes.values())
-        domain = call.text("storage_domain_id")
-        if domain:
-            identifier = machine.beans.find("StorageDomain", domain)["Id"]
-            tapes = [tape for tape in tapes if tape.domain_id == identifier]
-        used = sum(tape.written for tape in tapes)
-        if call.text("bucket_id"):
-            bucket = machine.buckets.find(call.needed("bucket_id"))
-            condition = "" if not domain else " AND c.domain = ?"
-            values = (bucket.n, identifier) if domain else (bucket.n,)
-            (used,) = machine.store.db.execute(
-                "SELECT coalesce(sum(b.length), 0) FROM objects o JOIN blobs b ON b.object = o.n "  # noqa: S608 - constants
-                f"JOIN copies c ON c.blob = b.n WHERE o.bucket = ?{condition}",
-                values,
-            ).fetchone()
-    tape_values: dict[str, Value] = {
-        "PhysicalAllocated": sum(tape.capacity for tape in tapes if tape.domain_id is not None),
-        "PhysicalFree": sum(tape.available for tape in tapes),
-        "PhysicalUsed": used,
-    }
-    pool_values: dict[str, Value] = dict.fromkeys(tape_values, 0)
-    return data({"Pool": bean("Pool", pool_values), "Tape": bean("Tape", tape_values)})
+@rest("ForcePoolEnvironmentRefresh")
+@rest("ForceTapeEnvironmentRefresh")
+@rest("ForceTargetEnvironmentRefresh")
+@rest("ForceFeatureKeyValidation")
+def refresh(_: Call) -> Reply:
+    """Look again at what is connected: here that is known at any time."""
+    return Reply(204)
 
 
 # The cache.
 
 
-def _cache_filesystem(call: Call) -> dict[str, Value]:
+@records.presenting("CacheFilesystem")
+def present_cache(call: Call, cache: Fields) -> Mapping[str, Value]:
+    """Tell how large the cache is, where, and whether its files will be compared with the state at the next start."""
     machine = call.machine
-    return configured(
-        machine.beans.all("CacheFilesystem")[0],
-        {
-            "AutoReclaimInitiateThreshold": 0.82,
-            "AutoReclaimTerminateThreshold": 0.72,
-            "BurstThreshold": 0.85,
-            "CacheSafetyEnabled": False,
-            "MaxCapacityInBytes": machine.cache.capacity,
-            "MaxPercentUtilizationOfFilesystem": None,
-            "NeedsReconcile": False,
-            "Path": str(machine.directory / "cache"),
-        },
-    )
+    return {
+        "MaxCapacityInBytes": machine.cache.capacity,
+        "NeedsReconcile": cache.get(_RECONCILE) == machine.store.meta("starts"),
+        "Path": str(machine.directory / "cache"),
+    }
+
+
+@records.changing("CacheFilesystem")
+def change_cache(call: Call, cache: Fields, changes: Fields) -> None:
+    """Check the thresholds; another capacity counts at once, and what does not fit any more is reclaimed."""
+    machine = call.machine
+    known = records.complete(call, kind("CacheFilesystem"), cache) | changes
+    for name in _THRESHOLDS:
+        if not 0 < known[name] <= 1:
+            raise bad_request(f"{name} is a fraction above 0 and up to 1.")
+    if known["AutoReclaimTerminateThreshold"] > known["AutoReclaimInitiateThreshold"]:
+        raise bad_request("Reclaiming cannot end above where it begins.")
+    if changes.get("MaxCapacityInBytes") == 0:
+        raise bad_request("A cache has a capacity above 0.")
+    if "NeedsReconcile" in changes:
+        changes[_RECONCILE] = machine.store.meta("starts") if changes.pop("NeedsReconcile") else None
+    if "MaxCapacityInBytes" in changes:
+        capacity = changes["MaxCapacityInBytes"] or machine.settings.cache_size
+        machine.store.after_commit(lambda: _resize(machine, capacity))
+
+
+def _resize(machine: Machine, capacity: int) -> None:
+    machine.cache.capacity = capacity
+    machine.cache.make_room(0, capacity)
+    machine.jobs.changed.notify_all()
 
 
 @rest("GetCacheState")
@@ -109,30 +113,16 @@ def get_cache_state(call: Call) -> Reply:
             f"{count} blobs in the cache: {cache.used} bytes allocated ({cache.used - held} for blobs to come), "
             f"{evictable} bytes could be reclaimed, {cache.capacity} bytes in all."
         )
-        values: dict[str, Value] = {
+        filesystem = {
             "AvailableCapacityInBytes": max(0, cache.capacity - cache.used),
-            "CacheFilesystem": bean("CacheFilesystem", _cache_filesystem(call)),
+            "CacheFilesystem": records.complete(call, kind("CacheFilesystem"), machine.beans.all("CacheFilesystem")[0]),
             "JobLockedCacheInBytes": cache.used - evictable,
             "Summary": summary,
             "TotalCapacityInBytes": cache.capacity,
             "UnavailableCapacityInBytes": 0,
             "UsedCapacityInBytes": cache.used,
         }
-    return xml_reply(xmlout.document(element("Data", [bean("Filesystems", values)])))
-
-
-@rest("GetCacheFilesystems")
-def get_cache_filesystems(call: Call) -> Reply:
-    """List the one file system of the cache."""
-    chosen, paging = page(call, [_cache_filesystem(call)], lambda each: str(each["Id"]))
-    return data_list([bean("CacheFilesystem", each) for each in chosen], paging)
-
-
-@rest("GetCacheFilesystem")
-def get_cache_filesystem(call: Call) -> Reply:
-    """Show a file system of the cache."""
-    call.machine.beans.find("CacheFilesystem", call.identifier)
-    return data(_cache_filesystem(call))
+    return record_reply(kind("CacheInformation"), {"Filesystems": [filesystem]})
 
 
 @rest("ForceFullCacheReclaim")
@@ -145,88 +135,65 @@ def reclaim(call: Call) -> Reply:
     return Reply(204)
 
 
-# The backend and the node.
-
-_BACKEND_FLAGS = (
-    "activated",
-    "allow_new_job_requests",
-    "iom_enabled",
-    "pool_safety_enabled",
-    "verify_checkpoint_before_read",
-)
+# The settings of the data path.
 
 
-def _backend_fields(call: Call) -> dict[str, Value]:
-    machine = call.machine
-    return configured(
-        machine.beans.all("DataPathBackend")[0],
-        {
-            "AllowNewJobRequests": True,
-            "AutoActivateTimeoutInMins": 30,
-            "AutoInspect": "FULL",
-            "CacheAvailableRetryAfterInSeconds": machine.settings.retry_after,
-            "DefaultVerifyDataAfterImport": None,
-            "DefaultVerifyDataPriorToImport": True,
-            "InstanceId": machine.instance_id,
-            "IomCacheLimitationPercent": 0.5,
-            "IomEnabled": True,
-            "LastHeartbeat": machine.clock.now(),
-            "MaxAggregatedBlobsPerChunk": 20_000,
-            "MaxNumberOfConcurrentJobs": 40_000,
-            "PartiallyVerifyLastPercentOfTapes": None,
-            "PoolSafetyEnabled": True,
-            "UnavailableMediaPolicy": "DISCOURAGED",
-            "UnavailablePoolMaxJobRetryInMins": 20,
-            "UnavailableTapePartitionMaxJobRetryInMins": 20,
-            "VerifyCheckpointBeforeRead": True,
-        },
-    )
+def _backend(machine: Machine) -> Fields:
+    return {
+        "AutoActivateTimeoutInMins": 30,
+        "CacheAvailableRetryAfterInSeconds": machine.settings.retry_after,
+        "InstanceId": machine.instance_id,
+        "LastHeartbeat": machine.clock.now(),
+        **machine.beans.all("DataPathBackend")[0],
+    }
 
 
 @rest("GetDataPathBackend")
 def get_backend(call: Call) -> Reply:
     """Show the settings of the data path."""
-    return data(_backend_fields(call))
+    return record_reply(kind("DataPathBackend"), _backend(call.machine))
 
 
 @rest("ModifyDataPathBackend")
 def modify_backend(call: Call) -> Reply:
-    """Change settings of the data path; of those, whether new jobs are allowed has an effect here."""
-    beans = call.machine.beans
-    changes: Fields = {}
-    for parameter in _BACKEND_FLAGS:
-        if call.has(parameter):
-            name = "".join(word.capitalize() for word in parameter.split("_"))
-            value = call.flag(parameter)
-            if value is None:
-                raise bad_request(f"The parameter {parameter} needs a value.", names.INVALID_ARGUMENT)
-            changes[name] = value
-    with call.machine.store.lock:
-        beans.update("DataPathBackend", str(beans.all("DataPathBackend")[0]["Id"]), changes)
-    return data(_backend_fields(call))
-
-
-def _node_fields(call: Call, node: Fields) -> dict[str, Value]:
+    """Change settings of the data path; those of jobs count from the next one on."""
     machine = call.machine
-    return configured(
-        node,
-        {
-            "DataPathHttpPort": machine.port,
-            "DataPathHttpsPort": None,
-            "DataPathIpAddress": machine.settings.host,
-            "LastHeartbeat": machine.clock.now(),
-        },
-    )
+    with machine.store.writing():
+        records.change(call, kind("DataPathBackend"), machine.beans.all("DataPathBackend")[0])
+    return get_backend(call)
 
 
-@rest("GetNodes")
-def get_nodes(call: Call) -> Reply:
-    """List the one node."""
-    chosen, paging = page(call, call.machine.beans.all("Node"), lambda each: str(each["Id"]))
-    return data_list([bean("Node", _node_fields(call, each)) for each in chosen], paging)
+@records.changing("DataPathBackend")
+def change_backend(_: Call, __: Fields, changes: Fields) -> None:
+    """Refuse shares of more than all, and limits that let nothing through."""
+    if (changes.get("IomCacheLimitationPercent") or 0) > 1:
+        raise bad_request("iom_cache_limitation_percent is a fraction of 1.")
+    if (changes.get("PartiallyVerifyLastPercentOfTapes") or 0) > 100:
+        raise bad_request("partially_verify_last_percent_of_tapes is a percentage.")
+    for name in ("MaxAggregatedBlobsPerChunk", "MaxNumberOfConcurrentJobs"):
+        if changes.get(name) == 0:
+            raise bad_request(f"{name} is 1 or more.")
 
 
-@rest("GetNode")
-def get_node(call: Call) -> Reply:
-    """Show the node."""
-    return data(_node_fields(call, call.machine.beans.find("Node", call.identifier)))
+@rest("ResetInstanceIdentifier")
+def reset_instance(call: Call) -> Reply:
+    """Give the appliance another identity, as after its state was copied to a second one."""
+    machine = call.machine
+    with machine.store.writing():
+        identifier = str(machine.beans.all("DataPathBackend")[0]["Id"])
+        machine.beans.update("DataPathBackend", identifier, {"InstanceId": machine.new_id()})
+    return get_backend(call)
+
+
+# The node.
+
+
+@records.presenting("Node")
+def present_node(call: Call, _: Fields) -> Mapping[str, Value]:
+    """Tell where the one node is found."""
+    machine = call.machine
+    return {
+        "DataPathHttpPort": machine.port,
+        "DataPathIpAddress": machine.settings.host,
+        "LastHeartbeat": machine.clock.now(),
+    }
