@@ -140,6 +140,21 @@ class Fault(StrEnum):
         "Chunks are on another node than before, which cannot be reached, and the connection is closed",
         "following the node of a chunk",
     )
+    NOTICE_TWICE = (
+        "notice-twice",
+        "A notification that was delivered is sent once more",
+        "a receiver that counts notifications, or starts its work with each",
+    )
+    NOTICE_LATE = (
+        "notice-late",
+        "A notification waits for up to a minute before it is sent, so that later ones come first",
+        "a receiver that takes the order of notifications for that of events",
+    )
+    NOTICE_LOST_REPLY = (
+        "notice-lost-reply",
+        "The receiver's answer to a notification is lost, so that it counts as failed and is tried again",
+        "a receiver that takes its own answer for the end of it",
+    )
 
 
 _BY_NAME = {fault.value: fault for fault in Fault}
@@ -151,7 +166,8 @@ class FaultRate:
     """How often a fault strikes: a share from 0 to 1 of what it can strike, and `most` times at most (None: no limit).
 
     Of `job-cancelled` and `job-expired` the share is one of jobs, of `cache-full` one of tries to find room, of
-    `corrupt-media` one of blobs written to tape; of all others, of the requests that the fault can strike.
+    `corrupt-media` one of blobs written to tape, of the three of notices one of notices; of all others, of the requests
+    that the fault can strike.
     """
 
     fault: Fault

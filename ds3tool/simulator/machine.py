@@ -16,7 +16,7 @@ from ds3tool.simulator.backend import Backend
 from ds3tool.simulator.beans import Beans, Fields
 from ds3tool.simulator.buckets import Buckets
 from ds3tool.simulator.cache import Cache
-from ds3tool.simulator.clock import Clock, SystemClock
+from ds3tool.simulator.clock import Clock, SimulatedClock
 from ds3tool.simulator.drives import Drives
 from ds3tool.simulator.events import ObjectsDropped
 from ds3tool.simulator.failures import Failures
@@ -25,18 +25,24 @@ from ds3tool.simulator.history import BucketHistory
 from ds3tool.simulator.ids import IdFamily
 from ds3tool.simulator.job import Job
 from ds3tool.simulator.jobs import JobBook
+from ds3tool.simulator.ledger import Ledger
 from ds3tool.simulator.library import Library
+from ds3tool.simulator.mechanics import GENERATIONS
 from ds3tool.simulator.naked import NakedPuts
+from ds3tool.simulator.notifications import Notifications
 from ds3tool.simulator.objects import Objects
 from ds3tool.simulator.plans import Planner
 from ds3tool.simulator.reach import Reach
-from ds3tool.simulator.settings import TAPE_TYPE, ApplianceSettings
+from ds3tool.simulator.safety import Safety
+from ds3tool.simulator.settings import ApplianceSettings
 from ds3tool.simulator.signatures import SecretKey
 from ds3tool.simulator.store import Store
 from ds3tool.simulator.transfers import Transfers
 
 _ADMINISTRATOR = "Administrator"
 _SECRET_LENGTH = 16
+# Where the store keeps how far a clock of its own has come.
+_CLOCK = "clock"
 
 
 class Machine:
@@ -51,7 +57,7 @@ class Machine:
     ) -> None:
         self.settings = settings
         self.faults = faults or Faults(settings.faults, seed=settings.seed)
-        self.clock: Clock = SystemClock() if clock is None else clock
+        self.clock: Clock = SimulatedClock(settings.pace) if clock is None else clock
         self._dated = (-1, "")
         self.directory = directory
         # Where the HTTP face listens; set when it does.
@@ -73,6 +79,9 @@ class Machine:
 
     def _build(self, directory: Path, settings: ApplianceSettings) -> None:
         store = self.store
+        if isinstance(self.clock, SimulatedClock):
+            self.clock.resume(store.meta(_CLOCK), lambda stands: store.remember(_CLOCK, stands))
+        self.ledger = Ledger(self.clock.monotonic, self.clock.world.monotonic)
         self.beans = Beans(store)
         self.instance_id = store.meta("instance") or self._set_up()
         self._adopt_keys()
@@ -86,6 +95,18 @@ class Machine:
         self.objects = Objects(store, self.cache, self.jobs, self.clock, object_ids)
         history_ids = IdFamily(self.instance_id, "history")
         self.history = BucketHistory(store, self.buckets, self.clock, history_ids, object_ids)
+        self.notifications = Notifications(
+            store=store,
+            beans=self.beans,
+            buckets=self.buckets,
+            jobs=self.jobs,
+            history=self.history,
+            clock=self.clock,
+            faults=self.faults,
+            blob_ids=self.blob_ids,
+            object_ids=object_ids,
+            own_port=lambda: self.port,
+        )
         self.failures = Failures(store, self.beans, self.clock, self.jobs.failure_ids)
         self.library = Library(
             store=store,
@@ -100,6 +121,7 @@ class Machine:
         )
         self._add_tapes()
         self.backend = Backend(self.beans, settings)
+        self.safety = Safety(self.beans, self.library)
         reach = Reach(
             store=store,
             beans=self.beans,
@@ -146,10 +168,13 @@ class Machine:
             cache=self.cache,
             jobs=self.jobs,
             library=self.library,
+            failures=self.failures,
             clock=self.clock,
+            ledger=self.ledger,
             watch=self._clean_up,
             faults=self.faults,
             count=settings.drives,
+            timed=settings.timed,
         )
         self._recover()
         self._users: tuple[int, dict[str, tuple[Fields, SecretKey]]] = (-1, {})
@@ -157,6 +182,7 @@ class Machine:
     def start(self) -> None:
         """Set the drives going."""
         self.drives.start()
+        self.notifications.start()
 
     def release_waiters(self) -> None:
         """Let no request wait any longer, since the appliance is about to close."""
@@ -166,7 +192,10 @@ class Machine:
 
     def close(self) -> None:
         """Stop the drives and close the state; once, when no request is under way."""
+        self.notifications.close()
         self.drives.close()
+        if isinstance(self.clock, SimulatedClock):
+            self.clock.leave()
         self.store.close()
 
     # A new appliance.
@@ -194,7 +223,7 @@ class Machine:
                 "TapePartition",
                 self.new_id(),
                 {
-                    "DriveType": TAPE_TYPE,
+                    "DriveType": self.settings.tape_type,
                     "LibraryId": library["Id"],
                     "Name": "Partition 1",
                     "SerialNumber": "SIMPART01",
@@ -239,7 +268,7 @@ class Machine:
         self.beans.add(
             "StorageDomainMember",
             self.new_id(),
-            {"StorageDomainId": domain["Id"], "TapePartitionId": partition, "TapeType": TAPE_TYPE},
+            {"StorageDomainId": domain["Id"], "TapePartitionId": partition, "TapeType": self.settings.tape_type},
         )
         self.beans.add(
             "DataPersistenceRule",
@@ -285,9 +314,11 @@ class Machine:
         partition = str(self.beans.all("TapePartition")[0]["Id"])
         with self.store.writing():
             for number in range(len(self.library.tapes) + 1, self.settings.tapes + 1):
-                suffix = TAPE_TYPE[0] + TAPE_TYPE[-1]
+                suffix = GENERATIONS[self.settings.tape_type].suffix
                 bar_code = f"SIM{number:03d}{suffix}"
-                self.library.add(self.new_id(), bar_code, TAPE_TYPE, partition, self.settings.tape_capacity)
+                self.library.add(
+                    self.new_id(), bar_code, self.settings.tape_type, partition, self.settings.tape_capacity
+                )
         for number in range(len(self.beans.all("TapeDrive")) + 1, self.settings.drives + 1):
             self._add_drive(partition, number)
 
@@ -295,7 +326,7 @@ class Machine:
         self.beans.add(
             "TapeDrive",
             self.new_id(),
-            {"PartitionId": partition, "SerialNumber": f"SIMDRIVE{number:03d}", "Type": TAPE_TYPE},
+            {"PartitionId": partition, "SerialNumber": f"SIMDRIVE{number:03d}", "Type": self.settings.tape_type},
         )
 
     # Continuing.
@@ -315,12 +346,13 @@ class Machine:
 
     def user(self, access_id: str) -> tuple[Fields, SecretKey] | None:
         """Return the user with this access id and its key, ready to sign."""
-        with self.store.lock:
-            changes = self.beans.changes("User")
-            if self._users[0] != changes:
-                users = self.beans.all("User")
-                self._users = (changes, {each["AuthId"]: (each, SecretKey(each["SecretKey"])) for each in users})
-            return self._users[1].get(access_id)
+        # Read without the lock, which every request would wait for: what is read is replaced as a whole.
+        known = self._users
+        changes = self.beans.changes("User")
+        if known[0] != changes:
+            users = self.beans.all("User")
+            self._users = known = (changes, {each["AuthId"]: (each, SecretKey(each["SecretKey"])) for each in users})
+        return known[1].get(access_id)
 
     def http_date(self, seconds: float) -> str:
         """Return a date as HTTP headers have it; the last one asked for is remembered, since many ask for `now`."""

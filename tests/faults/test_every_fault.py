@@ -40,8 +40,11 @@ MENDED = [
     *(Fault.CACHE_FULL, Fault.CHUNK_OUT_OF_ORDER, Fault.CHUNK_TWICE, Fault.NODE_CHANGE),
 ]
 # Only a get meets some of these, only a put the others.
-OF_PUTS = [fault for fault in Fault if fault not in (Fault.SHORT_GET, Fault.CORRUPT_GET, Fault.UNCHECKED_LOAD)]
-OF_GETS = [fault for fault in Fault if fault not in (Fault.CORRUPT_PUT, Fault.CORRUPT_MEDIA)]
+ONLY_GETS = {Fault.SHORT_GET, Fault.CORRUPT_GET, Fault.UNCHECKED_LOAD}
+ONLY_PUTS = {Fault.CORRUPT_PUT, Fault.CORRUPT_MEDIA}
+NEITHER = {Fault.NOTICE_TWICE, Fault.NOTICE_LATE, Fault.NOTICE_LOST_REPLY}
+OF_PUTS = [fault for fault in Fault if fault not in ONLY_GETS | NEITHER]
+OF_GETS = [fault for fault in Fault if fault not in ONLY_PUTS | NEITHER]
 # Seeds also choose the appliance: its digests, versions, copies, sizes and room.
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.more) for seed in range(1, 6))]
 ALL_SEEDS = [1, 2, *(pytest.param(seed, marks=pytest.mark.more) for seed in range(3, 11))]
