@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -35,18 +35,3 @@ def appliance() -> Iterator[Appliance]:
 def bucket_name() -> str:
     """A name that no other test has."""
     return f"bucket-{next(_numbers)}"
-
-
-Until = Callable[[Callable[[], bool], str], None]
-
-
-@pytest.fixture
-def until(appliance: Appliance) -> Until:
-    """Wait until something is so; looked at whenever the appliance changes, a failure after a minute."""
-
-    def wait(done: Callable[[], bool], what: str) -> None:
-        changed = appliance.machine.jobs.changed
-        with changed:
-            assert changed.wait_for(done, 60), f"it never came that {what}"
-
-    return wait
