@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from ds3tool.simulator.events import FailureRecorded
@@ -23,12 +24,22 @@ class Beans:
         self._store = store
         self._kinds: dict[str, dict[str, Fields]] = {}
         self._changes: dict[str, int] = {}
+        self._watchers: dict[str, list[Callable[[], None]]] = {}
         for kind, identifier, text in store.db.execute("SELECT kind, id, fields FROM beans ORDER BY n"):
             self._kinds.setdefault(kind, {})[identifier] = json.loads(text)
 
     def changes(self, kind: str) -> int:
         """Return a number that is another one after every change to a bean of `kind`."""
         return self._changes.get(kind, 0)
+
+    def watch(self, kind: str, action: Callable[[], None]) -> None:
+        """Have `action` called with the store's lock held after every committed change to a bean of `kind`."""
+        self._watchers.setdefault(kind, []).append(action)
+
+    def _note(self, kind: str) -> None:
+        self._changes[kind] = self.changes(kind) + 1
+        for action in self._watchers.get(kind, ()):
+            action()
 
     def add(self, kind: str, identifier: str, values: Fields) -> Fields:
         """Add one and return its fields, `Id` among them."""
@@ -43,7 +54,7 @@ class Beans:
 
     def _put(self, kind: str, identifier: str, values: Fields) -> None:
         self._kinds.setdefault(kind, {})[identifier] = values
-        self._changes[kind] = self.changes(kind) + 1
+        self._note(kind)
 
     def all(self, kind: str) -> list[Fields]:
         """Return all of `kind` in the order they were added."""
@@ -84,4 +95,4 @@ class Beans:
 
     def _drop(self, kind: str, identifier: str) -> None:
         self._kinds.get(kind, {}).pop(identifier, None)
-        self._changes[kind] = self.changes(kind) + 1
+        self._note(kind)

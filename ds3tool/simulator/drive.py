@@ -56,6 +56,8 @@ class Drive:
         # Set to have the tape taken out as soon as it is idle, since another drive needs it.
         self.give_back = False
         self.failure: str | None = None
+        # Set when it had nothing to do since its last task: time for the next one counts from its beginning.
+        self.rested = True
         self.closing = False
         # When it had nothing more to do, by the clock's monotonic().
         self.idle_since = clock.monotonic()
@@ -147,8 +149,10 @@ class Drive:
     # What the drives' own threads do with it.
 
     def begin(self) -> None:
-        """Take up work after a rest: time counts from now."""
-        self._until = self._clock.monotonic()
+        """Take up work: after a rest time counts from now, else from the end of what it did last."""
+        if self.rested:
+            self._until = self._clock.monotonic()
+            self.rested = False
 
     def mount(self, tape: Tape) -> None:
         """Have the robot bring a tape, and load it. The tape is held for this drive already."""

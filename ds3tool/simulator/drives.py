@@ -1,68 +1,56 @@
-"""The tape drives: threads that write received chunks to tape, load blobs back, and read them for verify jobs.
+"""The drives of the library, and who gets them: work is offered from all sides, and each drive that is free takes one.
 
-What to do next is decided with the lock held, bytes move without it, and what was done is written in batches with
-the lock held again. A tape is held by one drive at a time.
+The most urgent comes first; of the same urgency what needs no mount, then the job that has the fewest drives, then
+the oldest; what waits long becomes more urgent. What to do next is decided with the lock held, by whichever drive's
+thread looks first; bytes move, tapes travel and time passes without it. A tape in a drive is in use: it stays there
+until the partition's idle time has passed, another tape is wanted, or it is to leave; drives that are not timed put
+it away at once.
 """
 
 from __future__ import annotations
 
 import functools
-import heapq
 import logging
-import os
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 
-from ds3tool.protocol.model import ChecksumType, JobType
 from ds3tool.simulator.beans import Beans
 from ds3tool.simulator.buckets import Buckets
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock
-from ds3tool.simulator.events import BlobLost, ChunkPersisted
-from ds3tool.simulator.faults import Fault, Faults
-from ds3tool.simulator.job import Chunk, Job
+from ds3tool.simulator.drive import Drive
+from ds3tool.simulator.failures import Failures
+from ds3tool.simulator.faults import Faults
 from ds3tool.simulator.jobs import JobBook
+from ds3tool.simulator.ledger import Ledger, Spent
 from ds3tool.simulator.library import Library, Tape
-from ds3tool.simulator.media import BadCopyError, BlobOnTape, ClosingError, copy_out, flip_bit, load, opened
+from ds3tool.simulator.media import BadCopyError, ClosingError
+from ds3tool.simulator.reading import Reader
+from ds3tool.simulator.reservations import Reservations
 from ds3tool.simulator.store import Store
+from ds3tool.simulator.tasks import (
+    DriveFailedError,
+    DriveTask,
+    Offer,
+    TaskAbortedError,
+    TaskKind,
+    TaskState,
+    aged,
+)
+from ds3tool.simulator.writing import Writer
 
 _log = logging.getLogger(__name__)
 
-# A drive writes down what it did after so many blobs or bytes.
-_BATCH_BLOBS = 200
-_BATCH_BYTES = 256 << 20
-# It takes at most so much from the queue at once, so that the other drives find work too.
-_TASK_CHUNKS = 500
-_TASK_BYTES = 1 << 30
 _IDLE_CHECK_SECONDS = 60.0
-
-
-@dataclass(slots=True)
-class _StoreTask:
-    domain: str
-    tape: Tape
-    chunks: list[tuple[Job, Chunk]]
-
-
-@dataclass(slots=True)
-class _ReadTask:
-    job: Job
-    chunk: Chunk
-    tape: Tape
-    verify: bool
-    blobs: list[BlobOnTape]
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """Chunks due for one storage domain: (priority, order of arrival, job, chunk), a heap."""
-
-    queue: list[tuple[int, int, Job, Chunk]] = field(default_factory=list)
+# Ended tasks that a list of tasks still shows.
+_PATIENCE_SECONDS = 1.0
 
 
 class Drives:
-    """All drives of the library. `watch` is called now and then with the lock held, for jobs that nobody touches."""
+    """All drives of the library. Methods that change something are called with the store's lock held, or take it.
+
+    `watch` is called now and then with the lock held, for jobs that nobody touches.
+    """
 
     def __init__(
         self,
@@ -73,33 +61,74 @@ class Drives:
         cache: Cache,
         jobs: JobBook,
         library: Library,
+        failures: Failures,
         clock: Clock,
+        ledger: Ledger,
         watch: Callable[[], None],
         faults: Faults,
         count: int,
+        timed: bool,
     ) -> None:
         self._store = store
         self._beans = beans
-        self._buckets = buckets
-        self._cache = cache
         self._jobs = jobs
         self._library = library
+        self._failures = failures
         self._clock = clock
+        self._ledger = ledger
         self._watch = watch
-        self._faults = faults
+        self._timed = timed
         self._changed = jobs.changed
         self._closing = False
-        self._waiting: dict[str, _Waiting] = {}
-        self._remaining: dict[int, set[str]] = {}
-        self._reading: set[int] = set()
-        self._order = 0
         self._next_watch = clock.monotonic()
-        # Which tape each drive holds, by the drive's place.
-        self.loaded: dict[int, Tape] = {}
-        self._threads = [
-            threading.Thread(target=self._run, args=(place,), name=f"ds3-drive-{place}", daemon=True)
-            for place in range(count)
+        self._queue: list[DriveTask] = []
+        self._last_id = 0
+        self.all = [
+            Drive(
+                place,
+                str(bean["Id"]),
+                str(bean["Type"]),
+                clock=clock,
+                ledger=ledger,
+                timed=timed,
+                job_id=jobs.ids.of,
+            )
+            for place, bean in enumerate(beans.all("TapeDrive")[:count])
         ]
+        self.reservations = Reservations(beans, self.all)
+        self._reader = Reader(
+            store=store,
+            cache=cache,
+            jobs=jobs,
+            library=library,
+            failures=failures,
+            clock=clock,
+            faults=faults,
+            enough=len(self.all),
+        )
+        self._writer = Writer(
+            store=store,
+            beans=beans,
+            buckets=buckets,
+            cache=cache,
+            jobs=jobs,
+            library=library,
+            failures=failures,
+            clock=clock,
+            faults=faults,
+            written=self._reader.forget,
+        )
+        for kind in ("TapeDrive", "TapePartition"):
+            beans.watch(kind, self._look_at_beans)
+        for kind in ("StorageDomain", "StorageDomainMember", "DataPersistenceRule"):
+            beans.watch(kind, self._changed.notify_all)
+        self._look_at_beans()
+        self._threads = [
+            threading.Thread(target=self._run, args=(drive,), name=f"ds3-drive-{drive.place}", daemon=True)
+            for drive in self.all
+        ]
+
+    # Life.
 
     def start(self) -> None:
         """Let the drives work."""
@@ -107,383 +136,331 @@ class Drives:
             thread.start()
 
     def close(self) -> None:
-        """Stop them; returns when none works any more."""
+        """Stop them, wherever they are; returns when none works any more."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+        for drive in self.all:
+            drive.closing = True
+            drive.wake()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
 
-    def _run(self, place: int) -> None:
-        while True:
-            try:
-                if not self._work(place):
-                    return
-            except ClosingError:
-                return
-            except Exception:  # noqa: BLE001 - a drive that stops for good would let every job wait for ever
-                _log.exception("drive %d failed, and goes on", place)
-                with self._changed:
-                    self._clock.wait(self._changed, 1.0)  # a full disk does not get better by trying at once
+    # What others ask.
 
-    def _work(self, place: int) -> bool:
-        """Do the next task; False when the appliance closes."""
+    def submit(self, task: DriveTask) -> DriveTask:
+        """Queue a task for the first drive that may do it; returns the task, its `id` and `scheduled` set."""
         with self._changed:
-            task = self._await_task()
-            if task is None:
+            self._enter(task)
+            task.scheduled, task.since = self._clock.now(), self._clock.monotonic()
+            self._queue.append(task)
+            self._changed.notify_all()
+        return task
+
+    def cancel(self, task: DriveTask) -> bool:
+        """Call a task off, waiting or under way; False when it has ended. Its `finished` hears a TaskAbortedError.
+
+        One that is under way ends when its drive looks, at the latest when the next time that it spends has begun.
+        """
+        with self._changed:
+            if task.state is TaskState.COMPLETED:
                 return False
-            self.loaded[place] = task.tape
-        try:
-            self._perform(task)
-        finally:
-            with self._changed:
-                self.loaded.pop(place, None)
-                self._library.release(task.tape)
+            task.cancelled = True
+            if task in self._queue:
+                self._queue.remove(task)
+                self._end(task, TaskAbortedError("The task was cancelled before it began."))
+            elif task.drive is not None:
+                task.drive.wake()
+            self._changed.notify_all()
         return True
 
-    def _perform(self, task: _StoreTask | _ReadTask) -> None:
-        if isinstance(task, _StoreTask):
-            try:
-                self._store_chunks(task)
-            finally:
-                with self._changed:
-                    for job, chunk in task.chunks:  # what was not finished waits again
-                        if job.active:
-                            self._enqueue(task.domain, job, chunk)
-        else:
-            try:
-                self._read_blobs(task)
-            finally:
-                with self._changed:
-                    self._reading.difference_update(each.blob for each in task.blobs)
+    def tasks(self) -> list[DriveTask]:
+        """Return what drives are at, then what was submitted and waits for one, each in the order of its coming."""
+        with self._changed:
+            busy = [drive.task for drive in self.all if drive.task is not None]
+            return sorted(busy, key=lambda task: task.id) + list(self._queue)
 
-    def _stopped(self) -> bool:
-        return self._closing
+    def find(self, drive_id: str) -> Drive | None:
+        """Return the drive whose bean has this id, or None."""
+        return next((drive for drive in self.all if drive.id == drive_id), None)
+
+    def tape_in(self, drive_id: str) -> Tape | None:
+        """Return the tape in a drive, None for an empty or unknown one."""
+        drive = self.find(drive_id)
+        return None if drive is None else drive.tape
+
+    @property
+    def loaded(self) -> dict[int, Tape]:
+        """The tape that each drive holds, by the drive's place."""
+        return {drive.place: drive.tape for drive in self.all if drive.tape is not None}
+
+    def reconsider(self) -> None:
+        """Look again at what is to be done: a drive, a partition, a tape or a copy has changed."""
+        with self._changed:
+            self._reader.forget()
+            self._changed.notify_all()
+
+    def fail(self, drive_id: str, message: str) -> None:
+        """Let a drive break, whatever it is at: its state becomes ERROR, another one does its task again.
+
+        KeyError when there is no such drive.
+        """
+        with self._changed:
+            drive = self.find(drive_id)
+            if drive is None:
+                raise KeyError(drive_id)
+            self._break(drive, message)
+
+    def repair(self, drive_id: str) -> None:
+        """Let a drive that broke work again: its state becomes NORMAL. KeyError when there is no such drive."""
+        with self._changed:
+            if self.find(drive_id) is None:
+                raise KeyError(drive_id)
+            bean = self._beans.update("TapeDrive", drive_id, {"State": "NORMAL", "ErrorMessage": None})
+            self._failures.partition_mended("TAPE_DRIVE_IN_ERROR", str(bean["PartitionId"]))
+
+    def _break(self, drive: Drive, message: str) -> None:
+        bean = self._beans.get("TapeDrive", drive.id)
+        if bean is None or bean.get("State", "NORMAL") == "ERROR":
+            return
+        with self._store.writing():
+            self._failures.drive("HARDWARE_ERROR", drive.id, drive.tape.id if drive.tape else drive.id, message)
+            told = f"The drive {bean['SerialNumber']} is in error: {message}"
+            self._failures.partition("TAPE_DRIVE_IN_ERROR", str(bean["PartitionId"]), told)
+            self._beans.update("TapeDrive", drive.id, {"State": "ERROR", "ErrorMessage": message})
+
+    def _look_at_beans(self) -> None:
+        """Let drives know what has been made of them: one whose state is not NORMAL stops what it is at."""
+        with self._changed:
+            for drive in self.all:
+                bean = self._beans.get("TapeDrive", drive.id) or {"State": "OFFLINE"}
+                state = bean.get("State", "NORMAL")
+                failure = None if state == "NORMAL" else str(bean.get("ErrorMessage") or f"The drive is {state}.")
+                if failure != drive.failure:
+                    drive.failure = failure
+                    drive.wake()
+            self._changed.notify_all()
 
     # What next.
 
-    def _await_task(self) -> _StoreTask | _ReadTask | None:
-        while not self._closing:
-            until_move = self._library.move()
-            now = self._clock.monotonic()
-            if now >= self._next_watch:
-                self._next_watch = now + _IDLE_CHECK_SECONDS
-                self._watch()
-            task = self._next_read() or self._next_store()
-            if task is not None:
-                return task
-            waits = [wait for wait in (until_move, self._until_due()) if wait is not None]
-            if self._jobs.active:
-                waits.append(self._next_watch - now)
-            self._clock.wait(self._changed, min(waits, default=None))
-        return None
-
-    def _until_due(self) -> float | None:
-        if not self._jobs.to_store:
-            return None
-        return max(0.0, self._jobs.to_store[0][0] - self._clock.monotonic()) or 0.001
-
-    def _next_store(self) -> _StoreTask | None:
-        now = self._clock.monotonic()
-        while self._jobs.to_store and self._jobs.to_store[0][0] <= now:
-            _, _, _, job, chunk = heapq.heappop(self._jobs.to_store)
-            self._take_in(job, chunk)
-        for domain, waiting in self._waiting.items():
-            while waiting.queue and not self._wanted(waiting.queue[0]):
-                heapq.heappop(waiting.queue)
-            if waiting.queue:
-                task = self._store_task(domain, waiting)
-                if task is not None:
-                    return task
-        return None
-
-    def _wanted(self, item: tuple[int, int, Job, Chunk]) -> bool:
-        _, _, job, chunk = item
-        return job.active and chunk.n in job.storing
-
-    def _take_in(self, job: Job, chunk: Chunk) -> None:
-        if not job.active or chunk.n not in job.storing:
-            return
-        domains = self._buckets.rules(self._buckets.numbered(job.bucket)).domains
-        self._remaining[chunk.n] = set(domains)
-        for domain in domains:
-            self._enqueue(domain, job, chunk)
-
-    def _enqueue(self, domain: str, job: Job, chunk: Chunk) -> None:
-        self._order += 1
-        heapq.heappush(self._waiting.setdefault(domain, _Waiting()).queue, (job.rank, self._order, job, chunk))
-
-    def _store_task(self, domain: str, waiting: _Waiting) -> _StoreTask | None:
-        chunk = waiting.queue[0][3]
-        row = self._store.db.execute(
-            "SELECT b.length FROM entries e JOIN blobs b ON b.n = e.blob WHERE e.chunk = ? AND NOT EXISTS "
-            "(SELECT 1 FROM copies c WHERE c.blob = b.n AND c.domain = ?) ORDER BY e.place LIMIT 1",
-            (chunk.n, domain),
-        ).fetchone()
-        tape = self._library.tape_to_write(domain, None, 0 if row is None else row[0])
-        if tape is None:
-            return None
-        chunks: list[tuple[Job, Chunk]] = []
-        size = 0
-        while (
-            waiting.queue
-            and len(chunks) < _TASK_CHUNKS
-            and (not chunks or size + waiting.queue[0][3].bytes <= _TASK_BYTES)
-        ):
-            item = heapq.heappop(waiting.queue)
-            if self._wanted(item):
-                chunks.append((item[2], item[3]))
-                size += item[3].bytes
-        return _StoreTask(domain, tape, chunks)
-
-    def _next_read(self) -> _ReadTask | None:
-        for job in sorted(self._jobs.readers.values(), key=lambda each: (each.rank, each.n)):
-            verify = job.type is JobType.VERIFY
-            for chunk in self._jobs.in_turn(job):
-                if not verify and not self._jobs.allocate(job, chunk):
-                    break
-                if verify or chunk.to_load:
-                    task = self._read_task(job, chunk, verify=verify)
-                    if task is not None:
-                        return task
-        return None
-
-    def _read_task(self, job: Job, chunk: Chunk, *, verify: bool) -> _ReadTask | None:
-        absent = "" if verify else "AND b.cached = 0"
-        rows = self._store.db.execute(
-            "SELECT b.n, b.length, b.checksum_type, b.checksum, c.tape, c.position, b.persisted FROM entries e "  # noqa: S608 - constants
-            "JOIN blobs b ON b.n = e.blob LEFT JOIN copies c ON c.blob = b.n AND c.suspect = 0 "
-            f"WHERE e.chunk = ? AND e.done = 0 AND e.failed IS NULL {absent} ORDER BY c.tape, c.position",
-            (chunk.n,),
-        ).fetchall()
-        chosen: Tape | None = None
-        blobs: list[BlobOnTape] = []
-        taken: set[int] = set()
-        for blob, length, kind, checksum, number, position, persisted in rows:
-            if number is None:
-                if persisted or not verify:  # a blob that is still on its way to tape is verified when it is there
-                    self._give_up(job, chunk, blob, length, verify=verify)
-                continue
-            tape = self._library.tapes.get(number)
-            free = tape is not None and tape.usable and tape.n not in self._library.in_use
-            if not free or blob in self._reading or blob in taken or (chosen is not None and tape is not chosen):
-                continue
-            chosen = tape
-            taken.add(blob)
-            blobs.append(BlobOnTape(blob, length, ChecksumType(kind), checksum, position))
-        if chosen is None:
-            return None
-        self._library.in_use.add(chosen.n)
-        self._reading.update(taken)
-        return _ReadTask(job, chunk, chosen, verify, blobs)
-
-    def _give_up(self, job: Job, chunk: Chunk, blob: int, length: int, *, verify: bool) -> None:
-        message = f"No good copy is left of the blob {blob}: damaged or missing on every tape."
-        tapes = self._store.db.execute(
-            "SELECT t.bar_code FROM copies c JOIN tapes t ON t.n = c.tape WHERE c.blob = ? ORDER BY 1", (blob,)
-        ).fetchall()
-        if tapes:
-            listed = ", ".join(code for (code,) in tapes)
-            message = f"The blob's bytes are damaged or missing on every tape that holds it: [{listed}]."
-        with self._store.writing() as db:
-            job.error = message
-            self._store.events.tell(BlobLost(blob))
-            db.execute("UPDATE jobs SET error = ? WHERE n = ?", (message, job.n))
-            if verify:
-                self._jobs.blob_read(db, job, chunk, blob, length)
-            else:
-                self._jobs.blob_loaded(blob, length, failure=message, loader=chunk)
-
-    # Writing.
-
-    def _store_chunks(self, task: _StoreTask) -> None:
-        written = task.tape.written
-        done: list[tuple[Job, Chunk]] = []
-        copies: list[tuple[int, int]] = []
-        size = 0
-        with opened(self._library.path(task.tape), os.O_RDWR | os.O_CREAT) as target:
-            for job, chunk in list(task.chunks):
-                lost = False
-                for blob, length in self._unstored(chunk, task.domain):
-                    if written + length > task.tape.capacity:
-                        self._commit_store(task, copies, done, written, full=True)
-                        return
-                    try:
-                        if length:
-                            copy_out(self._cache.path(blob), length, target, written, self._stopped)
-                            self._spoil(task, blob, length, target, written)
-                    except FileNotFoundError:
-                        lost |= self._is_lost(job, blob)
-                        continue
-                    copies.append((blob, written))
-                    written += length
-                    size += length
-                    if len(copies) >= _BATCH_BLOBS or size >= _BATCH_BYTES:
-                        self._commit_store(task, copies, done, written)
-                        size = 0
-                if lost:  # it can never be complete, and must not look as if it were
-                    task.chunks.remove((job, chunk))
+    def _run(self, drive: Drive) -> None:
+        while True:
+            try:
+                task = self._await_task(drive)
+                if self._closing:
+                    return
+                if task is None:
+                    self._put_away(drive)
                 else:
-                    done.append((job, chunk))
-        self._commit_store(task, copies, done, written)
+                    self._do(drive, task)
+            except ClosingError:
+                return
+            except Exception:  # noqa: BLE001 - a drive that stops for good would let every job wait for ever
+                _log.exception("drive %d failed, and goes on", drive.place)
+                with self._changed:
+                    self._clock.wait(self._changed, _PATIENCE_SECONDS)  # a full disk is not mended by trying at once
 
-    def _spoil(self, task: _StoreTask, blob: int, length: int, target: int, position: int) -> None:
-        """Let a copy change on the medium, now and then."""
-        strike = self._faults.strike(Fault.CORRUPT_MEDIA, f"blob {blob} on {task.tape.bar_code}")
-        if strike is not None:
-            flip_bit(target, position + strike.position(length), strike.bit)
-
-    def _unstored(self, chunk: Chunk, domain: str) -> list[tuple[int, int]]:
+    def _await_task(self, drive: Drive) -> DriveTask | None:
+        """Wait for the drive's next task; None to put its tape away, or when the appliance closes."""
         with self._changed:
-            return self._store.db.execute(
-                "SELECT b.n, b.length FROM entries e JOIN blobs b ON b.n = e.blob WHERE e.chunk = ? AND NOT EXISTS "
-                "(SELECT 1 FROM copies c WHERE c.blob = b.n AND c.domain = ?) ORDER BY e.place",
-                (chunk.n, domain),
-            ).fetchall()
-
-    def _is_lost(self, job: Job, blob: int) -> bool:
-        """Tell whether a blob that has no file was not simply deleted; then its job says so."""
-        with self._store.writing() as db:
-            if not db.execute("SELECT 1 FROM blobs WHERE n = ?", (blob,)).fetchone():
-                return False
-            job.error = f"The cache has lost the blob {blob} before it was on tape."
-            _log.error("job %s: %s", job.id, job.error)
-            db.execute("UPDATE jobs SET error = ? WHERE n = ?", (job.error, job.n))
-        return True
-
-    def _commit_store(
-        self,
-        task: _StoreTask,
-        copies: list[tuple[int, int]],
-        done: list[tuple[Job, Chunk]],
-        written: int,
-        *,
-        full: bool = False,
-    ) -> None:
-        tape = task.tape
-        with self._store.writing() as db:
-            for blob, position in copies:
-                db.execute(
-                    "INSERT OR REPLACE INTO copies (blob, domain, tape, position) "
-                    "SELECT n, ?, ?, ? FROM blobs WHERE n = ?",
-                    (task.domain, tape.n, position, blob),
-                )
-            tape.written, tape.full = written, tape.full or full
-            tape.domain_id = tape.domain_id or task.domain
-            tape.member_id = tape.member_id or self._member(task.domain, tape)
-            tape.modified = tape.accessed = self._clock.now()
-            self._library.save(tape)
-            for job, chunk in done:
-                self._chunk_stored(task.domain, job, chunk)
-        finished = {chunk.n for _, chunk in done}
-        task.chunks = [(job, chunk) for job, chunk in task.chunks if chunk.n not in finished]
-        copies.clear()
-        done.clear()
-
-    def _member(self, domain: str, tape: Tape) -> str | None:
-        for member in self._beans.all("StorageDomainMember"):
-            if member["StorageDomainId"] == domain and member["TapePartitionId"] == tape.partition_id:
-                return str(member["Id"])
+            while not self._closing:
+                until_move = self._library.move()
+                now = self._clock.monotonic()
+                if now >= self._next_watch:
+                    self._next_watch = now + _IDLE_CHECK_SECONDS
+                    self._watch()
+                self.reservations.settle()
+                self._assign()
+                if drive.task is not None:
+                    return drive.task
+                idle = self._until_put_away(drive, now)
+                if idle is not None and idle <= 0:
+                    drive.unloading = True
+                    return None
+                waits = [wait for wait in (until_move, self._writer.until_due(), idle) if wait is not None]
+                if self._jobs.active:
+                    waits.append(self._next_watch - now)
+                drive.rested = True
+                self._clock.wait(self._changed, min(waits, default=None))
         return None
 
-    def _chunk_stored(self, domain: str, job: Job, chunk: Chunk) -> None:
-        remaining = self._remaining.get(chunk.n, set())
-        remaining.discard(domain)
-        if remaining or not job.active or chunk.n not in job.storing:
-            return
-        self._remaining.pop(chunk.n, None)
-        with self._store.writing() as db:
-            db.execute(
-                "UPDATE blobs SET persisted = 1 WHERE n IN (SELECT blob FROM entries WHERE chunk = ?)", (chunk.n,)
+    def _assign(self) -> None:
+        """Give every drive that has nothing to do its next task, as far as there is one."""
+        while any(drive.is_idle and self.reservations.works(drive) for drive in self.all):
+            if not self._assign_one():
+                return
+
+    def _assign_one(self) -> bool:
+        idle = [drive for drive in self.all if drive.is_idle and self.reservations.works(drive)]
+        mounted = {drive.tape.n: drive for drive in idle if drive.tape is not None}
+        offers = list(self._offers())
+        offers.sort(
+            key=lambda offer: (
+                offer.rank,
+                offer.tape is None or offer.tape.n not in mounted,
+                offer.share,
+                offer.order,
+                offer.since,
             )
-            db.execute("UPDATE entries SET done = 1 WHERE chunk = ?", (chunk.n,))
-            self._store.events.tell(ChunkPersisted(job, chunk))
-            self._jobs.chunk_finished(job, chunk)
+        )
+        for offer in offers:
+            drive = self._drive_for(offer, idle)
+            task = None if drive is None else offer.take()
+            if drive is not None and task is not None:
+                self._give(drive, task, offer)
+                return True
+        return False
 
-    # Reading.
+    def _offers(self) -> Iterator[Offer]:
+        yield from self._submitted()
+        yield from self._reader.offers(self._is_free)
+        yield from self._writer.offers(self._is_free)
 
-    def _read_blobs(self, task: _ReadTask) -> None:
-        good: list[tuple[int, int, str | None]] = []
-        bad: list[tuple[int, str]] = []
-        size = 0
+    def _submitted(self) -> Iterator[Offer]:
+        now = self._clock.monotonic()
+        for task in list(self._queue):
+            free = task.tape is None or self._is_free(task.tape)
+            if free and (task.when is None or task.when()):
+                rank = aged(task.rank, now - task.since)
+                take = functools.partial(_itself, task)
+                yield Offer(task.kind, rank, task.since, 0, task.tape, take, drive_id=task.drive_id)
+
+    def _is_free(self, tape: Tape) -> bool:
+        """Whether a drive may take a tape: nobody holds it but a drive that does nothing."""
+        if tape.n not in self._library.in_use:
+            return True
+        return any(drive.tape is tape and drive.is_idle for drive in self.all)
+
+    def _drive_for(self, offer: Offer, idle: list[Drive]) -> Drive | None:
+        """Return the drive that is to take an offer, None when none may now."""
+        may = [drive for drive in idle if self.reservations.admits(drive, offer)]
+        if offer.tape is not None:
+            holder = next((drive for drive in self.all if drive.tape is offer.tape), None)
+            if holder is not None:
+                if holder in may:
+                    return holder
+                if may:  # the tape lies in a drive that may not do this: it has to come out first
+                    holder.give_back = True
+                    self._changed.notify_all()
+                return None
+        return min(may, key=lambda drive: (drive.tape is not None, drive.idle_since, drive.place), default=None)
+
+    def _give(self, drive: Drive, task: DriveTask, offer: Offer) -> None:
+        if task in self._queue:
+            self._queue.remove(task)
+        else:
+            self._enter(task)
+            task.scheduled = self._clock.now() - max(0.0, self._clock.monotonic() - offer.since)
+        task.state, task.drive = TaskState.PENDING_EXECUTION, drive
+        drive.task = task
+        if task.tape is not None:
+            self._library.in_use.add(task.tape.n)
+        if self._timed:
+            waited = max(0.0, self._clock.monotonic() - offer.since)
+            tape = None if task.tape is None else task.tape.bar_code
+            jobs = [self._jobs.ids.of(number) for number in task.jobs]
+            self._ledger.add(Spent.WAIT, waited, tape=tape, jobs=jobs)
+        self._changed.notify_all()
+
+    def _enter(self, task: DriveTask) -> None:
+        self._last_id += 1
+        task.id = self._last_id
+
+    def _until_put_away(self, drive: Drive, now: float) -> float | None:
+        """Return the seconds until an idle drive puts its tape away, None when it has none or keeps it."""
+        tape = drive.tape
+        if tape is None or not drive.is_idle:
+            return None
+        leaves = tape.eject_pending is not None or not tape.present
+        if not self._timed or drive.give_back or leaves or not self.reservations.works(drive):
+            return 0.0
+        timeout = self.reservations.idle_seconds(drive)
+        return None if timeout is None else drive.idle_since + timeout - now
+
+    # What is done.
+
+    def _put_away(self, drive: Drive) -> None:
         try:
-            source = os.open(self._library.path(task.tape), os.O_RDONLY)
-        except FileNotFoundError:
-            self._commit_read(task, good, [(each.blob, "its bytes are not there") for each in task.blobs])
-            return
-        try:
-            for each in task.blobs:
-                if self._closing or not task.job.active:
-                    break
-                try:
-                    path = None if task.verify else self._cache.new_path(each.blob)
-                    load(source, each, path, self._stopped, functools.partial(self._overlooks, task, each))
-                except BadCopyError as error:
-                    bad.append((each.blob, str(error)))
-                else:
-                    good.append((each.blob, each.length, path))
-                size += each.length
-                if len(good) >= _BATCH_BLOBS or size >= _BATCH_BYTES:
-                    self._commit_read(task, good, bad)
-                    size = 0
+            self._unmount(drive)
         finally:
-            os.close(source)
-            self._commit_read(task, good, bad)
+            with self._changed:
+                drive.unloading = drive.give_back = False
+                drive.idle_since = self._clock.monotonic()
 
-    def _overlooks(self, task: _ReadTask, damaged: BlobOnTape) -> bool:
-        """Whether a damaged copy is taken for a good one; never by a verify job, which is there to find it."""
-        subject = f"blob {damaged.blob} on {task.tape.bar_code}"
-        return not task.verify and self._faults.strike(Fault.UNCHECKED_LOAD, subject) is not None
+    def _unmount(self, drive: Drive) -> None:
+        """Bring a drive's tape back to its slot; a drive that is broken lets it go all the same."""
+        tape = drive.tape
+        assert tape is not None, "only a tape can be put away"
+        drive.begin()
+        try:
+            drive.unmount()
+        except (DriveFailedError, TaskAbortedError):
+            drive.tape = None
+        finally:
+            if drive.tape is None:
+                with self._changed:
+                    self._library.release(tape)
 
-    def _commit_read(
-        self, task: _ReadTask, good: list[tuple[int, int, str | None]], bad: list[tuple[int, str]]
-    ) -> None:
-        tape = task.tape
-        with self._store.writing() as db:
-            tape.accessed = self._clock.now()
-            tape.verified = tape.accessed if task.verify else tape.verified
-            self._library.save(tape)
-            for blob, length, path in good:
-                if path is None:
-                    self._jobs.blob_read(db, task.job, task.chunk, blob, length)
-                else:
-                    self._take_into_cache(task, blob, length, path)
-            for blob, reason in bad:
-                db.execute("UPDATE copies SET suspect = 1 WHERE blob = ? AND tape = ?", (blob, tape.n))
-                self._record_failure(tape, blob, reason)
-            self._changed.notify_all()
-        good.clear()
-        bad.clear()
+    def _do(self, drive: Drive, task: DriveTask) -> None:
+        error: Exception | None = None
+        drive.begin()
+        try:
+            self._mount_for(drive, task)
+            with self._changed:
+                task.state, task.started = TaskState.IN_PROGRESS, self._clock.now()
+            drive.check()
+            task.perform(drive)
+            drive.settle()
+        except ClosingError as caught:
+            error = self._why_stopped(drive, task, caught)
+        except Exception as caught:  # noqa: BLE001 - whatever it was, the task has ended, and the drive goes on
+            error = caught
+        with self._changed:
+            self._finish(drive, task, error)
+        if self._closing:
+            raise ClosingError
+        if error is not None and not isinstance(error, DriveFailedError | TaskAbortedError | BadCopyError):
+            raise error
 
-    def _take_into_cache(self, task: _ReadTask, blob: int, length: int, path: str) -> None:
-        db = self._store.db
-        waiting = task.job.active and task.chunk.n in task.job.chunks
-        loaded = db.execute(
-            "UPDATE blobs SET cached = 1, used = ? WHERE n = ? AND cached = 0", (self._clock.now(), blob)
-        ).rowcount
-        if not loaded or not waiting:
-            if loaded:
-                db.execute("UPDATE blobs SET cached = 0 WHERE n = ?", (blob,))
-            os.unlink(path)
+    def _mount_for(self, drive: Drive, task: DriveTask) -> None:
+        if task.tape is None or drive.tape is task.tape:
             return
-        self._cache.take_in(path, blob)
-        self._jobs.blob_loaded(blob, length, failure=None, loader=task.chunk)
+        if drive.tape is not None:
+            self._unmount(drive)
+        drive.mount(task.tape)
 
-    def _record_failure(self, tape: Tape, blob: int, reason: str) -> None:
-        row = self._store.db.execute(
-            "SELECT o.name, b.offset FROM blobs b JOIN objects o ON o.n = b.object WHERE b.n = ?", (blob,)
-        ).fetchone()
-        what = f"blob {blob}" if row is None else f"the blob of '{row[0]}' at offset {row[1]}"
-        message = f"Cannot read {what} from tape {tape.bar_code}: {reason}."
-        _log.error("%s", message)
-        number = self._store.numbers("failures", 1)
-        drive = self._beans.all("TapeDrive")
-        values = {
-            "Date": self._clock.now(),
-            "ErrorMessage": message,
-            "TapeDriveId": drive[0]["Id"] if drive else "",
-            "TapeId": tape.id,
-            "Type": "BLOB_READ_FAILED",
-        }
-        self._beans.add("TapeFailure", self._jobs.failure_ids.of(number), values)
+    def _why_stopped(self, drive: Drive, task: DriveTask, caught: Exception) -> Exception:
+        """Return what is behind a ClosingError of a loop that only knew that it was to stop."""
+        if not self._closing and drive.failure is not None:
+            return DriveFailedError(drive.failure)
+        if not self._closing and task.cancelled:
+            return TaskAbortedError("The task was cancelled.")
+        return caught
+
+    def _finish(self, drive: Drive, task: DriveTask, error: Exception | None) -> None:
+        drive.book()
+        drive.task = None
+        drive.idle_since = self._clock.monotonic()
+        if drive.tape is not task.tape and task.tape is not None:
+            self._library.release(task.tape)
+        if isinstance(error, DriveFailedError):
+            self._break(drive, str(error))
+            if task.kind is TaskKind.MAINTENANCE and task.drive_id is None:  # another drive begins it again
+                task.state, task.drive, task.started = TaskState.READY, None, None
+                self._queue.append(task)
+                self._changed.notify_all()
+                return
+        if isinstance(error, BadCopyError | DriveFailedError):
+            _log.warning("drive %d: %s: %s", drive.place, task.description, error)
+        self._end(task, error)
+
+    def _end(self, task: DriveTask, error: Exception | None) -> None:
+        task.state = TaskState.COMPLETED
+        if task.finished is not None:
+            task.finished(error)
+        self._changed.notify_all()
+
+
+def _itself(task: DriveTask) -> DriveTask:
+    return task

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from ds3tool.errors import UsageError
 from ds3tool.protocol.model import ChecksumType, Versioning
 from ds3tool.simulator.faults import FaultRate
+from ds3tool.simulator.mechanics import DEFAULT_TYPE, GENERATIONS
 from ds3tool.simulator.quirks import Quirk
 
 GIB = 1 << 30
-# A chunk is two hundredths of a tape, a tape of this type. Source: appliance facts, section 1.
-TAPE_TYPE = "LTO8"
-_TAPE_BYTES = 12_000_000_000_000
+TAPE_TYPE = DEFAULT_TYPE
+# A chunk is two hundredths of a tape. Source: appliance facts, section 1.
 _CHUNK_SHARE = 50
 
 
@@ -27,6 +28,9 @@ class ApplianceSettings:
     `retry_after`: what replies say in Retry-After. `persist_delay`: from a chunk's last byte to its way to tape.
     `hold`: how long a request waits for room or for a tape before its 307, or before a list of ready chunks is
     empty. `robot_delay`: an ejection, a return. `slots`, `entry_exit_slots`: what its library holds.
+    `tape_type`: of its drives and tapes, LTO5 to LTO9. `tape_capacity`: 0 is that type's own. `timed`: drives and robot
+    take the time that real ones of that type do. `pace`: seconds of its clock in one of the world's; 0 lets the clock
+    stand until it is stepped.
     `checksum_type`, `versioning`, `copies` (1 or 2): of the data policy that a new appliance starts with.
     `seed`: makes ids, keys and shuffles repeatable. `shuffle`: blobs of a chunk and the chunks of a reply come in
     any order, against clients that rely on one. `quirks`: what else is awkward about it, see there.
@@ -46,7 +50,10 @@ class ApplianceSettings:
     persist_delay: float = 0.1
     tapes: int = 10
     drives: int = 2
-    tape_capacity: int = _TAPE_BYTES
+    tape_type: str = TAPE_TYPE
+    tape_capacity: int = 0
+    timed: bool = False
+    pace: float = 1.0
     checksum_type: ChecksumType = ChecksumType.MD5
     versioning: Versioning = Versioning.NONE
     copies: int = 1
@@ -62,13 +69,20 @@ class ApplianceSettings:
     control_port: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
+        """Refuse what cannot be built; a tape capacity of 0 becomes that of the tapes' type."""
+        if self.tape_type not in GENERATIONS:
+            known = ", ".join(GENERATIONS)
+            raise UsageError(f"the embedded appliance has no tapes of type '{self.tape_type}'", hint=f"one of {known}")
+        if not self.tape_capacity:
+            object.__setattr__(self, "tape_capacity", GENERATIONS[self.tape_type].capacity)
         sizes = {"blob size": self.blob_size, "cache size": self.cache_size, "tape capacity": self.tape_capacity}
         for what, size in (*sizes.items(), ("chunk size", self.chunk_size or 1), ("number of drives", self.drives)):
             if size < 1:
                 raise UsageError(f"the embedded appliance cannot have a {what} of {size}")
         if min(self.retry_after, self.persist_delay, self.hold, self.robot_delay, self.tapes, self.stall) < 0:
             raise UsageError("the embedded appliance cannot have negative delays or tapes")
+        if not (math.isfinite(self.pace) and self.pace >= 0):
+            raise UsageError(f"the embedded appliance's clock cannot run at a pace of {self.pace}")
         if self.copies not in (1, 2):
             raise UsageError(f"the embedded appliance keeps 1 or 2 copies, not {self.copies}")
 

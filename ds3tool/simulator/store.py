@@ -90,6 +90,8 @@ CREATE INDEX entries_by_blob ON entries (blob, chunk);
 # What each version adds to the one before it; a state of an older version is brought up step by step when opened.
 _UPGRADES = {
     2: """
+-- `checked`: of a verify job, the tapes whose copy has been read, each between commas.
+ALTER TABLE entries ADD COLUMN checked TEXT NOT NULL DEFAULT '';
 -- `staging`: a get job that ends when all of its blobs are in the cache. `replicating`: told by another appliance.
 ALTER TABLE jobs ADD COLUMN staging INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN replicating INTEGER NOT NULL DEFAULT 0;

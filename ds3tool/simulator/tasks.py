@@ -89,7 +89,44 @@ class DriveTask:
     # Numbers of the jobs that it works for.
     jobs: frozenset[int] = frozenset()
 
+    # By the clock's monotonic(): since when it, or the job it works for, waits for a drive.
+    since: float = 0.0
+
     @property
     def rank(self) -> int:
         """How early its turn comes; the least first."""
-        return PRIORITY_RANK.get(self.priority, PRIORITY_RANK["NORMAL"])
+        return rank_of(self.priority)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Work that a drive might do next, decided upon with the lock held.
+
+    `rank`: with its age counted in. `since`: when it began to wait, by the clock's monotonic(). `order`: among those
+    that are alike, the least first. `share`: how many drives work for the same job already. `tape`: the one it needs;
+    several offers may stand for the same work, each with a tape that would do. `take` makes the task of it, or returns
+    None when there is nothing to do after all.
+    """
+
+    kind: TaskKind
+    rank: int
+    since: float
+    order: int
+    tape: Tape | None
+    take: Callable[[], DriveTask | None]
+    share: int = 0
+    drive_id: str | None = None
+
+
+# What waits this long is as good as what is of the next higher priority, so that nothing waits for ever.
+_AGING_SECONDS = 30 * 60.0
+
+
+def rank_of(priority: str) -> int:
+    """Return how early the turn of a priority comes; the least first, that of NORMAL for one that is unknown."""
+    return PRIORITY_RANK.get(priority, PRIORITY_RANK["NORMAL"])
+
+
+def aged(rank: int, waited: float) -> int:
+    """Return the rank of what has waited `waited` seconds: one less for each half hour, but not the urgents'."""
+    return max(min(rank, PRIORITY_RANK["HIGH"]), rank - int(waited // _AGING_SECONDS))
