@@ -244,6 +244,7 @@ class Transfers:
         with self._store.lock:
             number = self._jobs.ids.number(job_id)
             job = self._jobs.active.get(number) if number is not None else None
+            job = None if job is not None and job.staging else job  # it is no reader's: what it brings, anybody may get
             found = self._entry(job, bucket, name, version_id, offset) if job is not None else None
             if job is None or found is None:
                 ended = self._jobs.find(job_id)

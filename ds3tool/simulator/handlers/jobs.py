@@ -13,7 +13,7 @@ from ds3tool.simulator.documents import chunk_xml, data, data_list, job_fields, 
 from ds3tool.simulator.job import PRIORITY_RANK, Chunk, Job, JobOptions
 from ds3tool.simulator.messages import Reply, xml_reply
 from ds3tool.simulator.paging import matcher, page
-from ds3tool.simulator.refusals import Refusal, bad_request, busy, conflict, not_found
+from ds3tool.simulator.refusals import bad_request, busy, conflict, not_found
 from ds3tool.simulator.xmlout import bean, date
 
 # CRITICAL and BACKGROUND exist, but nobody may ask for them. Source: protocol, 8.1.
@@ -49,12 +49,11 @@ def create_put(call: Call) -> Reply:
     """Declare objects that will be sent."""
     machine = call.machine
     bucket, options = _bucket(call), _options(call, JobType.PUT)
-    if call.has("replicate"):
-        raise Refusal(501, "NotImplemented", "NotImplemented[501]: Jobs of other appliances are not taken over.")
     listed = xmlin.read_put_list(call.request.body.pieces())
     with machine.store.lock:
-        if not machine.buckets.rules(bucket).domains and not call.has("force"):
-            raise bad_request("The bucket's data policy has no persistence rule: nothing would reach a tape.")
+        rules = machine.buckets.rules(bucket)
+        if not rules.always_force and not call.has("force"):
+            machine.safety.check(bucket, rules)
         job = machine.planner.create_put(bucket, listed, options)
     if job is None:
         return Reply(204)
@@ -66,21 +65,14 @@ def verify_safe(call: Call) -> Reply:
     """Tell whether a put job would find a tape to go to."""
     machine = call.machine
     with machine.store.lock:
-        domains = machine.buckets.rules(_bucket(call)).domains
-        tapes = [tape for tape in machine.library.tapes.values() if tape.usable and not tape.full]
-        for domain in domains:
-            if not any(tape.domain_id in (None, domain) for tape in tapes):
-                raise bad_request("A storage domain of the bucket's data policy has no writable media.")
-    if not domains:
-        raise bad_request("The bucket's data policy has no persistence rule.")
+        bucket = _bucket(call)
+        machine.safety.check(bucket, machine.buckets.rules(bucket))
     return Reply(200)
 
 
-def _create_read(call: Call, kind: JobType, *, order: str | None = None) -> Reply:
+def _create_read(call: Call, kind: JobType, *, staging: bool = False) -> Reply:
     machine = call.machine
-    bucket, options = _bucket(call), _options(call, kind)
-    if order is not None:
-        options = dataclasses.replace(options, processing_order=order)
+    bucket, options = _bucket(call), dataclasses.replace(_options(call, kind), staging=staging)
     wanted = xmlin.read_wanted(call.request.body.pieces())
     with machine.store.lock:
         job = machine.planner.create_read(bucket, wanted, options, kind)
@@ -97,6 +89,12 @@ def create_get(call: Call) -> Reply:
 def create_verify(call: Call) -> Reply:
     """Have objects read from tape and checked."""
     return _create_read(call, JobType.VERIFY)
+
+
+@rest("StageObjectsJob")
+def create_stage(call: Call) -> Reply:
+    """Have objects brought from tape into the cache; nobody fetches them, the job ends when they are there."""
+    return _create_read(call, JobType.GET, staging=True)
 
 
 # Chunks.
