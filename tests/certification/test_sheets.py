@@ -1,0 +1,111 @@
+"""Sheets of appliances that are as they should be, that keep no versions, and that are out of order."""
+
+from __future__ import annotations
+
+import pytest
+
+from ds3tool.certification import CASES, Line, Sheet, Verdict
+from ds3tool.protocol.model import Versioning
+from ds3tool.simulator import Appliance, ApplianceSettings, named_quirks
+from ds3tool.transport.bodies import BytesBody
+from tests.certification.conftest import Build
+
+
+def verdicts(sheet: Sheet) -> dict[str, Verdict]:
+    """Return each case's verdict."""
+    return {line.name: line.verdict for line in sheet.lines}
+
+
+def test_the_embedded_appliance_passes_every_case(build: Build) -> None:
+    """Each is tried, in the list's order, and none fails; nothing is left of it."""
+    bench = build()
+    with Appliance(ApplianceSettings(quirks=named_quirks(["management-port"]))) as management:
+        sheet = bench.run(management=management.endpoint)
+    assert [(line.name, line.seen) for line in sheet.lines if line.verdict is not Verdict.PASS] == []
+    assert [(line.number, line.name, line.expected) for line in sheet.lines] == [
+        (number, case.name, case.expected) for number, case in enumerate(CASES, start=1)
+    ]
+    assert sheet.passed
+    assert sheet.left == []
+    assert bench.client.get_service().buckets == ()
+    assert bench.appliance.machine.jobs.active == {}
+    assert [user["Name"] for user in bench.appliance.machine.beans.all("User")] == ["Administrator"]
+
+
+def test_an_appliance_that_breaks_down_passes_nothing_more(build: Build) -> None:
+    """Every case that is tried while each request ends in a 500 fails, and says so; none takes that for its refusal."""
+    bench = build()
+
+    def break_down(line: Line) -> None:
+        bench.appliance.faults.set("error-500", 1.0)
+
+    sheet = bench.run(on_line=break_down)
+    told = verdicts(sheet)
+    assert told.pop("large-object") is Verdict.PASS
+    assert told.pop("wrong-port") is Verdict.NOT_APPLICABLE
+    # Keys and dates are looked at before anything can break.
+    assert {told.pop("wrong-keys"), told.pop("skewed-clock")} == {Verdict.PASS}
+    assert set(told.values()) == {Verdict.FAIL}
+    assert not sheet.passed
+    assert any(sheet.bucket in sentence for sentence in sheet.left)
+
+
+@pytest.mark.parametrize(
+    ("fault", "case", "said"),
+    [
+        ("corrupt-get", "large-object", "is not what was put"),
+        ("corrupt-get", "part", "is not what was put"),
+        ("short-get", "undelete", ""),
+        ("unchecked-load", "after-reclaim", ""),
+        ("job-cancelled", "cut-put", ""),
+    ],
+)
+def test_what_is_wrong_fails_the_case_that_is_about_it(build: Build, fault: str, case: str, said: str) -> None:
+    """Bytes that come back as others, or too few, or jobs that end by themselves, stand on the sheet as a failure."""
+    bench = build()
+    bench.appliance.faults.set(fault, 1.0)
+    if fault == "unchecked-load":
+        bench.appliance.faults.set("corrupt-media", 1.0)
+    (line,) = bench.run(case).lines
+    assert line.verdict is Verdict.FAIL
+    assert said in line.seen
+
+
+def test_what_has_no_meaning_is_told_with_the_reason(build: Build) -> None:
+    """Without versions, with a large cache and without a management port, those cases are neither passed nor failed."""
+    bench = build(versioning=Versioning.NONE, cache_size=1 << 40)
+    sheet = bench.run("wrong-port", "same-name", "versions", "undelete", "cache-full")
+    told = verdicts(sheet)
+    assert told.pop("same-name") is Verdict.PASS
+    assert set(told.values()) == {Verdict.NOT_APPLICABLE}
+    seen = {line.name: line.seen for line in sheet.lines}
+    assert "409" in seen["same-name"]
+    assert "keeps no versions" in seen["undelete"]
+    assert "1.0 TiB is larger" in seen["cache-full"]
+    assert sheet.passed
+
+
+def test_a_bucket_that_was_there_keeps_what_was_in_it(build: Build) -> None:
+    """Only what the run has put goes, older versions too; --keep leaves all, and says so."""
+    bench = build()
+    bench.client.create_bucket("theirs")
+    bench.client.put_object("theirs", "certify-me", BytesBody(b"not of the run"))
+    sheet = bench.run("versions", "metadata", bucket="theirs")
+    assert (sheet.bucket, sheet.left) == ("theirs", [])
+    assert [one.key for one in bench.client.list_objects("theirs", versions=True)] == ["certify-me"]
+    kept = bench.run("metadata", bucket="ours", keep=True)
+    assert len(list(bench.client.list_objects("ours"))) == 2
+    assert "--keep" in kept.left[0]
+
+
+def test_an_interruption_takes_everything_away_first(build: Build) -> None:
+    """Ctrl-C in the midst of a run leaves no bucket and no job."""
+    bench = build()
+
+    def interrupt(line: Line) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.run("metadata", "large-object", on_line=interrupt)
+    assert bench.client.get_service().buckets == ()
+    assert bench.appliance.machine.jobs.active == {}
