@@ -80,7 +80,7 @@ def test_objects_that_were_never_complete_leave_no_trace(bench: Bench) -> None:
     job = bench.wire.start_put("b", {"half": 1500, "whole": 500}).xml.attrib["JobId"]
     assert bench.wire.put_blob("b", "whole", job, 0, b"w" * 500).status == 200
     assert bench.wire.put_blob("b", "half", job, 0, b"h" * 1000).status == 200
-    assert bench.wire.ask("DELETE", f"/_rest_/job/{job}").status == 204
+    assert bench.wire.ask("DELETE", f"/_rest_/job/{job}?force").status == 204
     assert _changes(_history(bench.wire)) == [("CREATE", "whole"), ("DELETE", "whole")]
 
 
