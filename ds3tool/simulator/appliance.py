@@ -280,7 +280,7 @@ class Appliance:
 
     def _common(self) -> str:
         machine = self.machine
-        date = machine.http_date(machine.clock.now())
+        date = machine.http_date(machine.clock.wall())
         return f"Date: {date}\r\nServer: ds3tool-sim\r\n{names.REQUEST_ID}: {self._numbers}\r\n"
 
     def _handle(self, request: Request) -> Reply:
@@ -314,7 +314,7 @@ class Appliance:
             message = "InvalidAccessKeyId[403]: No user has this access id."
             raise denied(message, names.INVALID_ACCESS_KEY_ID)
         user, key = known
-        signatures.check_clock(request.headers, machine.clock.now())
+        signatures.check_clock(request.headers, machine.clock.wall())
         target = request.target
         signed = SignedRequest(request.verb, target.path, target.query, request.headers, request.pairs)
         signatures.check_signature(signed, signature, key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ds3tool.simulator.beans import Beans, Fields
+from ds3tool.simulator.clock import Clock, client_seconds
 from ds3tool.simulator.refusals import busy
 from ds3tool.simulator.settings import ApplianceSettings
 
@@ -14,9 +15,10 @@ MAX_AGGREGATED_BLOBS = 20_000
 class Backend:
     """The one bean of the data path as jobs see it: what was set in it, else what the appliance was built with."""
 
-    def __init__(self, beans: Beans, settings: ApplianceSettings) -> None:
+    def __init__(self, beans: Beans, settings: ApplianceSettings, clock: Clock) -> None:
         self._beans = beans
         self._settings = settings
+        self._clock = clock
         self._known: tuple[int, Fields] = (-1, {})
 
     def _fields(self) -> Fields:
@@ -31,8 +33,12 @@ class Backend:
 
     @property
     def retry_after(self) -> int:
-        """Seconds that clients are told to wait: the bean's once they have been set, else the appliance's own."""
-        return self._number("CacheAvailableRetryAfterInSeconds", self._settings.retry_after)
+        """Seconds that clients are told to wait: the bean's once they have been set, else the appliance's own.
+
+        They are the appliance's time, of which clients that live slower get fewer seconds told.
+        """
+        seconds = self._number("CacheAvailableRetryAfterInSeconds", self._settings.retry_after)
+        return client_seconds(self._clock, seconds)
 
     @property
     def most_aggregated_blobs(self) -> int:

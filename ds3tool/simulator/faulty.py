@@ -116,7 +116,7 @@ class Faulty:
         if self._strike(Fault.RESET_BEFORE_REPLY, subject):
             raise Cut(reset=True)
         if self._strike(Fault.BUSY_503, subject):
-            raise busy("The appliance is busy.", call.machine.settings.retry_after)
+            raise busy("The appliance is busy.", call.machine.backend.retry_after)
         if self._strike(Fault.BUSY_503_NO_HEADER, subject):
             raise busy("The appliance is busy.")
         if operation in _MAY_REDIRECT and self._strike(Fault.REDIRECT_307, subject):
@@ -131,7 +131,7 @@ class Faulty:
             f"{round(-_SKEW_SECONDS)} seconds."
         )
         reply = self._refuse(denied(message, names.REQUEST_TIME_TOO_SKEWED), call.request.target.path)
-        date = formatdate(int(call.machine.clock.now() + _SKEW_SECONDS), usegmt=True)
+        date = formatdate(int(call.machine.clock.wall() + _SKEW_SECONDS), usegmt=True)
         reply.common = f"Date: {date}\r\nServer: ds3tool-sim\r\n{names.REQUEST_ID}: {call.request.number}\r\n"
         return reply
 
@@ -181,7 +181,7 @@ class Faulty:
         if strike is not None:
             if strike.heads:
                 answer(call).drop()
-            date = call.machine.http_date(call.machine.clock.now())
+            date = call.machine.http_date(call.machine.clock.wall())
             return Reply(502, (), _PAGE, "text/html", common=f"Date: {date}\r\nServer: nginx\r\n")
         strike = self._strike(Fault.STALL, subject)
         return None if strike is None else self._stalled(call, strike, answer)
@@ -189,7 +189,7 @@ class Faulty:
     def _stalled(self, call: Call, strike: Strike, answer: Answer) -> Reply:
         """Keep still before the request is carried out, behind that, or in the middle of its answer."""
         body = call.request.body
-        cut = self._still(call.machine.clock)
+        cut = self._still(call.machine.clock.world)
         if strike.choice < 1 / 3:
             if not body.length:
                 raise cut

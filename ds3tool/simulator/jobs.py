@@ -93,9 +93,10 @@ class JobBook:
             self._await_settled(job)
 
     def _await_settled(self, job: Job) -> None:
-        deadline = self._clock.monotonic() + _SETTLE_SECONDS
-        while job.settling and not self.closing and (left := deadline - self._clock.monotonic()) > 0:
-            self._clock.wait(self.changed, left)
+        clock = self._clock.world
+        deadline = clock.monotonic() + _SETTLE_SECONDS
+        while job.settling and not self.closing and (left := deadline - clock.monotonic()) > 0:
+            clock.wait(self.changed, left)
 
     def begin(self, job: Job) -> None:
         """Take a job among the active ones."""
@@ -370,6 +371,8 @@ class JobBook:
         Those that wait for drives alone are none of them, nor are protected ones.
         """
         now = self._clock.now()
+        # A client that was told to come again cannot come sooner because the appliance's clock runs fast.
+        naked_seconds = _NAKED_IDLE_SECONDS * max(1.0, self._clock.pace)
         return [
             job
             for job in self.active.values()
@@ -378,15 +381,15 @@ class JobBook:
             and not job.staging
             and job.type is not JobType.VERIFY
             and job.chunks
-            and job.active_at <= now - (_NAKED_IDLE_SECONDS if job.naked else IDLE_SECONDS)
+            and job.active_at <= now - (naked_seconds if job.naked else IDLE_SECONDS)
         ]
 
     def await_change(self, deadline: float, refusal: Refusal) -> None:
-        """Wait for room or an arrival; raise `refusal` when the clock is past `deadline`, or the appliance closes."""
-        left = deadline - self._clock.monotonic()
+        """Wait for room or an arrival; raise `refusal` when the clients' clock is past `deadline`, or we close."""
+        left = deadline - self._clock.world.monotonic()
         if left <= 0 or self.closing:
             raise refusal
-        self._clock.wait(self.changed, left)
+        self._clock.world.wait(self.changed, left)
 
     def forget_old(self) -> None:
         """Clear records of jobs that ended long ago."""

@@ -120,7 +120,7 @@ class Machine:
             ports=settings.entry_exit_slots,
         )
         self._add_tapes()
-        self.backend = Backend(self.beans, settings)
+        self.backend = Backend(self.beans, settings, self.clock)
         self.safety = Safety(self.beans, self.library)
         reach = Reach(
             store=store,

@@ -153,7 +153,7 @@ class Transfers:
             raise bad_request(f"The blob has {place.length} bytes, the request {upload.body.length}.")
 
     def _await_room(self, place: _Place) -> None:
-        deadline = self._clock.monotonic() + self._settings.hold
+        deadline = self._clock.world.monotonic() + self._settings.hold
         refusal = later("There is no room in the cache for this chunk; send the request again.")
         while not self._jobs.allocate(place.job, place.chunk):
             self._jobs.await_change(deadline, refusal)
@@ -280,7 +280,7 @@ class Transfers:
         return None
 
     def _await_chunk(self, job: Job, chunk: Chunk) -> None:
-        deadline = self._clock.monotonic() + self._settings.hold
+        deadline = self._clock.world.monotonic() + self._settings.hold
         refusal = later("The blob is not in the cache yet; send the request again.")
         while not (self._jobs.allocate(job, chunk) and chunk.ready):
             self._jobs.await_change(deadline, refusal)

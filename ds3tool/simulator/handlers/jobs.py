@@ -112,15 +112,16 @@ def ready_chunks(call: Call) -> Reply:
     with machine.store.lock:
         job = machine.jobs.find_active(call.needed("job"))
         number = machine.jobs.chunk_ids.number(only) or 0 if only else None
-        deadline = machine.clock.monotonic() + machine.settings.hold
+        clock = machine.clock.world
+        deadline = clock.monotonic() + machine.settings.hold
         while True:
             if not job.chunks and (job.type is JobType.PUT or job.aggregating):
                 return Reply(410)  # nothing is left for the client; the contract has no body for this
             chunks = machine.jobs.ready(job, call.number("preferred_number_of_chunks"), number)
-            left = deadline - machine.clock.monotonic()
+            left = deadline - clock.monotonic()
             if chunks or left <= 0 or not job.active:
                 break
-            machine.clock.wait(machine.jobs.changed, left)
+            clock.wait(machine.jobs.changed, left)
     retry_after = (names.RETRY_AFTER, str(machine.backend.retry_after))
     return master_object_list(machine, job, chunks, (retry_after,))
 
