@@ -35,7 +35,8 @@ def check_name(name: str) -> str:
 class Target:
     """A request target: `path` and `query` as they stood in the request line, and `parameters`, decoded.
 
-    Parameter names are in lower case; the value of one without `=` is empty.
+    Parameter names are in lower case; the value of one without `=` is empty. A bare plus sign of a query is a blank,
+    as in forms: rclone and whatever else stands on Go's net/url write blanks so, and all SDKs escape their plus signs.
     """
 
     path: str
@@ -57,7 +58,7 @@ class Target:
             for pair in query.split("&"):
                 name, _, value = pair.partition("=")
                 if name:
-                    parameters[decode(name).lower()] = decode(value)
+                    parameters[decode(name).lower()] = decode(value.replace("+", " "))
         return cls(path, query, parameters)
 
     def bucket_and_name(self) -> tuple[str, str | None]:
