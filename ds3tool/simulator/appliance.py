@@ -21,6 +21,7 @@ from ds3tool.simulator import handlers, signatures, xmlout
 from ds3tool.simulator.awkward import Awkward
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.control import ControlDoor
+from ds3tool.simulator.deeds import Deeds
 from ds3tool.simulator.diary import Diary
 from ds3tool.simulator.dispatch import Call, Served, find
 from ds3tool.simulator.faults import Faults
@@ -81,6 +82,7 @@ class Appliance:
             self._machine = Machine(directory, self.settings, self._clock, self.faults)
             self._numbers = self._first_request_number()
             self.started = self.reset_at = time.monotonic()
+            Deeds(self._machine, self.diary)
             self._server = self._listen()
             self._machine.port = self._server.port
             self._door = self._open_door()
@@ -197,6 +199,7 @@ class Appliance:
                 self._faulty = Faulty(self.faults, self._refuse, stall=self.settings.stall)
                 self._awkward = Awkward(self.settings) if self.settings.quirks else None
                 self._machine = Machine(directory, keys, clock, self.faults)
+                Deeds(self._machine, self.diary)
                 self._numbers = self._first_request_number()
                 self._machine.port = port
                 self.reset_at = time.monotonic()

@@ -123,7 +123,9 @@ class Drive:
         tape = None if self.tape is None else self.tape.bar_code
         jobs = [] if self.task is None else [self._job_id(number) for number in self.task.jobs]
         for what, tally in self._tallies.items():
-            self._ledger.add(what, tally.seconds, count=tally.count, moved=tally.moved, tape=tape, jobs=jobs)
+            self._ledger.add(
+                what, tally.seconds, count=tally.count, moved=tally.moved, tape=tape, jobs=jobs, by=self.id
+            )
         self._tallies.clear()
 
     def check(self) -> None:

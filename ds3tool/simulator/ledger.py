@@ -102,6 +102,8 @@ class Ledger:
         self._now = now
         self._client_now = client_now
         self._lock = threading.Lock()
+        # Told of each entry: what, how much of it, the tape's bar code, the drive's id.
+        self.watch: Callable[[Spent, Entry, str | None, str | None], None] | None = None
         self._total: _Sums | None = None
         self._tapes: OrderedDict[str, _Sums] = OrderedDict()
         self._jobs: OrderedDict[str, _Sums] = OrderedDict()
@@ -115,10 +117,12 @@ class Ledger:
         moved: int = 0,
         tape: str | None = None,
         jobs: Iterable[str] = (),
+        by: str | None = None,
     ) -> None:
         """Enter what has just been done: `seconds` of the appliance's clock that end now, `moved` bytes.
 
-        `tape` is a bar code, `jobs` are the ids of those it was done for: each is charged the whole.
+        `tape` is a bar code, `jobs` are the ids of those it was done for: each is charged the whole. `by`
+        is the id of the drive that did it.
         """
         end = (self._now(), self._client_now())
         begin = (end[0] - seconds, end[1])
@@ -132,6 +136,8 @@ class Ledger:
             for account in accounts:
                 account.until = end
                 account.add(what, count, seconds, moved)
+        if self.watch is not None:
+            self.watch(what, Entry(count, seconds, moved), tape, by)
 
     def summary(self) -> LedgerSummary:
         """Return all accounts as they are now."""

@@ -61,6 +61,8 @@ class Library:
         self.robot = Robot(self, store, clock, failures, delay=delay, slots=slots, ports=ports)
         # The storage domains that found no tape with room the last time they looked.
         self._short: set[str] = set()
+        # Told of each tape that is written down.
+        self.watch: Callable[[Tape], None] | None = None
         for row in store.db.execute(f"SELECT {', '.join(COLUMNS)} FROM tapes ORDER BY n"):  # noqa: S608 - constants
             tape = Tape(*row)
             tape.state = INTERRUPTED.get(tape.state, tape.state)
@@ -127,6 +129,8 @@ class Library:
         values = [getattr(tape, name) for name in COLUMNS[1:]]
         with self._store.writing() as db:
             db.execute(f"UPDATE tapes SET {assignments} WHERE n = ?", (*values, tape.n))  # noqa: S608 - constants
+        if self.watch is not None:
+            self.watch(tape)
 
     def enter(self, tape: Tape, state: str) -> None:
         """Let a tape come into another state, and write it down."""
