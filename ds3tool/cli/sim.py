@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 
-from ds3tool.cli import messages, sim_fault
-from ds3tool.cli.appliances import RunningAppliance, find, findable, in_directory, running, stop
+from ds3tool.cli import messages, sim_certify, sim_clock, sim_fault, sim_log, sim_reset, sim_status
+from ds3tool.cli.appliances import RunningAppliance, find, findable, in_directory, stop
 from ds3tool.cli.options import command, group
 from ds3tool.cli.output import Field, OutputFormat
 from ds3tool.cli.settings import Settings
@@ -36,23 +36,16 @@ from ds3tool.cli.sim_options import (
     WhichDirectory,
     WhichPort,
 )
+from ds3tool.cli.sim_status import APPLIANCE_FIELDS
 from ds3tool.errors import Ds3Error, UsageError
 from ds3tool.protocol.model import ChecksumType, Versioning
 from ds3tool.sizes import parse_duration, parse_size
 
 app = group("sim", "Run an embedded appliance: a whole one in a process, with a cache and tapes.")
-sim_fault.add_to(app)
+for each in (sim_status, sim_clock, sim_fault, sim_log, sim_reset, sim_certify):
+    each.add_to(app)
 
 _ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
-
-FIELDS: list[Field[RunningAppliance]] = [
-    Field("pid", lambda appliance: appliance.pid, right=True),
-    Field("endpoint", lambda appliance: appliance.endpoint),
-    Field("port", lambda appliance: appliance.port, tabled=False),
-    Field("access_key", lambda appliance: appliance.access_key),
-    Field("control_port", lambda appliance: appliance.control_port, tabled=False),
-    Field("directory", lambda appliance: appliance.directory),
-]
 
 
 @command(
@@ -223,17 +216,7 @@ def stop_appliance(*, directory: WhichDirectory = None, port: WhichPort = None, 
     stop(appliance)
     messages.note(f"stopped the appliance at {appliance.endpoint}", quiet=settings.quiet)
     if settings.output is not OutputFormat.TABLE:
-        settings.results().record(appliance, FIELDS)
-
-
-@command(app, "status", examples=["ds3tool sim status", "ds3tool sim status -o json"])
-def show_status(*, directory: WhichDirectory = None, port: WhichPort = None, settings: Settings) -> None:
-    """List the appliances that run on this host, the one started last at the end; exit code 4 when there is none."""
-    if directory is None and port is None:
-        appliances = running(settings.state_path) or [find(settings.state_path, directory=None, port=None)]
-    else:
-        appliances = [find(settings.state_path, directory=directory, port=port)]
-    settings.results().records(appliances, FIELDS)
+        settings.results().record(appliance, APPLIANCE_FIELDS)
 
 
 @command(app, "env", examples=['eval "$(ds3tool sim env)"'])

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from ds3tool.cli.appliances import RunningAppliance, find
+from ds3tool.cli.appliances import find
 from ds3tool.cli.options import command
 from ds3tool.cli.output import Field
 from ds3tool.cli.settings import Settings
+from ds3tool.cli.sim_controls import ask
 from ds3tool.cli.sim_options import WhichDirectory, WhichPort
-from ds3tool.errors import Ds3Error, UsageError
-
-_HOST = "127.0.0.1"
-_PATIENCE_SECONDS = 30.0
 
 Rates = Annotated[
     list[str] | None,
@@ -68,7 +64,7 @@ def fault(
     """
     appliance = find(settings.state_path, directory=directory, port=port)
     change = {"clear": clear, "rates": rates or []} if rates or clear else None
-    settings.results().records(_rows(_ask(appliance, change)), FIELDS)
+    settings.results().records(_rows(ask(appliance, "/faults", change)), FIELDS)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -90,31 +86,3 @@ def _rows(told: dict[str, Any]) -> list[FaultRow]:
         FaultRow(each["name"], each["rate"], each["most"], each["struck"], each["does"], each["against"], told["seed"])
         for each in told["faults"]
     ]
-
-
-def _ask(appliance: RunningAppliance, change: dict[str, object] | None) -> dict[str, Any]:
-    """Return an appliance's faults, after a change if any; UsageError with its own words when it refuses that."""
-    import http.client
-
-    if appliance.control_port is None or appliance.control_token is None:
-        raise UsageError(
-            f"the appliance at {appliance.endpoint} has no controls",
-            hint="it was started without them; stop it and start it again: ds3tool sim start",
-        )
-    connection = http.client.HTTPConnection(_HOST, appliance.control_port, timeout=_PATIENCE_SECONDS)
-    try:
-        headers = {"Authorization": f"Bearer {appliance.control_token}"}
-        if change is None:
-            connection.request("GET", "/faults", headers=headers)
-        else:
-            connection.request("PUT", "/faults", json.dumps(change), headers)
-        reply = connection.getresponse()
-        told = json.loads(reply.read())
-        if reply.status == 200:
-            return dict(told)
-        raise UsageError(told["error"]["message"], hint=told["error"]["hint"])
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-        where = f"{_HOST}:{appliance.control_port}"
-        raise Ds3Error(f"the controls of the appliance, at {where}, do not answer as they should: {error}") from error
-    finally:
-        connection.close()

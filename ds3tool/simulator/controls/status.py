@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ds3tool.protocol.model import JobType
 from ds3tool.simulator.controls.documents import Control, Question, counted
 from ds3tool.simulator.controls.time import told as clock_told
+from ds3tool.simulator.controls.time import waiting_told
 
 if TYPE_CHECKING:
     from ds3tool.simulator.appliance import Appliance
@@ -32,6 +33,7 @@ class StatusControl(Control):
             "uptime_seconds": round(now - appliance.started, 3),
             "since_reset_seconds": round(now - appliance.reset_at, 3),
             "clock": clock_told(machine),
+            "waiting": waiting_told(machine.ledger.summary()),
             "buckets": _buckets(machine),
             "jobs": _jobs(machine),
             "cache": _cache(machine),
