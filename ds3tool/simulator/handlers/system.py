@@ -52,7 +52,6 @@ def get_system_health(call: Call) -> Reply:
 
 
 @rest("ForcePoolEnvironmentRefresh")
-@rest("ForceTapeEnvironmentRefresh")
 @rest("ForceTargetEnvironmentRefresh")
 @rest("ForceFeatureKeyValidation")
 def refresh(_: Call) -> Reply:
