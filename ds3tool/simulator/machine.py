@@ -85,7 +85,9 @@ class Machine:
         self.beans = Beans(store)
         self.instance_id = store.meta("instance") or self._set_up()
         self._adopt_keys()
-        self.cache = Cache(store, directory / "cache", settings.cache_size, self.faults)
+        # A capacity that was set by request outlives the process that it was set in.
+        capacity = self.beans.all("CacheFilesystem")[0].get("MaxCapacityInBytes") or settings.cache_size
+        self.cache = Cache(store, directory / "cache", capacity, self.faults)
         self.jobs = JobBook(store, self.cache, self.clock, settings, self.instance_id)
         self.blob_ids = IdFamily(self.instance_id, "blob")
         self.buckets = Buckets(store, self.beans)
