@@ -17,6 +17,7 @@ from ds3tool.simulator.beans import Beans, Fields
 from ds3tool.simulator.buckets import Buckets
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock, SimulatedClock
+from ds3tool.simulator.degraded import Degradation
 from ds3tool.simulator.drives import Drives
 from ds3tool.simulator.events import ObjectsDropped
 from ds3tool.simulator.failures import Failures
@@ -93,6 +94,7 @@ class Machine:
         self.buckets = Buckets(store, self.beans)
         self.access = Access(store, self.beans, self.buckets)
         self.access.set_up(self.new_id, str(self.administrator["Id"]))
+        self.degraded = Degradation(store, self.beans, self.instance_id)
         object_ids = IdFamily(self.instance_id, "object")
         self.objects = Objects(store, self.cache, self.jobs, self.clock, object_ids)
         history_ids = IdFamily(self.instance_id, "history")

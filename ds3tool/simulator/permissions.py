@@ -40,7 +40,7 @@ def check(call: Call, served: Served) -> None:
 
 def rule_of(operation: Operation) -> Rule:
     """Return what decides whether a user who is no administrator may call an operation."""
-    rule = (_S3 if operation.style == "s3" else _REST).get(operation.name)
+    rule = (S3_RULES if operation.style == "s3" else REST_RULES).get(operation.name)
     if rule is not None:
         return rule
     readable = operation.verb == "GET" and not operation.operation and operation.resource in _READABLE
@@ -136,6 +136,9 @@ def _job_parameter(call: Call, standing: Standing) -> None:
 def _chunk(call: Call, standing: Standing) -> None:
     machine = call.machine
     number = machine.jobs.chunk_ids.number(call.identifier)
+    if number is None:  # some clients name the job instead, and mean its first chunk
+        _job(call, standing)
+        return
     with machine.store.lock:
         row = machine.store.db.execute("SELECT job FROM chunks WHERE n = ?", (number,)).fetchone()
     if row is not None:
@@ -201,7 +204,7 @@ def _of(rule: Rule, *operations: str) -> Iterable[tuple[str, Rule]]:
     return ((name, rule) for name in operations)
 
 
-_S3: Mapping[str, Rule] = MappingProxyType(
+S3_RULES: Mapping[str, Rule] = MappingProxyType(
     dict(
         (
             *_of(anyone, "GetService", "PutBucket"),
@@ -226,7 +229,7 @@ _JOB_NOTICES = {
     "ObjectPersisted": "S3ObjectPersistedNotificationRegistration",
 }
 _NOTICES = {**_JOB_NOTICES, "BucketChanges": "BucketChangesNotificationRegistration"}
-_REST: Mapping[str, Rule] = MappingProxyType(
+REST_RULES: Mapping[str, Rule] = MappingProxyType(
     dict(
         (
             # Lists that show only what the user may see, and the making of what will be the user's own.

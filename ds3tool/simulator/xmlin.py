@@ -183,20 +183,20 @@ def read_delete(body: Iterable[bytes]) -> DeleteList:
 
 
 def read_ids(body: Iterable[bytes]) -> tuple[str, ...]:
-    """Read `<Ids><Id>…</Id></Ids>`. Raises a 400 for a bad one."""
+    """Read `<Ids><Id>…</Id></Ids>`, in lower case too, as some manuals have it. Raises a 400 for a bad one."""
     found: list[str] = []
     path: list[str] = []
 
     def start(tag: str, _: dict[str, str]) -> None:
-        path.append(tag)
-        if path == ["Ids", "Id"]:
+        path.append(tag.lower())
+        if path == ["ids", "id"]:
             found.append("")
 
     def end(_: str) -> None:
         path.pop()
 
     def text(data: str) -> None:
-        if path == ["Ids", "Id"]:
+        if path == ["ids", "id"]:
             found[-1] += data
 
     _parse(body, start, end, text)

@@ -184,7 +184,7 @@ def _detailed(call: Call, each: StoredObject) -> Xml:
     values: dict[str, Value] = {
         **object_fields(machine, each, bucket.id),
         "BlobsBeingPersisted": sum(1 for blob in blobs if blob[5] and not blob[4]),
-        "BlobsDegraded": 0,
+        "BlobsDegraded": machine.degraded.of_object(bucket, each.n),
         "BlobsInCache": sum(1 for blob in blobs if blob[3]),
         "BlobsTotal": len(blobs),
         "ETag": each.etag or "",
