@@ -9,12 +9,12 @@ it away at once.
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from ds3tool.simulator.beans import Beans
+from ds3tool.simulator.agenda import Agenda
+from ds3tool.simulator.beans import Beans, Fields
 from ds3tool.simulator.buckets import Buckets
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock
@@ -35,15 +35,15 @@ from ds3tool.simulator.tasks import (
     TaskAbortedError,
     TaskKind,
     TaskState,
-    aged,
 )
 from ds3tool.simulator.writing import Writer
 
 _log = logging.getLogger(__name__)
 
 _IDLE_CHECK_SECONDS = 60.0
-# Ended tasks that a list of tasks still shows.
 _PATIENCE_SECONDS = 1.0
+# A drive asks to be cleaned after this many; real ones go by the hours of running and the errors they meet.
+_MOUNTS_BETWEEN_CLEANINGS = 500
 
 
 class Drives:
@@ -81,8 +81,8 @@ class Drives:
         self._changed = jobs.changed
         self._closing = False
         self._next_watch = clock.monotonic()
-        self._queue: list[DriveTask] = []
-        self._last_id = 0
+        # Called with a drive's bean when it has to be cleaned.
+        self.soiled: Callable[[Fields], None] | None = None
         self.all = [
             Drive(
                 place,
@@ -118,6 +118,7 @@ class Drives:
             faults=faults,
             written=self._reader.forget,
         )
+        self._agenda = Agenda(beans, clock, self._reader, self._writer)
         for kind in ("TapeDrive", "TapePartition"):
             beans.watch(kind, self._look_at_beans)
         for kind in ("StorageDomain", "StorageDomainMember", "DataPersistenceRule"):
@@ -152,9 +153,7 @@ class Drives:
     def submit(self, task: DriveTask) -> DriveTask:
         """Queue a task for the first drive that may do it; returns the task, its `id` and `scheduled` set."""
         with self._changed:
-            self._enter(task)
-            task.scheduled, task.since = self._clock.now(), self._clock.monotonic()
-            self._queue.append(task)
+            self._agenda.submit(task)
             self._changed.notify_all()
         return task
 
@@ -167,8 +166,7 @@ class Drives:
             if task.state is TaskState.COMPLETED:
                 return False
             task.cancelled = True
-            if task in self._queue:
-                self._queue.remove(task)
+            if self._agenda.strike(task):
                 self._end(task, TaskAbortedError("The task was cancelled before it began."))
             elif task.drive is not None:
                 task.drive.wake()
@@ -176,10 +174,14 @@ class Drives:
         return True
 
     def tasks(self) -> list[DriveTask]:
-        """Return what drives are at, then what was submitted and waits for one, each in the order of its coming."""
+        """Return what drives are at, what waits for one, each in the order of its coming.
+
+        Of what jobs want, one task stands for all that waits for a storage domain's tapes, and one for each job that
+        reads; what a drive takes of that is a task of its own.
+        """
         with self._changed:
             busy = [drive.task for drive in self.all if drive.task is not None]
-            return sorted(busy, key=lambda task: task.id) + list(self._queue)
+            return sorted([*busy, *self._agenda.listed()], key=lambda task: task.id)
 
     def find(self, drive_id: str) -> Drive | None:
         """Return the drive whose bean has this id, or None."""
@@ -269,6 +271,7 @@ class Drives:
                 now = self._clock.monotonic()
                 if now >= self._next_watch:
                     self._next_watch = now + _IDLE_CHECK_SECONDS
+                    self._reader.forget()
                     self._watch()
                 self.reservations.settle()
                 self._assign()
@@ -294,7 +297,7 @@ class Drives:
     def _assign_one(self) -> bool:
         idle = [drive for drive in self.all if drive.is_idle and self.reservations.works(drive)]
         mounted = {drive.tape.n: drive for drive in idle if drive.tape is not None}
-        offers = list(self._offers())
+        offers = list(self._agenda.offers(self._is_free))
         offers.sort(
             key=lambda offer: (
                 offer.rank,
@@ -311,20 +314,6 @@ class Drives:
                 self._give(drive, task, offer)
                 return True
         return False
-
-    def _offers(self) -> Iterator[Offer]:
-        yield from self._submitted()
-        yield from self._reader.offers(self._is_free)
-        yield from self._writer.offers(self._is_free)
-
-    def _submitted(self) -> Iterator[Offer]:
-        now = self._clock.monotonic()
-        for task in list(self._queue):
-            free = task.tape is None or self._is_free(task.tape)
-            if free and (task.when is None or task.when()):
-                rank = aged(task.rank, now - task.since)
-                take = functools.partial(_itself, task)
-                yield Offer(task.kind, rank, task.since, 0, task.tape, take, drive_id=task.drive_id)
 
     def _is_free(self, tape: Tape) -> bool:
         """Whether a drive may take a tape: nobody holds it but a drive that does nothing."""
@@ -347,10 +336,8 @@ class Drives:
         return min(may, key=lambda drive: (drive.tape is not None, drive.idle_since, drive.place), default=None)
 
     def _give(self, drive: Drive, task: DriveTask, offer: Offer) -> None:
-        if task in self._queue:
-            self._queue.remove(task)
-        else:
-            self._enter(task)
+        if not self._agenda.strike(task):
+            self._agenda.number(task)
             task.scheduled = self._clock.now() - max(0.0, self._clock.monotonic() - offer.since)
         task.state, task.drive = TaskState.PENDING_EXECUTION, drive
         drive.task = task
@@ -362,10 +349,6 @@ class Drives:
             jobs = [self._jobs.ids.of(number) for number in task.jobs]
             self._ledger.add(Spent.WAIT, waited, tape=tape, jobs=jobs)
         self._changed.notify_all()
-
-    def _enter(self, task: DriveTask) -> None:
-        self._last_id += 1
-        task.id = self._last_id
 
     def _until_put_away(self, drive: Drive, now: float) -> float | None:
         """Return the seconds until an idle drive puts its tape away, None when it has none or keeps it."""
@@ -429,6 +412,9 @@ class Drives:
         if drive.tape is not None:
             self._unmount(drive)
         drive.mount(task.tape)
+        if self._timed and self.soiled is not None and not drive.mounts % _MOUNTS_BETWEEN_CLEANINGS:
+            with self._changed:
+                self.soiled(self._beans.find("TapeDrive", drive.id))
 
     def _why_stopped(self, drive: Drive, task: DriveTask, caught: Exception) -> Exception:
         """Return what is behind a ClosingError of a loop that only knew that it was to stop."""
@@ -447,8 +433,7 @@ class Drives:
         if isinstance(error, DriveFailedError):
             self._break(drive, str(error))
             if task.kind is TaskKind.MAINTENANCE and task.drive_id is None:  # another drive begins it again
-                task.state, task.drive, task.started = TaskState.READY, None, None
-                self._queue.append(task)
+                self._agenda.again(task)
                 self._changed.notify_all()
                 return
         if isinstance(error, BadCopyError | DriveFailedError):
@@ -457,10 +442,7 @@ class Drives:
 
     def _end(self, task: DriveTask, error: Exception | None) -> None:
         task.state = TaskState.COMPLETED
+        self._reader.forget()
         if task.finished is not None:
             task.finished(error)
         self._changed.notify_all()
-
-
-def _itself(task: DriveTask) -> DriveTask:
-    return task

@@ -34,6 +34,8 @@ _BATCH_BYTES = 256 << 20
 _TASK_BLOBS = 20_000
 _TASK_BYTES = 64 << 30
 _GOOD = "c.suspect = 0"
+# That a copy may be had again one day, if not now: a tape that is BAD does not come back with what was on it.
+_HOPEFUL = "c.suspect = 0 AND c.tape NOT IN (SELECT n FROM tapes WHERE state = 'BAD')"
 # What is known of chunks is forgotten when it is of so many.
 _MOST_CHUNKS = 10_000
 
@@ -198,11 +200,13 @@ class Reader:
         rows = self._store.db.execute(
             f"SELECT b.n, b.length, b.persisted FROM entries e JOIN blobs b ON b.n = e.blob "  # noqa: S608 - constants
             f"WHERE e.chunk = ? AND {undone} AND NOT EXISTS "
-            f"(SELECT 1 FROM copies c WHERE c.blob = b.n AND {_GOOD})",
+            f"(SELECT 1 FROM copies c WHERE c.blob = b.n AND {_HOPEFUL})",
             (chunk.n,),
         ).fetchall()
         for blob, length, persisted in rows:
-            if persisted or not verify:  # a blob that is still on its way to tape is verified when it is there
+            if (
+                persisted or not verify
+            ) and blob not in self._blobs:  # a blob that is still on its way to tape is verified when it is there
                 self._give_up(job, chunk, blob, length, verify=verify)
         if not verify:
             return
@@ -234,6 +238,10 @@ class Reader:
                 self._jobs.blob_read(db, job, chunk, blob, length)
             else:
                 self._jobs.blob_loaded(blob, length, failure=message, loader=chunk)
+
+    def waiting(self) -> list[Job]:
+        """Return the jobs for which a drive could read something, were one free."""
+        return [job for job in self._jobs.readers.values() if job.n in self._since]
 
     # What is done.
 
@@ -313,6 +321,9 @@ class Reader:
         bad: list[tuple[_Item, str]] = []
         size = 0
         what = Spent.VERIFY if reading.verify else Spent.READ
+        if reading.tape.damaged:
+            self._give_back(reading.tape, drive)
+            return
         try:
             source = os.open(self._library.path(reading.tape), os.O_RDONLY)
         except FileNotFoundError:
@@ -342,6 +353,13 @@ class Reader:
         finally:
             os.close(source)
             self._commit(reading, drive, good, bad)
+
+    def _give_back(self, tape: Tape, drive: Drive) -> None:
+        """Put a tape that cannot be read out of use; what was wanted of it is looked for elsewhere."""
+        drive.settle()
+        with self._store.writing():
+            self._failures.tape("READ_FAILED", tape, f"The tape {tape.bar_code} cannot be read.", drive.id)
+            self._library.enter(tape, "BAD")
 
     def _overlooks(self, reading: _Reading, damaged: BlobOnTape) -> bool:
         """Whether a damaged copy is taken for a good one; never by a verify job, which is there to find it."""

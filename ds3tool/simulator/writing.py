@@ -142,12 +142,13 @@ class Writer:
                 rank = aged(job.rank, now - since)
                 yield Offer(TaskKind.WRITE, rank, since, job.n, tape, take, len(queue.writing))
 
-    def waiting(self) -> Iterator[tuple[str, Job, Chunk]]:
-        """Yield what waits to be written: storage domain, job, chunk."""
-        for group, queue in self._queues.items():
-            for item in queue.items:
-                if self._is_wanted(item):
-                    yield group.domain, item[3], item[4]
+    def waiting(self) -> list[tuple[str, int | None, Job]]:
+        """Return for what drives or tapes are waited: storage domain, bucket (its row, if isolated), the next job."""
+        return [
+            (group.domain, group.bucket, queue.items[0][3])
+            for group, queue in self._queues.items()
+            if queue.items and self._is_wanted(queue.items[0])
+        ]
 
     def _is_wanted(self, item: tuple[float, int, float, Job, Chunk]) -> bool:
         _, _, _, job, chunk = item
@@ -267,6 +268,9 @@ class Writer:
 
     def _perform(self, writing: _Writing, drive: Drive) -> None:
         tape = writing.tape
+        if tape.damaged or tape.tab:
+            self._give_back(tape, drive)
+            return
         drive.locate(writing.written)
         with opened(self._library.path(tape), os.O_RDWR | os.O_CREAT) as target:
             for job, chunk in list(writing.chunks):
@@ -294,6 +298,15 @@ class Writer:
                 else:
                     writing.done.append((job, chunk))
             self._commit(writing, drive, target)
+
+    def _give_back(self, tape: Tape, drive: Drive) -> None:
+        """Put a tape that nothing can be written to out of use; its chunks go to another one."""
+        drive.settle()
+        why = "is damaged" if tape.damaged else "is protected against writing"
+        with self._store.writing():
+            self._failures.tape("WRITE_FAILED", tape, f"The tape {tape.bar_code} {why}.", drive.id)
+            tape.write_protected = tape.tab
+            self._library.enter(tape, "BAD" if tape.damaged else tape.state)
 
     def _spoil(self, writing: _Writing, blob: int, length: int, target: int) -> None:
         """Let a copy change on the medium, now and then."""

@@ -55,7 +55,7 @@ def build() -> Iterator[Build]:
             values = {"persist_delay": 0.0, "hold": 0.0, "retry_after": 0, "seed": 7, **settings}
             appliance = Appliance(ApplianceSettings(**values), clock=clock)  # type: ignore[arg-type] # checked at run time
             stack.enter_context(appliance)
-            now = time.time if clock is None else clock.now
+            now = time.time if clock is None else clock.wall
             wire = Wire(appliance.endpoint, appliance.access_key, appliance.secret_key, now=now)
             stack.callback(wire.close)
             if bucket is not None:
