@@ -12,6 +12,7 @@ from ds3tool.protocol.model import JobType
 from ds3tool.simulator import xmlout
 from ds3tool.simulator.beans import Fields
 from ds3tool.simulator.buckets import Bucket
+from ds3tool.simulator.contract import kind
 from ds3tool.simulator.job import Chunk, Job
 from ds3tool.simulator.library import Tape
 from ds3tool.simulator.machine import Machine
@@ -234,37 +235,16 @@ def object_fields(machine: Machine, found: StoredObject, bucket_id: str) -> dict
 # Tapes.
 
 
+_TAPE_DATES = tuple(each.name for each in kind("Tape").properties if each.type == "Date")
+
+
 def tape_fields(tape: Tape) -> dict[str, Value]:
     """Return the elements of a `Tape`."""
-    return {
-        "AssignedToStorageDomain": tape.domain_id is not None,
-        "AvailableRawCapacity": tape.available,
-        "BarCode": tape.bar_code,
-        "BucketId": tape.bucket_id,
-        "DescriptionForIdentification": None,
-        "EjectDate": optional_date(tape.eject_date),
-        "EjectLabel": tape.eject_label,
-        "EjectLocation": tape.eject_location,
-        "EjectPending": optional_date(tape.eject_pending),
-        "FullOfData": bool(tape.full),
-        "Id": tape.id,
-        "LastAccessed": optional_date(tape.accessed),
-        "LastCheckpoint": None,
-        "LastModified": optional_date(tape.modified),
-        "LastVerified": optional_date(tape.verified),
-        "PartiallyVerifiedEndOfTape": None,
-        "PartitionId": tape.partition_id,
-        "PreviousState": tape.previous_state,
-        "Role": tape.role,
-        "SerialNumber": tape.serial,
-        "State": tape.state,
-        "StorageDomainMemberId": tape.member_id,
-        "TakeOwnershipPending": False,
-        "TotalRawCapacity": tape.capacity,
-        "Type": tape.type,
-        "VerifyPending": None,
-        "WriteProtected": False,
-    }
+    values: dict[str, Value] = tape.fields
+    for name in _TAPE_DATES:
+        moment = values[name]
+        values[name] = None if moment is None else date(float(moment))
+    return values
 
 
 def placement(tapes: Iterable[Tape]) -> Xml:

@@ -39,6 +39,8 @@ from ds3tool.simulator.settings import ApplianceSettings
 from ds3tool.simulator.signatures import SecretKey
 from ds3tool.simulator.store import Store
 from ds3tool.simulator.transfers import Transfers
+from ds3tool.simulator.upkeep import Upkeep
+from ds3tool.simulator.workshop import Workshop
 
 _ADMINISTRATOR = "Administrator"
 _SECRET_LENGTH = 16
@@ -180,11 +182,16 @@ class Machine:
             count=settings.drives,
             timed=settings.timed,
         )
+        self.upkeep = Upkeep(self)
+        self.workshop = Workshop(self)
         self._recover()
         self._users: tuple[int, dict[str, tuple[Fields, SecretKey]]] = (-1, {})
 
     def start(self) -> None:
         """Set the drives going."""
+        with self.store.lock:
+            self.upkeep.resume()
+            self.workshop.resume()
         self.drives.start()
         self.notifications.start()
 
@@ -315,6 +322,11 @@ class Machine:
         return self.beans.all("Node")[0]
 
     def _add_tapes(self) -> None:
+        for each in self.beans.all("TapePartition"):
+            if "Quiesced" not in each:  # new, or of a state that an earlier release left
+                self.beans.update(
+                    "TapePartition", each["Id"], {"ImportExportConfiguration": "SUPPORTED", "Quiesced": "NO"}
+                )
         partition = str(self.beans.all("TapePartition")[0]["Id"])
         with self.store.writing():
             for number in range(len(self.library.tapes) + 1, self.settings.tapes + 1):

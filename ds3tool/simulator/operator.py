@@ -217,22 +217,31 @@ class Operator:
         """Let a drive fail: it is in ERROR and does nothing until it is mended."""
         with self._lock:
             found = self._drive(drive)
-            self._machine.failures.partition(
-                "TAPE_DRIVE_IN_ERROR", str(found["PartitionId"]), f"The drive {found['SerialNumber']}: {message}"
-            )
-            return self._change_drive(found, {"State": "ERROR", "ErrorMessage": message})
+            self._machine.drives.fail(str(found["Id"]), message)
+            return self._drive(str(found["Id"]))
 
     def mend_drive(self, drive: str) -> Fields:
         """Let a drive work again, cleaned as well."""
         with self._lock:
             found = self._drive(drive)
-            self._machine.failures.partition_mended("TAPE_DRIVE_IN_ERROR", str(found["PartitionId"]))
-            return self._change_drive(found, {"State": "NORMAL", "ErrorMessage": None, "CleaningRequired": False})
+            self._machine.drives.repair(str(found["Id"]))
+            return self._change_drive(found, {"CleaningRequired": False})
 
     def soil_drive(self, drive: str) -> Fields:
-        """Let a drive ask for cleaning."""
+        """Let a drive ask for cleaning: it gets it where there is a cleaning tape."""
         with self._lock:
-            return self._change_drive(self._drive(drive), {"CleaningRequired": True})
+            found = self._drive(drive)
+            self._machine.workshop.clean(found)
+            return self._drive(str(found["Id"]))
+
+    def unplug_drive(self, drive: str) -> Fields:
+        """Take a drive away: it is OFFLINE, and may be deleted from the inventory."""
+        with self._lock:
+            found = self._drive(drive)
+            self._machine.drives.fail(str(found["Id"]), "The drive is not there.")
+            message = f"The drive {found['SerialNumber']} is not there."
+            self._machine.failures.partition("TAPE_DRIVE_MISSING", str(found["PartitionId"]), message)
+            return self._change_drive(found, {"State": "OFFLINE"})
 
     # How.
 

@@ -58,8 +58,8 @@ class Robot:
         self._delay = delay
         self.slots = slots
         self.ports = ports
-        # Called with a tape that came into a slot and that nobody has looked at.
-        self.arrived: Callable[[Tape], None] = lambda tape: self._library.enter(tape, "NORMAL")
+        # Called with a tape that came into a slot, PENDING_INSPECTION.
+        self.arrived: Callable[[Tape], None] = lambda _: None
         # When each tape's next move is due.
         self._due: dict[int, float] = {}
 
@@ -159,7 +159,7 @@ class Robot:
         tape.eject_date = None if onto_shelf else tape.eject_date
         self._library.save(tape)
         if onto_shelf:
-            self._settle(tape)
+            self.arrived(tape)
         self._library.changed.notify_all()
 
     def take_out(self, tape: Tape) -> None:
@@ -237,18 +237,9 @@ class Robot:
         if before != (tape.state, tape.place):
             self._library.save(tape)
             if tape.state == "PENDING_INSPECTION":
-                self._settle(tape)
+                self.arrived(tape)
             self._library.changed.notify_all()
         return True
-
-    def _settle(self, tape: Tape) -> None:
-        """A tape is in its slot: a drive has to look at it, unless it is for cleaning."""
-        if tape.is_cleaner:
-            tape.enter("NORMAL")
-            self._library.save(tape)
-            self._failures.partition_mended("CLEANING_TAPE_REQUIRED", tape.partition_id)
-        else:
-            self.arrived(tape)
 
     def _stalled(self, tape: Tape) -> bool:
         if self.free_slots() - sum(each.state == "ONLINE_IN_PROGRESS" for each in self._library.tapes.values()) < 1:

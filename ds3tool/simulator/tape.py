@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-
-from ds3tool.simulator.contract import words
+from dataclasses import dataclass
+from dataclasses import fields as fields_of
+from typing import Any
 
 # Source: contract, the flags of TapeState. Not in the library, for all that the appliance can tell.
 ABSENT = frozenset({"OFFLINE", "LOST", "EJECT_TO_EE_IN_PROGRESS", "EJECT_FROM_EE_PENDING", "EJECTED"})
@@ -30,8 +30,6 @@ INTERRUPTED = {
 }
 # Where a cartridge is: in a storage slot (or a drive), on the robot's hand, in an entry/exit slot, out of the library.
 SLOT, HAND, PORT, OUTSIDE = "slot", "hand", "port", "outside"
-_ORDER = {state: place for place, state in enumerate(words("TapeState") or ())}
-_TYPES = {kind: place for place, kind in enumerate(words("TapeType") or ())}
 
 
 @dataclass(slots=True, eq=False)
@@ -110,9 +108,41 @@ class Tape:
         return max(0, self.capacity - self.written)
 
     @property
-    def order(self) -> tuple[int, int, str]:
-        """Its place in lists: by state and type in the contract's order, and by bar code."""
-        return _ORDER.get(self.state, len(_ORDER)), _TYPES.get(self.type, len(_TYPES)), self.bar_code
+    def fields(self) -> dict[str, Any]:
+        """Its properties as the contract's type Tape has them, dates as seconds since 1970.
+
+        The checkpoint changes with all that is written; its form, an id and a number, is that of real ones. A cleaning
+        tape has no capacity.
+        """
+        return {
+            "AssignedToStorageDomain": self.domain_id is not None,
+            "AvailableRawCapacity": None if self.is_cleaner else self.available,
+            "BarCode": self.bar_code,
+            "BucketId": self.bucket_id,
+            "DescriptionForIdentification": self.description,
+            "EjectDate": self.eject_date,
+            "EjectLabel": self.eject_label,
+            "EjectLocation": self.eject_location,
+            "EjectPending": self.eject_pending,
+            "FullOfData": self.full,
+            "Id": self.id,
+            "LastAccessed": self.accessed,
+            "LastCheckpoint": f"{self.id}:{self.written}" if self.written and self.domain_id else None,
+            "LastModified": self.modified,
+            "LastVerified": self.verified,
+            "PartiallyVerifiedEndOfTape": self.partly_verified,
+            "PartitionId": self.partition_id,
+            "PreviousState": self.previous_state,
+            "Role": self.role,
+            "SerialNumber": self.serial,
+            "State": self.state,
+            "StorageDomainMemberId": self.member_id,
+            "TakeOwnershipPending": False,
+            "TotalRawCapacity": None if self.is_cleaner else self.capacity,
+            "Type": self.type,
+            "VerifyPending": self.verify_pending,
+            "WriteProtected": self.write_protected,
+        }
 
     def enter(self, state: str) -> None:
         """Come into another state; the one before it is remembered where the contract says so."""
@@ -121,4 +151,4 @@ class Tape:
             self.state = state
 
 
-COLUMNS = tuple(field.name for field in fields(Tape))
+COLUMNS = tuple(field.name for field in fields_of(Tape))

@@ -148,11 +148,13 @@ def test_the_tapes_of_certain_objects_are_ejected(build: Build) -> None:
 
 
 def test_nothing_is_written_to_a_tape_that_is_away(build: Build) -> None:
-    """Without a tape the job waits, and goes on when one returns."""
+    """Without a tape a job that began before waits, and goes on when one returns."""
     bench = build(tapes=1)
+    created = bench.wire.start_put("b", {"a": 5})
+    job = created.xml.attrib["JobId"]
     bench.wire.ask("PUT", "/_rest_/tape/SIM001L8?operation=eject")
     _until(bench, "SIM001L8", "EJECTED")
-    job = bench.wire.put_all("b", {"a": b"hello"})
+    bench.wire.send("b", job, {"a": b"hello"}, created.xml)
     assert bench.wire.job(job).get("Status") == "IN_PROGRESS"
     bench.wire.ask("PUT", "/_rest_/tape/SIM001L8?operation=online")
     bench.until_persisted()

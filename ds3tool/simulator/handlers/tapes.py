@@ -1,67 +1,90 @@
-"""Tapes: lists, ejection and return, one or all; drives, partitions and libraries to look at."""
+"""Tapes: lists, ejection and return, one or all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from ds3tool.simulator import xmlin, xmlout
+from ds3tool.simulator import records, xmlin, xmlout
 from ds3tool.simulator.beans import Fields
+from ds3tool.simulator.contract import kind
 from ds3tool.simulator.dispatch import Call, rest
-from ds3tool.simulator.documents import configured, data, data_list, tape_fields
+from ds3tool.simulator.documents import data, tape_fields
 from ds3tool.simulator.handlers.placement import tapes_of
 from ds3tool.simulator.library import Tape
+from ds3tool.simulator.marshalling import list_reply
 from ds3tool.simulator.messages import Reply, xml_reply
-from ds3tool.simulator.paging import matcher, page
-from ds3tool.simulator.refusals import Refusal
-from ds3tool.simulator.settings import TAPE_TYPE
-from ds3tool.simulator.xmlout import Value, Xml, bean, element
+from ds3tool.simulator.paging import page
+from ds3tool.simulator.parameters import property_of, test_of
+from ds3tool.simulator.refusals import Refusal, bad_request
+from ds3tool.simulator.tape import ABSENT
+from ds3tool.simulator.xmlout import Xml, bean, element
 
 Action = Callable[[Tape], None]
-_FILTERS = {
-    "bar_code": "BarCode",
-    "eject_label": "EjectLabel",
-    "eject_location": "EjectLocation",
-    "full_of_data": "FullOfData",
-    "assigned_to_storage_domain": "AssignedToStorageDomain",
-    "partition_id": "PartitionId",
-    "previous_state": "PreviousState",
-    "serial_number": "SerialNumber",
-    "state": "State",
-    "storage_domain_member_id": "StorageDomainMemberId",
-    "type": "Type",
-    "write_protected": "WriteProtected",
-}
-_EXACT = frozenset({"state", "previous_state", "type", "full_of_data", "assigned_to_storage_domain", "write_protected"})
-
-
-def _wanted(call: Call, values: dict[str, Value]) -> bool:
-    for parameter, name in _FILTERS.items():
-        text = call.text(parameter)
-        if text is None:
-            continue
-        actual = xmlout.plain(values[name])
-        if parameter in _EXACT:
-            if text.upper() != actual.upper():
-                return False
-        elif not matcher(text)(actual):
-            return False
-    return True
 
 
 @rest("GetTapes")
 def get_tapes(call: Call) -> Reply:
-    """List tapes by state, type and bar code."""
+    """List tapes by state, type and bar code, or by the property that `sort_by` names."""
     machine = call.machine
     with machine.store.lock:
-        chosen = list(machine.library.tapes.values())
-        domain = call.text("storage_domain")
-        if domain:
-            identifier = str(machine.beans.find("StorageDomain", domain)["Id"])
-            chosen = [tape for tape in chosen if tape.domain_id == identifier]
-        found = [(tape, values) for tape in chosen if _wanted(call, values := tape_fields(tape))]
-        found.sort(key=lambda each: each[0].order)
-        part, paging = page(call, found, lambda each: each[0].id)
-        return data_list([bean("Tape", values) for _, values in part], paging)
+        chosen = _narrowed(call, list(machine.library.tapes.values()))
+        found = [tape.fields for tape in chosen]
+        if not call.text("sort_by"):
+            return records.listing(call, found)
+        assert call.row is not None
+        for parameter in call.row.parameters:
+            each = property_of(kind("Tape"), parameter.name)
+            if each is not None and call.has(parameter.name):
+                test = test_of(call, parameter.name, each)
+                found = [values for values in found if test(values[each.name])]
+        part, paging = page(call, _sorted(call, found), lambda values: str(values["Id"]))
+        return list_reply(kind("Tape"), part, paging)
+
+
+def _narrowed(call: Call, tapes: list[Tape]) -> list[Tape]:
+    """Return the tapes of the storage domain, the partition and the bucket that are named, where any are.
+
+    A tape is of a bucket when it holds data of that bucket.
+    """
+    machine = call.machine
+    domain = call.text("storage_domain") or call.text("storage_domain_id")
+    if domain:
+        identifier = str(machine.beans.find("StorageDomain", domain)["Id"])
+        tapes = [tape for tape in tapes if tape.domain_id == identifier]
+    if call.text("partition"):
+        identifier = str(records.find(machine, "TapePartition", call.needed("partition"))["Id"])
+        tapes = [tape for tape in tapes if tape.partition_id == identifier]
+    if call.text("bucket"):
+        held = _holding(call, call.needed("bucket"))
+        tapes = [tape for tape in tapes if tape.n in held]
+    return tapes
+
+
+def _holding(call: Call, bucket: str) -> set[int]:
+    """Return the numbers of the tapes that hold data of a bucket."""
+    machine = call.machine
+    rows = machine.store.db.execute(
+        "SELECT DISTINCT c.tape FROM objects o JOIN blobs b ON b.object = o.n "
+        "JOIN copies c ON c.blob = b.n WHERE o.bucket = ?",
+        (machine.buckets.find(bucket).n,),
+    )
+    return {number for (number,) in rows}
+
+
+def _sorted(call: Call, found: list[Fields]) -> list[Fields]:
+    """Sort by the property that `sort_by` names, spelled as a parameter or as it is; a `-` before it turns it round."""
+    text = call.needed("sort_by")
+    name = text.removeprefix("-")
+    chosen = property_of(kind("Tape"), name.lower()) or kind("Tape").property(name)
+    if chosen is None:
+        raise bad_request(f"The parameter sort_by is '{text}', which is no property of a tape.")
+
+    def key(values: Fields) -> tuple[bool, Any, str]:
+        value = values[chosen.name]
+        return value is None, 0 if value is None else value, values["BarCode"]
+
+    return sorted(found, key=key, reverse=text.startswith("-"))
 
 
 @rest("GetTape")
@@ -95,14 +118,15 @@ def delete_tape(call: Call) -> Reply:
     return Reply(204)
 
 
-def _one(call: Call, action: Action) -> Reply:
+def one(call: Call, action: Action) -> Reply:
+    """Act on the tape that the path names, and show it."""
     with call.machine.store.lock:
         tape = call.machine.library.find(call.identifier)
         action(tape)
         return data(tape_fields(tape))
 
 
-def _several(call: Call, tapes: list[Tape], action: Action) -> Reply:
+def several(call: Call, tapes: list[Tape], action: Action) -> Reply:
     """Act on tapes one by one; 207 names those that could not be acted upon."""
     failures: list[Xml] = []
     with call.machine.store.lock:
@@ -117,8 +141,13 @@ def _several(call: Call, tapes: list[Tape], action: Action) -> Reply:
     return xml_reply(xmlout.document(element("Data", failures)), 207)
 
 
-def _all(call: Call) -> list[Tape]:
-    return list(call.machine.library.tapes.values())
+def every(call: Call) -> list[Tape]:
+    """Return all tapes that the appliance knows."""
+    with call.machine.store.lock:
+        return list(call.machine.library.tapes.values())
+
+
+_LEAVING = ("EJECT_TO_EE_IN_PROGRESS", "EJECT_FROM_EE_PENDING", "EJECTED")
 
 
 def _ejecting(call: Call) -> Action:
@@ -129,13 +158,13 @@ def _ejecting(call: Call) -> Action:
 @rest("EjectTape")
 def eject_tape(call: Call) -> Reply:
     """Eject a tape; `EjectPending` is set until it is out."""
-    return _one(call, _ejecting(call))
+    return one(call, _ejecting(call))
 
 
 @rest("EjectAllTapes")
 def eject_all_tapes(call: Call) -> Reply:
     """Eject every tape that is in the library."""
-    return _several(call, [tape for tape in _all(call) if tape.state != "EJECTED"], _ejecting(call))
+    return several(call, [tape for tape in every(call) if tape.state not in _LEAVING], _ejecting(call))
 
 
 def _domain(call: Call) -> Fields:
@@ -148,19 +177,11 @@ def eject_storage_domain(call: Call) -> Reply:
     machine = call.machine
     domain = _domain(call)
     with machine.store.lock:
-        tapes = [tape for tape in _all(call) if tape.domain_id == domain["Id"] and tape.state != "EJECTED"]
+        tapes = [tape for tape in every(call) if tape.domain_id == domain["Id"] and tape.state not in _LEAVING]
         if call.text("bucket_id"):
-            bucket = machine.buckets.find(call.needed("bucket_id"))
-            held = {
-                number
-                for (number,) in machine.store.db.execute(
-                    "SELECT DISTINCT c.tape FROM objects o JOIN blobs b ON b.object = o.n "
-                    "JOIN copies c ON c.blob = b.n WHERE o.bucket = ?",
-                    (bucket.n,),
-                )
-            }
+            held = _holding(call, call.needed("bucket_id"))
             tapes = [tape for tape in tapes if tape.n in held]
-    return _several(call, tapes, _ejecting(call))
+    return several(call, tapes, _ejecting(call))
 
 
 @rest("EjectStorageDomainBlobs")
@@ -175,180 +196,42 @@ def eject_blobs(call: Call) -> Reply:
         for each in wanted:
             version = machine.objects.complete(bucket.n, each.name, each.version_id)
             for (blob,) in machine.store.db.execute("SELECT n FROM blobs WHERE object = ?", (version.n,)).fetchall():
-                found.update((tape.n, tape) for tape in tapes_of(machine, blob, domain) if tape.state != "EJECTED")
-    return _several(call, list(found.values()), _ejecting(call))
+                found.update((tape.n, tape) for tape in tapes_of(machine, blob, domain) if tape.state not in _LEAVING)
+    return several(call, list(found.values()), _ejecting(call))
 
 
 @rest("CancelEjectTape")
 def cancel_eject_tape(call: Call) -> Reply:
     """Keep a tape that was to be ejected."""
-    return _one(call, call.machine.library.robot.cancel_eject)
+    return one(call, call.machine.library.robot.cancel_eject)
 
 
 @rest("CancelEjectOnAllTapes")
 def cancel_eject_all_tapes(call: Call) -> Reply:
     """Keep all tapes that were to be ejected."""
-    return _several(call, [tape for tape in _all(call) if tape.eject_pending], call.machine.library.robot.cancel_eject)
+    return several(call, [tape for tape in every(call) if tape.eject_pending], call.machine.library.robot.cancel_eject)
 
 
 @rest("OnlineTape")
 def online_tape(call: Call) -> Reply:
     """Bring a tape back; on an EJECTED one this says that the operator has put it into the library again."""
-    return _one(call, call.machine.library.robot.online)
+    return one(call, call.machine.library.robot.online)
 
 
 @rest("OnlineAllTapes")
 def online_all_tapes(call: Call) -> Reply:
-    """Bring back every tape that is not in use; those that are beyond that are told in the 207."""
-    away = [tape for tape in _all(call) if tape.state not in ("NORMAL", "ONLINE_PENDING", "ONLINE_IN_PROGRESS")]
-    return _several(call, away, call.machine.library.robot.online)
+    """Bring back every tape that is not in the library; those that are beyond that are told in the 207."""
+    return several(call, [tape for tape in every(call) if tape.state in ABSENT], call.machine.library.robot.online)
 
 
 @rest("CancelOnlineTape")
 def cancel_online_tape(call: Call) -> Reply:
     """Leave a tape where it was."""
-    return _one(call, call.machine.library.robot.cancel_online)
+    return one(call, call.machine.library.robot.cancel_online)
 
 
 @rest("CancelOnlineOnAllTapes")
 def cancel_online_all_tapes(call: Call) -> Reply:
     """Leave all tapes where they were."""
-    coming = [tape for tape in _all(call) if tape.state == "ONLINE_PENDING"]
-    return _several(call, coming, call.machine.library.robot.cancel_online)
-
-
-# Drives, partitions, libraries.
-
-
-def _drive_fields(call: Call, place: int, drive: Fields) -> dict[str, Value]:
-    tape = call.machine.drives.loaded.get(place)
-    return configured(
-        drive,
-        {
-            "CleaningRequired": False,
-            "ErrorMessage": None,
-            "ForceTapeRemoval": False,
-            "LastCleaned": None,
-            "MaxFailedTapes": 3,
-            "MfgSerialNumber": None,
-            "MinimumTaskPriority": None,
-            "Quiesced": "NO",
-            "ReservedTaskType": "ANY",
-            "State": "NORMAL",
-            "TapeId": None if tape is None else tape.id,
-        },
-    )
-
-
-@rest("GetTapeDrives")
-def get_drives(call: Call) -> Reply:
-    """List the drives."""
-    with call.machine.store.lock:
-        found = [_drive_fields(call, *each) for each in enumerate(call.machine.beans.all("TapeDrive"))]
-        chosen, paging = page(call, found, lambda each: str(each["Id"]))
-        return data_list([bean("TapeDrive", each) for each in chosen], paging)
-
-
-@rest("GetTapeDrive")
-def get_drive(call: Call) -> Reply:
-    """Show a drive."""
-    with call.machine.store.lock:
-        drive = call.machine.beans.find("TapeDrive", call.identifier)
-        return data(_drive_fields(call, call.machine.beans.all("TapeDrive").index(drive), drive))
-
-
-def _partition_fields(call: Call, partition: Fields) -> dict[str, Value]:
-    values = configured(
-        partition,
-        {
-            "AutoCompactionEnabled": False,
-            "AutoQuiesceEnabled": True,
-            "DriveIdleTimeoutInMinutes": 15,
-            "ErrorMessage": None,
-            "ImportExportConfiguration": "SUPPORTED",
-            "MinimumReadReservedDrives": 0,
-            "MinimumWriteReservedDrives": 0,
-            "Quiesced": "NO",
-            "State": "ONLINE",
-        },
-    )
-    if call.has("full_details"):
-        values |= _partition_summary(_all(call))
-    return values
-
-
-def _partition_summary(tapes: list[Tape]) -> dict[str, Value]:
-    total, free = sum(tape.capacity for tape in tapes), sum(tape.available for tape in tapes)
-    states: dict[str, list[Tape]] = {}
-    for tape in tapes:
-        states.setdefault(tape.state, []).append(tape)
-    by_state = [
-        bean("TapeStateSummary", {"Count": len(group), "TapeState": state}) for state, group in sorted(states.items())
-    ]
-    kind: dict[str, Value] = {
-        "AvailableStorageCapacity": free,
-        "Count": len(tapes),
-        "TotalStorageCapacity": total,
-        "Type": TAPE_TYPE,
-        "UsedStorageCapacity": total - free,
-    }
-    return {
-        "AvailableStorageCapacity": free,
-        "DriveTypes": TAPE_TYPE,
-        "TapeCount": len(tapes),
-        "TapeStateSummaries": element("TapeStateSummaries", by_state),
-        "TapeTypeSummaries": element("TapeTypeSummaries", [bean("TapeTypeSummary", kind)] if tapes else []),
-        "TapeTypes": TAPE_TYPE,
-        "TotalStorageCapacity": total,
-        "UsedStorageCapacity": total - free,
-    }
-
-
-@rest("GetTapePartitions")
-def get_partitions(call: Call) -> Reply:
-    """List the partitions of the library."""
-    with call.machine.store.lock:
-        found = [_partition_fields(call, each) for each in call.machine.beans.all("TapePartition")]
-        chosen, paging = page(call, found, lambda each: str(each["Id"]))
-        return data_list([bean("TapePartition", each) for each in chosen], paging)
-
-
-@rest("GetTapePartition")
-def get_partition(call: Call) -> Reply:
-    """Show a partition."""
-    with call.machine.store.lock:
-        return data(_partition_fields(call, call.machine.beans.find("TapePartition", call.identifier)))
-
-
-@rest("GetTapeLibraries")
-def get_libraries(call: Call) -> Reply:
-    """List the libraries."""
-    with call.machine.store.lock:
-        chosen, paging = page(call, call.machine.beans.all("TapeLibrary"), lambda each: str(each["Id"]))
-        return data_list([bean("TapeLibrary", each) for each in chosen], paging)
-
-
-@rest("GetTapeLibrary")
-def get_library(call: Call) -> Reply:
-    """Show a library."""
-    with call.machine.store.lock:
-        return data(call.machine.beans.find("TapeLibrary", call.identifier))
-
-
-@rest("GetTapeFailures")
-def get_tape_failures(call: Call) -> Reply:
-    """List what went wrong with tapes, the latest first."""
-    with call.machine.store.lock:
-        found = list(reversed(call.machine.beans.all("TapeFailure")))
-        if call.text("tape_id"):
-            tape = call.machine.library.find(call.needed("tape_id"))
-            found = [each for each in found if each["TapeId"] == tape.id]
-        chosen, paging = page(call, found, lambda each: str(each["Id"]))
-        return data_list([bean("TapeFailure", configured(each, {})) for each in chosen], paging)
-
-
-@rest("DeleteTapeFailure")
-def delete_tape_failure(call: Call) -> Reply:
-    """Forget one of them."""
-    call.machine.beans.remove("TapeFailure", str(call.machine.beans.find("TapeFailure", call.identifier)["Id"]))
-    return Reply(204)
+    coming = [tape for tape in every(call) if tape.state == "ONLINE_PENDING"]
+    return several(call, coming, call.machine.library.robot.cancel_online)
