@@ -116,7 +116,10 @@ def etag(digests: list[bytes]) -> str:
     One blob: its digest in hex. Several: the MD5 of the joined digests, a dash, and their number, as S3 does for
     parts; how the appliance derives it is not public. Source: protocol, 7.7.
     """
-    if len(digests) == 1:
-        return digests[0].hex()
+    return digests[0].hex() if len(digests) == 1 else etag_of_parts(digests)
+
+
+def etag_of_parts(digests: list[bytes]) -> str:
+    """Return the ETag, without quotes, of what is made of parts, or of one part, with these raw digests."""
     joined = hashlib.md5(b"".join(digests), usedforsecurity=False).hexdigest()
     return f"{joined}-{len(digests)}"

@@ -109,9 +109,22 @@ _FOREIGN = frozenset(
         *("acl", "policy", "lifecycle", "tagging", "cors", "website", "logging", "notification", "requestpayment"),
         *("torrent", "versioning", "accelerate", "analytics", "encryption", "inventory", "metrics", "replication"),
         *("object-lock", "legal-hold", "retention", "publicaccessblock", "policystatus", "ownershipcontrols"),
-        *("intelligent-tiering", "select", "restore", "attributes", "uploads", "upload_id", "uploadid", "list-type"),
+        *("intelligent-tiering", "select", "restore", "attributes", "list-type"),
     )
 )
+# Names of parameters as Amazon spells them (in lower case), which the appliance is said to know too.
+_AMAZON_NAMES = {
+    "versionid": "version_id",
+    "uploadid": "upload_id",
+    "partnumber": "part_number",
+    "max-keys": "max_keys",
+    "key-marker": "key_marker",
+    "version-id-marker": "version_id_marker",
+    "max-uploads": "max_uploads",
+    "upload-id-marker": "upload_id_marker",
+    "max-parts": "max_parts",
+    "part-number-marker": "part_number_marker",
+}
 
 
 def rest(name: str) -> Callable[[Handler], Handler]:
@@ -215,6 +228,8 @@ def _find_s3(call: Call) -> Served:
         message = f"{names.NO_SUCH_BUCKET}[404]: Bucket does not exist where name = ''"
         raise Refusal(404, names.NO_SUCH_BUCKET, message)
     level = "service" if not call.bucket else "bucket" if name is None else "object"
+    for theirs in _AMAZON_NAMES.keys() & call.parameters.keys():
+        call.parameters.setdefault(_AMAZON_NAMES[theirs], call.parameters[theirs])
     foreign = sorted(_FOREIGN & call.parameters.keys())
     if foreign or "x-amz-copy-source" in call.request.headers:
         what = foreign[0] if foreign else "x-amz-copy-source"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ds3tool.protocol.model import JobStatus, JobType
 from ds3tool.simulator.access import Access
+from ds3tool.simulator.assembly import Assembly
 from ds3tool.simulator.backend import Backend
 from ds3tool.simulator.beans import Beans, Fields
 from ds3tool.simulator.buckets import Buckets
@@ -29,6 +30,7 @@ from ds3tool.simulator.jobs import JobBook
 from ds3tool.simulator.ledger import Ledger
 from ds3tool.simulator.library import Library
 from ds3tool.simulator.mechanics import GENERATIONS
+from ds3tool.simulator.multipart import Multiparts
 from ds3tool.simulator.naked import NakedPuts
 from ds3tool.simulator.notifications import Notifications
 from ds3tool.simulator.objects import Objects
@@ -154,6 +156,23 @@ class Machine:
             planner=self.planner,
             backend=self.backend,
             clock=self.clock,
+            settings=settings,
+        )
+        self.multiparts = Multiparts(
+            store=store,
+            buckets=self.buckets,
+            naked=self.naked,
+            clock=self.clock,
+            directory=directory / "parts",
+            ids=IdFamily(self.instance_id, "upload"),
+        )
+        self.assembly = Assembly(
+            store=store,
+            buckets=self.buckets,
+            cache=self.cache,
+            naked=self.naked,
+            planner=self.planner,
+            multiparts=self.multiparts,
             settings=settings,
         )
         self.transfers = Transfers(
@@ -358,7 +377,7 @@ class Machine:
                         (blob,),
                     )
                     db.execute("UPDATE blobs SET checksum = NULL WHERE n = ?", (blob,))
-            self.cache.used += self.jobs.recover()
+            self.cache.used += self.jobs.recover() + self.multiparts.recover()
 
     def user(self, access_id: str) -> tuple[Fields, SecretKey] | None:
         """Return the user with this access id and its key, ready to sign."""
@@ -415,6 +434,7 @@ class Machine:
         self.jobs.forget_old()
         self.history.forget_old()
         self.jobs.end_waiting()
+        self.multiparts.forget_old()
         for job in self.jobs.idle():
             job.error = "No client has touched the job for too long."
             if job.type is JobType.PUT and self.objects.count("job = ? AND created IS NOT NULL LIMIT 1", (job.n,)):

@@ -90,7 +90,16 @@ class NakedPuts:
                 digest = receive(upload.body, descriptor, rules.checksum_type, upload.digest)
                 with self._store.writing() as db:
                     blob = ArrivedBlob(path, length, digest)
-                    self.record(db, upload.bucket, upload.name, [blob], rules, upload=upload, etag=None)
+                    self.record(
+                        db,
+                        upload.bucket,
+                        upload.name,
+                        [blob],
+                        rules,
+                        user_id=upload.user_id,
+                        client=upload.client,
+                        metadata=upload.metadata,
+                    )
                 kept = True
         finally:
             if not kept:
@@ -134,8 +143,10 @@ class NakedPuts:
         blobs: list[ArrivedBlob],
         rules: Rules,
         *,
-        upload: Upload,
-        etag: str | None,
+        user_id: str,
+        client: str,
+        metadata: str | None,
+        etag: str | None = None,
     ) -> None:
         """Make an object of blobs that are there, and send it on its way to tape, inside a transaction.
 
@@ -145,8 +156,8 @@ class NakedPuts:
         self._buckets.named(bucket.name)
         if rules.versioning is Versioning.NONE and self._objects.exists(bucket.n, name):
             raise name_taken(name)
-        opened = self._open_job(bucket, upload.user_id, rules)
-        job = opened.job if opened is not None else self._new_job(db, upload, rules)
+        opened = self._open_job(bucket, user_id, rules)
+        job = opened.job if opened is not None else self._new_job(db, bucket, rules, user_id=user_id, client=client)
         number = self._store.numbers("objects", 1)
         first = self._store.numbers("blobs", len(blobs))
         size = sum(each.length for each in blobs)
@@ -167,12 +178,12 @@ class NakedPuts:
                 self._cache.take_in(each.path, blob)
             self._store.events.tell(BlobCached(job, blob))
             offset += each.length
-        self._objects.finish(db, number, rules, upload.metadata, etag=etag)
+        self._objects.finish(db, number, rules, metadata, etag=etag)
 
-    def _new_job(self, db: sqlite3.Connection, upload: Upload, rules: Rules) -> Job:
+    def _new_job(self, db: sqlite3.Connection, bucket: Bucket, rules: Rules, *, user_id: str, client: str) -> Job:
         options = JobOptions(
-            name=f"PUT by {upload.client}",
-            user_id=upload.user_id,
+            name=f"PUT by {client}",
+            user_id=user_id,
             priority=rules.put_priority,
             processing_order="IN_ORDER",
             spanning=rules.minimize_spanning,
@@ -180,7 +191,7 @@ class NakedPuts:
             aggregating=True,
             naked=True,
         )
-        return self._planner.new_job(db, upload.bucket, JobType.PUT, options)
+        return self._planner.new_job(db, bucket, JobType.PUT, options)
 
     def _enter(self, db: sqlite3.Connection, job: Job, opened: _Open | None, blob: int, length: int) -> _Open:
         """Put a blob into the job's open chunk, or a new one; what that changes is counted when it is committed."""

@@ -15,6 +15,7 @@ Start = Callable[[str, dict[str, str]], None]
 # More than any name may be long; keeps one attribute from filling the memory.
 _MAX_NAME_BYTES = 4096
 _MAX_SIZE = 1 << 62
+_MOST_PARTS = 10_000
 
 
 def _parse(body: Iterable[bytes], start: Start, end: Callable[[str], None], text: Callable[[str], None] | None) -> None:
@@ -201,3 +202,33 @@ def read_ids(body: Iterable[bytes]) -> tuple[str, ...]:
 
     _parse(body, start, end, text)
     return tuple(found)
+
+
+def read_parts(body: Iterable[bytes]) -> list[tuple[int, str]]:
+    """Read `<CompleteMultipartUpload><Part>…`: (number, ETag) of each part in order. Raises a 400 for a bad one."""
+    found: list[tuple[int, str]] = []
+    path: list[str] = []
+    current: dict[str, str] = {}
+
+    def start(tag: str, _: dict[str, str]) -> None:
+        path.append(tag)
+        if len(path) == 1 and tag != "CompleteMultipartUpload":
+            raise malformed(f"The request body's root is '{tag}', not 'CompleteMultipartUpload'.")
+        if path == ["CompleteMultipartUpload", "Part"]:
+            current.clear()
+
+    def end(_: str) -> None:
+        if path == ["CompleteMultipartUpload", "Part"]:
+            if not current.get("ETag", "").strip() or "PartNumber" not in current:
+                raise malformed("A Part has no PartNumber or no ETag.")
+            if len(found) >= _MOST_PARTS:
+                raise malformed(f"At most {_MOST_PARTS} parts make an object.")
+            found.append((_number(current["PartNumber"].strip(), "PartNumber"), current["ETag"].strip()))
+        path.pop()
+
+    def text(data: str) -> None:
+        if len(path) == 3 and path[1] == "Part":
+            current[path[2]] = current.get(path[2], "") + data
+
+    _parse(body, start, end, text)
+    return found

@@ -66,8 +66,8 @@ def test_a_closed_job_ends_with_its_last_blob(bench: Bench) -> None:
     assert bench.wire.ask("PUT", f"/_rest_/job/{working}?close_aggregating_job").xml.get("Status") == "IN_PROGRESS"
     assert _put(bench, "d") != working
     _send(bench, working, "c")
-    active = bench.appliance.machine.jobs.active
-    bench.until(lambda: working not in {job.id for job in active.values()})
+    jobs = bench.appliance.machine.jobs.active
+    bench.until(lambda: working not in {job.id for job in jobs.values()})
     assert bench.wire.job(working).get("Status") == "COMPLETED"
 
 
@@ -156,7 +156,7 @@ def test_a_waiting_job_is_taken_up_after_a_restart(build: Build, tmp_path_factor
 
 
 def test_puts_without_a_job_share_one(build: Build, clock: ManualClock) -> None:
-    """Until their way to tape begins they share a job and a chunk; then it completes, and the next put has a new one."""
+    """Until their way to tape begins they share a job and a chunk; then it completes, and the next put has another."""
     bench = build(clock, persist_delay=60.0)
     for name in "acd":
         assert bench.wire.ask("PUT", f"/b/{name}", name.encode() * 10).status == 200
@@ -171,10 +171,6 @@ def test_puts_without_a_job_share_one(build: Build, clock: ManualClock) -> None:
     assert bench.wire.job(job).get("Status") == "COMPLETED"
     bench.wire.ask("PUT", "/b/e", b"e")
     assert next(bench.wire.ask("GET", "/_rest_/job").xml.iter("Job")).get("JobId") != job
-    bench.reclaim()
-    for name in "acd":
-        clock.advance(61.0)
-        assert bench.wire.ask("GET", f"/b/{name}").status in (200, 307)
 
 
 def test_a_chunk_of_puts_without_a_job_is_filled_and_the_next_begun(build: Build, clock: ManualClock) -> None:

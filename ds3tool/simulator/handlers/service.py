@@ -93,7 +93,7 @@ def remove_bucket(call: Call, bucket: Bucket, *, force: bool) -> None:
     """Delete a bucket; its objects too when forced, else a 409 while it has any."""
     machine = call.machine
     with machine.store.lock:
-        if bucket.protected and force:
+        if bucket.protected:
             raise conflict(f"Conflict[409]: The bucket '{bucket.name}' is protected.")
         if not force and machine.objects.count("bucket = ? LIMIT 1", (bucket.n,)):
             message = f"BucketNotEmpty[409]: The bucket '{bucket.name}' holds objects."
@@ -102,6 +102,7 @@ def remove_bucket(call: Call, bucket: Bucket, *, force: bool) -> None:
             machine.cancel(job)
         with machine.store.writing() as db:
             machine.objects.remove(db, [each.n for each in machine.objects.select("bucket = ?", (bucket.n,))])
+            machine.multiparts.forget_bucket(bucket)
             forget_references(machine, "Bucket", bucket.id)
             machine.buckets.remove(db, bucket)
 
