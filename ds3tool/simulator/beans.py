@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from ds3tool.simulator.events import FailureRecorded
+from ds3tool.simulator.events import FailureRecorded, RecordRemoved
 from ds3tool.simulator.refusals import not_found
 from ds3tool.simulator.store import Store
 
@@ -90,6 +90,7 @@ class Beans:
         with self._store.writing() as db:
             removed = db.execute("DELETE FROM beans WHERE kind = ? AND id = ?", (kind, identifier)).rowcount > 0
             if removed:
+                self._store.events.tell(RecordRemoved(kind, identifier))
                 self._store.after_commit(lambda: self._drop(kind, identifier))
         return removed
 

@@ -87,6 +87,14 @@ class FailureRecorded:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordRemoved:
+    """A configured record was removed: the name of its type, and its id."""
+
+    kind: str
+    identifier: str
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectChanged:
     """A version (its row) was completed (CREATE), is about to go (DELETE), became the latest or is it no more.
 
@@ -114,6 +122,7 @@ Event = (
     | BlobLost
     | TapeForgotten
     | FailureRecorded
+    | RecordRemoved
     | ObjectChanged
     | BucketRemoved
 )

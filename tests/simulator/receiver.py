@@ -6,6 +6,7 @@ import http.server
 import json
 import queue
 import socket
+import ssl
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -44,7 +45,9 @@ class Received:
 class Receiver:
     """Listens from its making to `close`. `answer` gives each request its status; None answers nothing at all."""
 
-    def __init__(self, answer: Callable[[Received], int | None] = lambda _: 200) -> None:
+    def __init__(
+        self, answer: Callable[[Received], int | None] = lambda _: 200, *, context: ssl.SSLContext | None = None
+    ) -> None:
         self.answer = answer
         self._arrived: queue.Queue[Received] = queue.Queue()
         self._closed = threading.Event()
@@ -74,12 +77,15 @@ class Receiver:
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = False
+        self._secure = context is not None
+        if context is not None:
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/hook?of=tests"
+        return f"http{'s' if self._secure else ''}://127.0.0.1:{self._server.server_address[1]}/hook?of=tests"
 
     def next(self) -> Received:
         """Return the next request; a failure after a minute."""

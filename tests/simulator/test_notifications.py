@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+import trustme
 
 from ds3tool.simulator import Fault, ManualClock
 from ds3tool.simulator.notifications import KINDS
@@ -456,6 +458,39 @@ def test_proxies_of_the_environment_are_not_asked(
     assert receiver.next().path == "/hook?of=tests"
 
 
+def test_a_receiver_that_never_answers_has_failed(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the limit for one try is over."""
+    monkeypatch.setattr("ds3tool.simulator.notifications.posting._LIMIT", 0.05)
+    with Receiver(lambda _: None) as silent:
+        bench = build(clock=ManualClock())
+        registration = _register(bench, "job_created", silent.url)
+        bench.wire.start_put("b", {"a": 1})
+        _failed(bench, "job_created", registration, 1)
+        assert _shown(bench, "job_created", registration)["LastHttpResponseCode"] == ""
+        silent.close()
+
+
+def test_an_end_point_of_https_must_prove_who_it_is(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a certificate of an authority that the machine trusts."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    clock = ManualClock()
+    with Receiver(context=context) as receiver:
+        bench = build(clock=clock)
+        registration = _register(bench, "job_created", receiver.url)
+        job = bench.wire.start_put("b", {"a": 1}).xml.attrib["JobId"]
+        _failed(bench, "job_created", registration, 1)
+        assert "certificate" in _shown(bench, "job_created", registration)["LastFailure"]
+        assert receiver.waiting == 0
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+        clock.advance(1)
+        assert receiver.next().text("JobId") == job
+
+
 # Faults of the way.
 
 
@@ -499,7 +534,47 @@ def test_a_notice_that_is_late_comes_after_those_that_followed(build: Build, rec
     assert receiver.next().text("JobId") == late
 
 
+def _doubled(build: Build, receiver: Receiver) -> list[str]:
+    """Return the jobs whose creation is told twice, by one appliance of the seed that all have here."""
+    bench = build()
+    bench.appliance.faults.set(Fault.NOTICE_TWICE, 0.3)
+    _register(bench, "job_created", receiver.url)
+    for number in range(20):
+        bench.wire.start_put("b", {f"o{number}": 1})
+    _settled(bench)
+    told = [receiver.next().text("JobId") for _ in range(receiver.waiting)]
+    assert len(set(told)) == 20
+    return sorted(job for job in set(told) if told.count(job) == 2)
+
+
+def test_which_notices_come_twice_is_up_to_the_seed(build: Build, receiver: Receiver) -> None:
+    """Two appliances of one seed repeat the same ones, and neither all nor none."""
+    first = _doubled(build, receiver)
+    assert 0 < len(first) < 20
+    assert _doubled(build, receiver) == first
+
+
 # Ends and beginnings.
+
+
+def test_registrations_of_a_user_who_is_deleted_go(build: Build) -> None:
+    """And nothing is left waiting for them."""
+    bench = build(clock=ManualClock())
+    made = bench.wire.ask("POST", "/_rest_/user?name=passing").xml
+    keys = made.findtext("AuthId") or "", made.findtext("SecretKey") or ""
+    bench.wire.ask("POST", "/_rest_/bucket_acl?user_id=passing&permission=OWNER&bucket_id=b")
+    theirs = Wire(bench.appliance.endpoint, *keys, now=bench.wire.now)
+    target = f"{_RESOURCES['bucket_changes']}?bucket_id=b&notification_end_point=http://127.0.0.1:{free_port()}/"
+    registered = theirs.ask("POST", f"/_rest_/{target}")
+    theirs.close()
+    assert registered.status == 201, registered
+    registration = registered.xml.findtext("Id") or ""
+    assert registered.xml.findtext("UserId") == made.findtext("Id")
+    bench.wire.ask("PUT", "/b/a", b"x")
+    _failed(bench, "bucket_changes", registration, 1)
+    assert bench.wire.ask("DELETE", "/_rest_/user/passing").status == 204
+    assert bench.wire.ask("GET", f"/_rest_/{_RESOURCES['bucket_changes']}/{registration}").status == 404
+    _settled(bench)
 
 
 def test_what_waits_is_sent_after_a_restart(tmp_path: Path, build: Build) -> None:

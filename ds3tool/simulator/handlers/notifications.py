@@ -9,7 +9,7 @@ from __future__ import annotations
 from ds3tool.simulator.beans import Fields
 from ds3tool.simulator.dispatch import Call
 from ds3tool.simulator.notifications import KINDS
-from ds3tool.simulator.records import deleting, making
+from ds3tool.simulator.records import making
 from ds3tool.simulator.refusals import bad_request
 
 _METHODS = ("POST", "PUT")
@@ -29,8 +29,3 @@ def _check(call: Call, values: Fields) -> None:
 @making(*(kind.record for kind in KINDS if kind.scope == "BucketId"))
 def _begin_now(call: Call, values: Fields) -> None:
     values.update(call.machine.notifications.begin_now())
-
-
-@deleting(*_RECORDS)
-def _forget_notices(call: Call, record: Fields) -> None:
-    call.machine.notifications.notices.remove_all("registration", str(record["Id"]))

@@ -55,4 +55,5 @@ KINDS = (
     *FAILURES,
 )
 BY_NAME = {kind.name: kind for kind in KINDS}
+BY_RECORD = {kind.record: kind for kind in KINDS}
 BY_FAILURE = {kind.failure: kind for kind in KINDS if kind.failure is not None}

@@ -26,6 +26,7 @@ from ds3tool.simulator.events import (
     JobEnded,
     ObjectChanged,
     ObjectsDropped,
+    RecordRemoved,
     TapeForgotten,
 )
 from ds3tool.simulator.notifications import kinds
@@ -60,6 +61,7 @@ class Outbox:
         listen(BlobLost, self._blob_lost)
         listen(TapeForgotten, self._tape_forgotten)
         listen(FailureRecorded, self._failure_recorded)
+        listen(RecordRemoved, self._record_removed)
         listen(ObjectChanged, self._object_changed)
         listen(BucketRemoved, self._bucket_removed)
 
@@ -146,7 +148,10 @@ class Outbox:
     def _bucket_removed(self, event: BucketRemoved) -> None:
         for kind, each in self._registrations.of_one("BucketId", event.bucket.id):
             self._registrations.remove(kind, each["Id"])
-            self._notices.remove_all("registration", each["Id"])
+
+    def _record_removed(self, event: RecordRemoved) -> None:
+        if event.kind in kinds.BY_RECORD:
+            self._notices.remove_all("registration", event.identifier)
 
 
 def _failure_facts(kind: NoticeKind, record: dict[str, Any]) -> dict[str, Any]:
