@@ -46,8 +46,8 @@ def wait_before(tries: int) -> float:
 class Courier:
     """Delivers notices from `start` to `close`; its threads begin with the first notice there is.
 
-    `changed` is the condition of the store's lock. `collect` is asked, with the lock held, to make notices of what has
-    gathered elsewhere; `retire` is told of each registration that has had a notice settled.
+    `changed` is the condition of the store's lock that others wait on. `collect` is asked, with the lock held, to make
+    notices of what has gathered elsewhere; `retire` is told of each registration that has had a notice settled.
     """
 
     def __init__(
@@ -72,6 +72,8 @@ class Courier:
         self._own_ports = own_ports
         self._collect = collect
         self._retire = retire
+        # Of the same lock, but its own: what else changes in the appliance is none of its business.
+        self._woken = threading.Condition(store.lock)
         self._started = False
         self._closing = False
         self._thread: threading.Thread | None = None
@@ -93,7 +95,7 @@ class Courier:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="ds3-notices", daemon=True)
             self._thread.start()
-        self._changed.notify_all()
+        self._woken.notify_all()
 
     def close(self) -> None:
         """Stop within a second; what is not settled by then is sent again after the next start."""
@@ -102,7 +104,7 @@ class Courier:
             for posting in self._postings:
                 posting.abort()
             threads = [*self._senders.values(), *([self._thread] if self._thread is not None else [])]
-            self._changed.notify_all()
+            self._woken.notify_all()
         deadline = time.monotonic() + _CLOSE_SECONDS
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -110,7 +112,7 @@ class Courier:
     # Looking.
 
     def _run(self) -> None:
-        with self._changed:
+        with self._woken:
             while not self._closing:
                 try:
                     self._collect()
@@ -118,7 +120,7 @@ class Courier:
                 except Exception:  # noqa: BLE001 - without this thread nothing would ever be told again
                     _log.exception("notices cannot be sent for now")
                     wait = 1.0
-                self._clock.wait(self._changed, wait)
+                self._clock.wait(self._woken, wait)
 
     def _send_out(self) -> float | None:
         """Give every registration that has a notice due a sender; return the seconds until another may have one."""
@@ -146,11 +148,12 @@ class Courier:
                 pass
         except Exception:  # noqa: BLE001 - the notice stays, and a full disk does not get better by trying at once
             _log.exception("registration %s: sending failed", registration)
-            with self._changed:
-                self._clock.wait(self._changed, 1.0)
+            with self._woken:
+                self._clock.wait(self._woken, 1.0)
         finally:
             with self._changed:
                 self._senders.pop(registration, None)
+                self._woken.notify_all()
                 self._changed.notify_all()
 
     def _serve_one(self, registration: str) -> bool:
