@@ -76,6 +76,12 @@ class Beans:
             raise not_found(kind, identifier)
         return found
 
+    def is_stored(self, kind: str, identifier: str) -> bool:
+        """Tell whether there is one with this id, as the transaction around has left it."""
+        query = "SELECT 1 FROM beans WHERE kind = ? AND id = ?"
+        with self._store.lock:
+            return self._store.db.execute(query, (kind, identifier)).fetchone() is not None
+
     def update(self, kind: str, identifier: str, values: Fields) -> Fields:
         """Change some fields of the one with this id and return them all; KeyError when there is none."""
         with self._store.writing() as db:

@@ -211,7 +211,7 @@ def show(call: Call) -> Reply:
 def create(call: Call) -> Reply:
     """Create a record from the parameters, with the model's defaults for the rest."""
     row, machine = _kind(call), call.machine
-    with machine.store.writing():
+    with machine.store.lock:
         values: Fields = {}
         for parameter, each in _given(call, row):
             if each.name == "Id" and not call.parameters[parameter]:
@@ -247,7 +247,7 @@ def make(call: Call, name: str, values: Fields) -> Fields:
 def modify(call: Call) -> Reply:
     """Change what the parameters give of the record that the path names."""
     row, machine = _kind(call), call.machine
-    with machine.store.writing():
+    with machine.store.lock:
         changed = change(call, row, _found(call, row))
         return record_reply(row, complete(call, row, changed), row_of(call).success[0])
 
@@ -262,13 +262,14 @@ def modify_all(call: Call) -> Reply:
 
 
 def change(call: Call, row: Kind, record: Fields) -> Fields:
-    """Change what the parameters give of a record, after its hooks, and return it; inside a transaction."""
+    """Change what the parameters give of a record, after its hooks, and return it."""
     machine = call.machine
-    changes = {each.name: read(call, parameter, each) for parameter, each in _given(call, row)}
-    for hook in _CHANGING.get(row.name, ()):
-        hook(call, record, changes)
-    _check_unique(machine, row, {**record, **changes})
-    return machine.beans.update(row.name, str(record["Id"]), changes)
+    with machine.store.writing():
+        changes = {each.name: read(call, parameter, each) for parameter, each in _given(call, row)}
+        for hook in _CHANGING.get(row.name, ()):
+            hook(call, record, changes)
+        _check_unique(machine, row, {**record, **changes})
+        return machine.beans.update(row.name, str(record["Id"]), changes)
 
 
 def _check_unique(machine: Machine, row: Kind, values: Fields) -> None:

@@ -74,6 +74,8 @@ def forget_references(machine: Machine, kind: str, identifier: str, going: set[s
             for record in machine.beans.all(name):
                 if record.get(property_name) != identifier or record["Id"] in going:
                     continue
+                if not machine.beans.is_stored(name, str(record["Id"])):
+                    continue  # removed in the transaction around
                 if orphans == "go":
                     forget_references(machine, name, str(record["Id"]), going)
                     machine.beans.remove(name, str(record["Id"]))

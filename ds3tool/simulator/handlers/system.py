@@ -156,10 +156,9 @@ def get_backend(call: Call) -> Reply:
 @rest("ModifyDataPathBackend")
 def modify_backend(call: Call) -> Reply:
     """Change settings of the data path; those of jobs count from the next one on."""
-    machine = call.machine
-    with machine.store.writing():
-        records.change(call, kind("DataPathBackend"), machine.beans.all("DataPathBackend")[0])
-    return get_backend(call)
+    with call.machine.store.lock:
+        records.change(call, kind("DataPathBackend"), call.machine.beans.all("DataPathBackend")[0])
+        return get_backend(call)
 
 
 @records.changing("DataPathBackend")
