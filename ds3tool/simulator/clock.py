@@ -11,13 +11,13 @@ import math
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from ds3tool.errors import UsageError
 
-# How far ahead of a clock that is not the world's the store is told of it, in seconds of the world: after the process
-# was killed it goes on from there, so that no date is given twice.
+# How far ahead of a clock that is not the world's its file is, in seconds of the world: after the process was killed
+# it goes on from there, so that no date is given twice.
 _LEASE_SECONDS = 60.0
 
 
@@ -93,7 +93,7 @@ class SimulatedClock:
         _check_pace(pace)
         self._lock = threading.Lock()
         self._world = SystemClock()
-        self._keep: Callable[[str], None] | None = None
+        self._path: Path | None = None
         self._lease = math.inf
         # Every condition that was waited on and still lives; and who waits now, until when.
         self._known: weakref.WeakSet[threading.Condition] = weakref.WeakSet()
@@ -125,7 +125,9 @@ class SimulatedClock:
             return time.time()
         seconds = self._ahead + self.monotonic()
         if seconds >= self._lease:
-            self._renew(seconds)
+            with self._lock:
+                if seconds >= self._lease:
+                    self._keep(seconds)
         return seconds
 
     def wall(self) -> float:
@@ -164,7 +166,7 @@ class SimulatedClock:
         with self._lock:
             self._depart()
             self._run = (pace, time.monotonic(), self.monotonic())
-        self._renew(self._ahead + self.monotonic())
+            self._keep(self._ahead + self.monotonic())
         self._wake()
 
     def step(self, seconds: float) -> None:
@@ -173,9 +175,9 @@ class SimulatedClock:
             raise UsageError(f"the appliance's clock cannot go {seconds} seconds on")
         with self._lock:
             self._depart()
+            self._keep(self._ahead + self.monotonic() + seconds)
             pace, begun, passed = self._run
             self._run = (pace, begun, passed + seconds)
-        self._renew(self._ahead + self.monotonic())
         self._wake()
 
     def skip(self) -> float:
@@ -201,36 +203,45 @@ class SimulatedClock:
 
     # Over a restart.
 
-    def resume(self, stood: str | None, keep: Callable[[str], None]) -> None:
-        """Go on where the clock stood whose last text was given to `keep`, the latest hour that anybody was told.
+    def resume(self, path: Path) -> None:
+        """Go on where the clock stood that kept its hour in the file `path`, and keep it there from now on.
 
-        A clock that runs with the world takes the world's hour when that is later. `keep` is called with the next
-        text whenever need be, from any thread; it has to have written it when it returns.
+        A clock that runs with the world takes the world's hour when that is later. The file holds an hour, in seconds
+        since 1970, that no answer before the process is killed will pass; it is not in the database, since time is
+        told to threads that must not wait for its lock.
         """
-        if stood is not None:
-            with self._lock:
-                last = float(stood)
-                if not self._follows or last > time.time():
-                    self._depart()
-                    self._ahead = last - self.monotonic()
-        self._keep = keep
-        if not self._follows:
-            self._renew(self._ahead + self.monotonic())
+        with self._lock:
+            try:
+                last = float(path.read_text(encoding="ascii"))
+            except (FileNotFoundError, ValueError):
+                last = 0.0
+            if last > time.time() or (last and not self._follows):
+                self._depart()
+                self._ahead = last - self.monotonic()
+            self._path = path
+            if not self._follows:
+                self._keep(self._ahead + self.monotonic())
 
     def leave(self) -> None:
-        """Keep the hour it is, and nothing after: the store is about to close."""
-        keep, self._keep = self._keep, None
-        if keep is not None and not self._follows:
-            keep(repr(self._ahead + self.monotonic()))
+        """Keep the hour it is, and nothing after: its appliance is closed."""
+        with self._lock:
+            if self._path is not None and not self._follows:
+                self._write(self._path, self._ahead + self.monotonic())
+            self._path = None
 
-    def _renew(self, seconds: float) -> None:
-        """Have the store know an hour that no answer will pass before the next call."""
-        keep = self._keep
-        if keep is None:
+    def _keep(self, seconds: float) -> None:
+        """Have the file hold an hour that lies ahead, so that it need not be written for every answer."""
+        if self._path is None:
+            self._lease = math.inf
             return
-        lease = seconds + _LEASE_SECONDS * max(self.pace, 0.0)
-        keep(repr(lease))
+        lease = seconds + _LEASE_SECONDS * self.pace
+        self._write(self._path, lease)
         self._lease = lease if self.pace else math.inf
+
+    def _write(self, path: Path, seconds: float) -> None:
+        partial = path.with_name(f"{path.name}.part")
+        partial.write_text(repr(seconds), encoding="ascii")
+        partial.replace(path)
 
 
 def _check_pace(pace: float) -> None:

@@ -46,8 +46,6 @@ from ds3tool.simulator.workshop import Workshop
 
 _ADMINISTRATOR = "Administrator"
 _SECRET_LENGTH = 16
-# Where the store keeps how far a clock of its own has come.
-_CLOCK = "clock"
 
 
 class Machine:
@@ -85,7 +83,7 @@ class Machine:
     def _build(self, directory: Path, settings: ApplianceSettings) -> None:
         store = self.store
         if isinstance(self.clock, SimulatedClock):
-            self.clock.resume(store.meta(_CLOCK), lambda stands: store.remember(_CLOCK, stands))
+            self.clock.resume(directory / "clock")
         self.ledger = Ledger(self.clock.monotonic, self.clock.world.monotonic)
         self.beans = Beans(store)
         self.instance_id = store.meta("instance") or self._set_up()
