@@ -59,6 +59,8 @@ class Library:
         self.tapes: dict[int, Tape] = {}
         self.in_use: set[int] = set()
         self.robot = Robot(self, store, clock, failures, delay=delay, slots=slots, ports=ports)
+        # Called with a tape that a drive has done with.
+        self.released: Callable[[Tape], None] = lambda _: None
         # The storage domains that found no tape with room the last time they looked.
         self._short: set[str] = set()
         # Told of each tape that is written down.
@@ -255,4 +257,5 @@ class Library:
     def release(self, tape: Tape) -> None:
         """Give a tape back that a drive held."""
         self.in_use.discard(tape.n)
+        self.released(tape)
         self.changed.notify_all()

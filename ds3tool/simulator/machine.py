@@ -40,6 +40,7 @@ from ds3tool.simulator.safety import Safety
 from ds3tool.simulator.settings import ApplianceSettings
 from ds3tool.simulator.signatures import SecretKey
 from ds3tool.simulator.store import Store
+from ds3tool.simulator.tape_policies import TapePolicies
 from ds3tool.simulator.transfers import Transfers
 from ds3tool.simulator.upkeep import Upkeep
 from ds3tool.simulator.workshop import Workshop
@@ -201,6 +202,7 @@ class Machine:
         )
         self.upkeep = Upkeep(self)
         self.workshop = Workshop(self)
+        self.tape_policies = TapePolicies(self)
         self._recover()
         self._users: tuple[int, dict[str, tuple[Fields, SecretKey]]] = (-1, {})
 
@@ -430,6 +432,7 @@ class Machine:
 
     def _clean_up(self) -> None:
         self.jobs.forget_old()
+        self.tape_policies.look()
         self.history.forget_old()
         self.jobs.end_waiting()
         self.multiparts.forget_old()

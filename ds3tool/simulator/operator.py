@@ -76,21 +76,26 @@ class Operator:
             raise bad_request(f"A cleaning tape cannot clean {uses} times.")
         return self._insert_new(bar_code, _CLEANING_TYPE, uses, shelf=shelf, online=online)
 
-    def insert(self, path: Path | str, *, shelf: bool = False, online: bool = True) -> Tape:
+    def insert(
+        self, path: Path | str, *, bar_code: str | None = None, shelf: bool = False, online: bool = True
+    ) -> Tape:
         """Put in a tape that `export` or `write_files` made: `path` is its index file, or a folder with one index.
 
-        Its bytes and its index are copied. A bar code that is known here as being outside is that tape's return.
+        Its bytes and its index are copied. `bar_code` is a new one to be stuck over its own, which another tape may
+        have here. A bar code that is known here as being outside is that tape's return.
         """
         index = _index_below(Path(path))
         label = self._label(index)
+        code = bar_code or label.bar_code
+        self._check_type(code, label.type)
         with self._lock:
-            known = self._library.get(label.bar_code)
-            self._refuse_duplicate(known, label.bar_code)
+            known = self._library.get(code)
+            self._refuse_duplicate(known, code)
             self._check_room(shelf=shelf)
-        shutil.copyfile(index.with_suffix(".tape"), self._library.path(label.bar_code))
-        shutil.copyfile(index, self._library.index_path(label.bar_code))
+        shutil.copyfile(index.with_suffix(".tape"), self._library.path(code))
+        shutil.copyfile(index, self._library.index_path(code))
         with self._lock:
-            tape = known or self._new_tape(label.bar_code, label.type, label.capacity)
+            tape = known or self._new_tape(code, label.type, label.capacity)
             if known is None:
                 tape.serial = label.serial
             tape.damaged = False

@@ -217,10 +217,15 @@ class Upkeep:
             return
 
         def ended(error: Exception | None) -> None:
-            if self._tasks.get(key) is task:
+            known = self._tasks.get(key) is task
+            if known:
                 del self._tasks[key]
-            if error is not None and not isinstance(error, ClosingError | TaskAbortedError):
+            if isinstance(error, ClosingError):
+                return
+            if error is not None and not isinstance(error, TaskAbortedError):
                 self._give_up(tape, error, verifying=verifying)
+            if known:  # what was asked for while the task came to its end has found it still there
+                self._submit(tape)
             self._library.changed.notify_all()
 
         task = DriveTask(

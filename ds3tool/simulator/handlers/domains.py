@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ds3tool.simulator import records
 from ds3tool.simulator.beans import Fields
+from ds3tool.simulator.cron import CronTimes
 from ds3tool.simulator.dispatch import Call, rest
 from ds3tool.simulator.machine import Machine
 from ds3tool.simulator.mechanics import can_write
@@ -11,7 +12,6 @@ from ds3tool.simulator.messages import Reply
 from ds3tool.simulator.refusals import bad_request, conflict
 
 _PERCENTS = ("MaxTapeFragmentationPercent", "AutoCompactionThreshold")
-_CRON_FIELDS = (6, 7)
 _NO_DATA = ("LTO_CLEANING_TAPE", "TS_CLEANING_TAPE", "UNKNOWN", "FORBIDDEN")
 
 
@@ -43,8 +43,8 @@ def _check(values: Fields) -> None:
         if (values.get(name) or 0) > 100:
             raise bad_request(f"{name} is a percentage.")
     cron = values.get("AutoEjectUponCron")
-    if cron is not None and len(str(cron).split()) not in _CRON_FIELDS:
-        raise bad_request(f"auto_eject_upon_cron is '{cron}', not six or seven fields of a cron expression.")
+    if cron is not None:
+        CronTimes(str(cron))
 
 
 def _refuse_if_holding(machine: Machine, domain: Fields) -> None:
