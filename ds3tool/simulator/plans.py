@@ -93,7 +93,7 @@ class Planner:
             chunks = self._write_put(db, bucket, job, listed, chosen=chosen, rules=rules, blob_size=blob_size)
             db.execute("UPDATE jobs SET original = ? WHERE n = ?", (job.original, job.n))
         self._buckets.modify(bucket, chunk_size=self._settings.effective_chunk_size)
-        self._begin(job, chunks)
+        self.begin(job, chunks)
         whole = options.preallocate or options.aggregating
         if whole and not all(self._jobs.allocate(job, each, whole=True) for each in chunks):
             self._give_up(job, first, joined=joined is not None)
@@ -138,7 +138,7 @@ class Planner:
         blob_size: int,
     ) -> list[Chunk]:
         """Write objects, blobs, chunks and entries of a put job in batches; return the chunks."""
-        writer = self._writer(db, job)
+        writer = self.writer(db, job)
         versioned = rules.versioning is not Versioning.NONE
         scattered = Quirk.SCATTERED_BLOBS in self._settings.quirks
         places = iter(chosen)
@@ -205,7 +205,7 @@ class Planner:
         with self._store.writing() as db:
             joined = self._open_job(bucket, kind, options)
             job = joined or self.new_job(db, bucket, kind, options)
-            writer = self._writer(db, job)
+            writer = self.writer(db, job)
             was_cached = True
             for place, each in enumerate(blobs):
                 if was_cached and not each.cached and order == "NONE":
@@ -219,7 +219,7 @@ class Planner:
             writer.flush()
             chunks = writer.finish()
             db.execute("UPDATE jobs SET original = ? WHERE n = ?", (job.original, job.n))
-        self._begin(job, chunks)
+        self.begin(job, chunks)
         if not verifying:
             self._allocate_read(job, chunks, joined=joined is not None, cached=all(each.cached for each in blobs))
         self._jobs.changed.notify_all()
@@ -259,7 +259,8 @@ class Planner:
         now = self._clock.now()
         return next((job for job in self._jobs.active.values() if job.takes(bucket.n, kind, options, now)), None)
 
-    def _writer(self, db: sqlite3.Connection, job: Job) -> ChunkWriter:
+    def writer(self, db: sqlite3.Connection, job: Job) -> ChunkWriter:
+        """Return what fills further chunks of a job."""
         most = self._backend.most_aggregated_blobs if job.aggregating else MAX_BLOBS_PER_CHUNK
         return ChunkWriter(db, self._store, job, self._settings.effective_chunk_size, most)
 
@@ -305,7 +306,8 @@ class Planner:
         self._store.events.tell(JobCreated(job))
         return job
 
-    def _begin(self, job: Job, chunks: list[Chunk]) -> None:
+    def begin(self, job: Job, chunks: list[Chunk]) -> None:
+        """Take a job among the active ones, with chunks that have been written."""
         self._jobs.begin(job)
         for chunk in chunks:
             job.chunks[chunk.n] = chunk

@@ -105,6 +105,51 @@ class Transfers:
             self._commit(upload, place, rules, digest, path)
         return digest
 
+    def complete_blob(self, upload: Upload, job_id: str, blob: int, size: int | None) -> Digest:
+        """Take a blob (its row) whose bytes another part of the appliance has put where the cache keeps them.
+
+        The upload's body does not count. Raises a 404 for a job or a blob that is not there, a 400 when its bytes are
+        not, or are not as long or as the digest says.
+        """
+        rules = self._buckets.rules(upload.bucket)
+        check_kind(upload.digest, rules)
+        with self._store.lock:
+            place = self._find_place(upload, job_id, self._offset(blob, upload))
+            if size not in (None, place.length):
+                raise bad_request(f"The blob has {place.length} bytes, not {size}.")
+            if place.received is not None:
+                check_digest(upload.digest, place.received)
+                return place.received
+            self._await_room(place)
+        path = self._cache.path(blob) if place.length else None
+        digest = (rules.checksum_type, self._digest(path, place.length, rules.checksum_type))
+        check_digest(upload.digest, digest)
+        self._commit(upload, place, rules, digest, path)
+        return digest
+
+    def _offset(self, blob: int, upload: Upload) -> int:
+        row = self._store.db.execute(
+            "SELECT b.offset FROM blobs b JOIN objects o ON o.n = b.object "
+            "WHERE b.n = ? AND o.bucket = ? AND o.name = ?",
+            (blob, upload.bucket.n, upload.name),
+        ).fetchone()
+        if row is None:
+            raise Refusal(404, names.NOT_FOUND, f"NotFound[404]: '{upload.name}' has no such blob.")
+        return int(row[0])
+
+    def _digest(self, path: str | None, length: int, kind: ChecksumType) -> bytes:
+        digester = checksums.digester(kind)
+        if path is None:
+            return digester.digest()
+        done = 0
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+            while piece := file.read(1 << 20):
+                digester.update(piece)
+                done += len(piece)
+        if done != length:
+            raise bad_request(f"Of the blob's {length} bytes {done} are in the cache.")
+        return digester.digest()
+
     def _implicit_job(self, upload: Upload) -> str | None:
         row = self._store.db.execute(
             "SELECT job FROM objects WHERE bucket = ? AND name = ? AND created IS NULL ORDER BY n",

@@ -204,7 +204,7 @@ def test_new_jobs_can_be_forbidden(bench: Bench) -> None:
         ("GET", "/_rest_/tape?page_length=x", 400, "InvalidArgument"),
         ("GET", "/b?acl", 501, "NotImplemented"),
         ("GET", "/b?list-type=2", 501, "NotImplemented"),
-        ("POST", "/b/x?uploads", 501, "NotImplemented"),
+        ("POST", "/b/x?restore", 501, "NotImplemented"),
         ("POST", "/b", 405, "MethodNotAllowed"),
         ("DELETE", "/", 400, "InvalidBucketName"),
         ("GET", "/b/none", 404, "NoSuchKey"),

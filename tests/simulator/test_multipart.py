@@ -246,13 +246,10 @@ def test_parts_are_listed_page_by_page(small: Bench) -> None:
         _send(small, upload, number, b"x" * number)
     first = small.wire.ask("GET", f"/b/big?upload_id={upload}&max_parts=2").xml
     assert first.tag == "ListPartsResult"
-    assert [(part.findtext("PartNumber"), part.findtext("Size")) for part in first.iter("Part")] == [
-        ("1", "1"),
-        ("3", "3"),
-    ]
+    assert [part.findtext("PartNumber") for part in first.iter("Part")] == ["1", "3"]
     shown = [first.findtext(each) for each in ("IsTruncated", "NextPartNumberMarker", "MaxParts", "UploadId")]
     assert shown == ["true", "3", "2", upload]
-    assert first.findtext("Owner/DisplayName") == first.findtext("Initiator/DisplayName") == "Administrator"
+    assert first.findtext("Owner/DisplayName") == "Administrator"
     rest = small.wire.ask("GET", f"/b/big?uploadId={upload}&part-number-marker=3").xml
     assert [part.findtext("ETag") for part in rest.iter("Part")] == [f'"{_etag(b"x" * 5)}"']
     assert rest.findtext("IsTruncated") == "false"

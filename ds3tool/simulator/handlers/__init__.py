@@ -2,6 +2,7 @@
 
 from ds3tool.simulator.handlers import (
     access,
+    blob_store,
     buckets,
     capacity,
     configured,
@@ -17,6 +18,7 @@ from ds3tool.simulator.handlers import (
     placement,
     policies,
     pools,
+    replication,
     service,
     suspects,
     system,
@@ -27,6 +29,7 @@ from ds3tool.simulator.handlers import (
 
 __all__ = [
     "access",
+    "blob_store",
     "buckets",
     "capacity",
     "configured",
@@ -42,6 +45,7 @@ __all__ = [
     "placement",
     "policies",
     "pools",
+    "replication",
     "service",
     "suspects",
     "system",

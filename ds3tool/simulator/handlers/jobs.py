@@ -26,7 +26,8 @@ def _bucket(call: Call) -> Bucket:
     return call.machine.buckets.find(call.identifier)
 
 
-def _options(call: Call, kind: JobType) -> JobOptions:
+def job_options(call: Call, kind: JobType) -> JobOptions:
+    """Return what a creation request says beside its list."""
     return JobOptions(
         name=call.text("name") or f"{kind} by {call.request.client}",
         user_id=str(call.user["Id"]),
@@ -48,7 +49,7 @@ def _options(call: Call, kind: JobType) -> JobOptions:
 def create_put(call: Call) -> Reply:
     """Declare objects that will be sent."""
     machine = call.machine
-    bucket, options = _bucket(call), _options(call, JobType.PUT)
+    bucket, options = _bucket(call), job_options(call, JobType.PUT)
     listed = xmlin.read_put_list(call.request.body.pieces())
     with machine.store.lock:
         rules = machine.buckets.rules(bucket)
@@ -72,7 +73,7 @@ def verify_safe(call: Call) -> Reply:
 
 def _create_read(call: Call, kind: JobType, *, staging: bool = False) -> Reply:
     machine = call.machine
-    bucket, options = _bucket(call), dataclasses.replace(_options(call, kind), staging=staging)
+    bucket, options = _bucket(call), dataclasses.replace(job_options(call, kind), staging=staging)
     wanted = xmlin.read_wanted(call.request.body.pieces())
     with machine.store.lock:
         job = machine.planner.create_read(bucket, wanted, options, kind)

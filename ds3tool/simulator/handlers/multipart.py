@@ -93,28 +93,18 @@ def list_parts(call: Call) -> Reply:
         found = machine.multiparts.parts(upload, min(marker, MOST_PARTS), limit + 1)
     shown = found[:limit]
     parts = [
-        bean(
-            "Part",
-            {
-                "ETag": f'"{part.etag}"',
-                "LastModified": date(part.modified),
-                "PartNumber": part.number,
-                "Size": part.length,
-            },
-        )
+        bean("Part", {"ETag": f'"{part.etag}"', "LastModified": date(part.modified), "PartNumber": part.number})
         for part in shown
     ]
-    sender = _owner(call, upload.user_id)
     before: dict[str, Value] = {
         "Bucket": call.bucket,
-        "Initiator": Xml(str(sender).replace("Owner>", "Initiator>")),
         "IsTruncated": bool(limit) and len(found) > limit,
         "Key": call.name,
         "MaxParts": limit,
         "NextPartNumberMarker": shown[-1].number if shown else 0,
-        "Owner": sender,
+        "Owner": _owner(call, upload.user_id),
     }
-    after: dict[str, Value] = {"PartNumberMarker": marker, "StorageClass": "STANDARD", "UploadId": upload.id}
+    after: dict[str, Value] = {"PartNumberMarker": marker, "UploadId": upload.id}
     return xml_reply(xmlout.document(element("ListPartsResult", [fields(before), *parts, fields(after)])))
 
 
