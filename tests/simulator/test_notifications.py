@@ -253,6 +253,24 @@ def test_a_damaged_copy_is_a_tape_failure_and_the_last_one_a_lost_object(build: 
     assert _blobs(told["S3ObjectsLostNotificationPayload"]) == [("a", 0, 100)]
 
 
+def test_a_tape_that_is_struck_from_the_inventory_loses_what_is_nowhere_else(build: Build, receiver: Receiver) -> None:
+    """What is in the cache still is not lost."""
+    bench = build(tapes=1)
+    bench.wire.put_all("b", {"gone": b"g" * 100})
+    bench.until_persisted()
+    bench.reclaim()
+    bench.wire.put_all("b", {"cached": b"c"})
+    bench.until_persisted()
+    _register(bench, "object_lost", receiver.url)
+    library = bench.appliance.machine.library
+    bench.until(lambda: not library.in_use, "a drive kept the tape")
+    assert bench.wire.ask("PUT", "/_rest_/tape/SIM001L8?state=LOST").status == 200
+    assert bench.wire.ask("DELETE", "/_rest_/tape/SIM001L8").status == 204
+    told = receiver.next()
+    assert [each.tag for each in told.payload] == ["NotificationGenerationDate", "Objects"]
+    assert _blobs(told) == [("gone", 0, 100)]
+
+
 def test_changes_of_a_bucket_are_told_by_their_numbers(build: Build, receiver: Receiver) -> None:
     """Those after the registration and of its bucket, the ones that the history has; the last one is remembered."""
     bench = build()
@@ -417,6 +435,26 @@ def test_a_notice_that_nobody_takes_is_given_up_and_the_registration_stays(build
     clock.advance(25 * 3600.0)
     _settled(bench)
     assert _shown(bench, "job_created", registration)["NumberOfFailuresSinceLastSuccess"] == "22"
+
+
+def test_the_oldest_notice_makes_way_when_too_many_wait(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a receiver that is never there costs no more than so much room; when it is back, it hears the latest."""
+    monkeypatch.setattr("ds3tool.simulator.notifications.notices.MOST_WAITING", 3)
+    clock = ManualClock()
+    there = threading.Event()
+    with Receiver(lambda _: 200 if there.is_set() else 503) as receiver:
+        bench = build(clock=clock)
+        registration = _register(bench, "job_created", receiver.url)
+        jobs = []
+        for number in range(5):
+            jobs.append(bench.wire.start_put("b", {f"o{number}": 1}).xml.attrib["JobId"])
+            _failed(bench, "job_created", registration, number + 1)
+            assert receiver.next().text("JobId") == jobs[-1]
+        there.set()
+        clock.advance(1)
+        assert {receiver.next().text("JobId") for _ in range(3)} == set(jobs[2:])
+        _settled(bench)
+        assert receiver.waiting == 0
 
 
 def test_a_receiver_that_says_nothing_holds_up_nobody_else(bench: Bench, receiver: Receiver) -> None:

@@ -27,7 +27,6 @@ from ds3tool.simulator.events import (
     ObjectChanged,
     ObjectsDropped,
     RecordRemoved,
-    TapeForgotten,
 )
 from ds3tool.simulator.notifications import kinds
 from ds3tool.simulator.notifications.kinds import NoticeKind
@@ -36,11 +35,6 @@ from ds3tool.simulator.notifications.registrations import Registrations
 from ds3tool.simulator.store import Store
 
 _BATCH = 10_000
-# Blobs whose last good copy is on one tape, and that are not in the cache either.
-_ONLY_THERE = (
-    "b.cached = 0 AND b.n IN (SELECT blob FROM copies WHERE tape = ?1) AND NOT EXISTS "
-    "(SELECT 1 FROM copies c WHERE c.blob = b.n AND c.tape <> ?1 AND c.suspect = 0)"
-)
 
 
 class Outbox:
@@ -59,7 +53,6 @@ class Outbox:
         listen(BlobCached, self._blob_cached)
         listen(ChunkPersisted, self._chunk_persisted)
         listen(BlobLost, self._blob_lost)
-        listen(TapeForgotten, self._tape_forgotten)
         listen(FailureRecorded, self._failure_recorded)
         listen(RecordRemoved, self._record_removed)
         listen(ObjectChanged, self._object_changed)
@@ -109,10 +102,6 @@ class Outbox:
     def _blob_lost(self, event: BlobLost) -> None:
         for each in self._registrations.wanting(kinds.OBJECT_LOST):
             self._tell_blobs(each["Id"], kinds.OBJECT_LOST, "b.n = ?", (event.blob,))
-
-    def _tape_forgotten(self, event: TapeForgotten) -> None:
-        for each in self._registrations.wanting(kinds.OBJECT_LOST):
-            self._tell_blobs(each["Id"], kinds.OBJECT_LOST, _ONLY_THERE, (event.tape.n,))
 
     def _tell_blobs(
         self,
