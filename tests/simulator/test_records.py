@@ -453,3 +453,16 @@ def test_what_a_target_is_asked_for_is_put_on_record(desk: Desk) -> None:
     assert set(desk.listed("azure_target_failure", "Type", target_id=target)) == {"IMPORT_FAILED", "VERIFY_COMPLETE"}
     failure = desk.listed("azure_target_failure", "Id", target_id=target)[0]
     assert desk.status("DELETE", "azure_target_failure", failure) == 204
+
+
+def test_a_bucket_under_way_keeps_its_kind_of_checksum(desk: Desk) -> None:
+    """A policy with another checksum cannot be given to a bucket that is receiving blobs, one with the same can."""
+    same, other, bucket = _name(), _name(), _name()
+    desk.create("data_policy", name=same)
+    desk.create("data_policy", name=other, checksum_type="CRC_32C")
+    desk.create("bucket", name=bucket)
+    job = desk.wire.start_put(bucket, {"a": 1}).xml.attrib["JobId"]
+    assert desk.status("PUT", "bucket", bucket, data_policy_id=other) == 409
+    assert desk.status("PUT", "bucket", bucket, data_policy_id=same) == 200
+    assert desk.status("DELETE", "job", job, force="") == 204
+    assert desk.status("PUT", "bucket", bucket, data_policy_id=other) == 200

@@ -10,6 +10,7 @@ from ds3tool.simulator.dispatch import Call, rest
 from ds3tool.simulator.documents import bucket_fields, data, data_list, object_fields, placement
 from ds3tool.simulator.handlers.jobs import parse_date
 from ds3tool.simulator.handlers.placement import blob_attributes, tapes_of
+from ds3tool.simulator.handlers.policies import check_move
 from ds3tool.simulator.handlers.service import create_bucket, refuse_too_many, remove_bucket
 from ds3tool.simulator.messages import Reply
 from ds3tool.simulator.objects import StoredObject
@@ -88,6 +89,7 @@ def modify_bucket(call: Call) -> Reply:
             policy_id = str(found["Id"])
             if policy_id != bucket.data_policy_id:
                 machine.access.check_policy(call.user, found)
+                check_move(machine, bucket, found)
         if user:
             owner = machine.beans.find("User", user)
             user_id = str(owner["Id"])

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from ds3tool.simulator import records
 from ds3tool.simulator.beans import Fields
+from ds3tool.simulator.buckets import Bucket
 from ds3tool.simulator.dispatch import Call
 from ds3tool.simulator.machine import Machine
 from ds3tool.simulator.refusals import bad_request, conflict
@@ -58,9 +59,21 @@ def _check_sizes(values: Fields) -> None:
 
 def _refuse_while_receiving(machine: Machine, policy_id: str) -> None:
     """Raise a 409 while a put job is open under a policy: the blobs of one object share one kind of checksum."""
+    for bucket in machine.buckets.all():
+        if bucket.data_policy_id == policy_id:
+            _refuse_while_filling(machine, bucket)
+
+
+def _refuse_while_filling(machine: Machine, bucket: Bucket) -> None:
     for job in machine.jobs.active.values():
-        if job.chunks and job.type == "PUT" and machine.buckets.numbered(job.bucket).data_policy_id == policy_id:
+        if job.chunks and job.type == "PUT" and job.bucket == bucket.n:
             raise conflict(f"Conflict[409]: The job {job.id} is receiving blobs under the data policy.")
+
+
+def check_move(machine: Machine, bucket: Bucket, policy: Fields) -> None:
+    """Raise a 409 when a bucket is receiving blobs with other checksums than another data policy has."""
+    if machine.buckets.rules(bucket).checksum_type != policy["ChecksumType"]:
+        _refuse_while_filling(machine, bucket)
 
 
 @records.deleting("DataPolicy")
