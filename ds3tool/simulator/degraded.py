@@ -15,14 +15,14 @@ from ds3tool.simulator.buckets import Bucket
 from ds3tool.simulator.ids import IdFamily
 from ds3tool.simulator.store import Store
 
-# Of the blob `b`, in the storage domain that the rule `r` asks for.
-_MISSING = (
+# That the blob `b` has no copy in the storage domain that the rule `r` asks for.
+MISSING = (
     "b.persisted = 1 AND NOT EXISTS (SELECT 1 FROM copies c CROSS JOIN tapes t ON t.n = c.tape "
     "WHERE c.blob = b.n AND c.domain = r.domain AND t.state <> 'LOST')"
 )
 _FROM = (
     "FROM rules r CROSS JOIN buckets k ON k.data_policy_id = r.policy CROSS JOIN objects o ON o.bucket = k.n "
-    f"CROSS JOIN blobs b ON b.object = o.n WHERE {_MISSING}"
+    f"CROSS JOIN blobs b ON b.object = o.n WHERE {MISSING}"
 )
 
 
@@ -89,12 +89,12 @@ class Degradation:
 
     def of_object(self, bucket: Bucket, number: int) -> int:
         """Return how many blobs of an object (its row) are degraded, for whatever rule."""
-        with_rules, values = self._with_rules(bucket.data_policy_id, None)
+        with_rules, values = self.rules_table(bucket.data_policy_id)
         if not with_rules:
             return 0
         query = (
             f"{with_rules} SELECT count(DISTINCT b.n) FROM rules r CROSS JOIN blobs b "  # noqa: S608 - constants
-            f"WHERE b.object = ? AND {_MISSING}"
+            f"WHERE b.object = ? AND {MISSING}"
         )
         return int(self._store.db.execute(query, (*values, number)).fetchone()[0])
 
@@ -102,7 +102,7 @@ class Degradation:
         self, select: str, bucket: Bucket | None, rule_id: str | None, blob: int | None
     ) -> tuple[str, tuple[object, ...]]:
         """Return SQL and its values, `""` when no rule asks for anything."""
-        with_rules, values = self._with_rules(None if bucket is None else bucket.data_policy_id, rule_id)
+        with_rules, values = self.rules_table(None if bucket is None else bucket.data_policy_id, rule_id)
         if not with_rules:
             return "", ()
         query = f"{with_rules} {select} {_FROM}"
@@ -112,14 +112,22 @@ class Degradation:
             query, values = f"{query} AND b.n = ?", (*values, blob)
         return query, values
 
-    def _with_rules(self, policy_id: str | None, rule_id: str | None) -> tuple[str, tuple[object, ...]]:
-        """Return the table of rules as SQL, perhaps of one data policy or one rule alone, and its values."""
+    def rules_table(self, policy_id: str | None = None, rule_id: str | None = None) -> tuple[str, tuple[object, ...]]:
+        """Return the rules as a table of SQL, and its values: `""` when no rule asks for anything.
+
+        Perhaps those of one data policy, or one rule alone. Its columns: place, id, policy, domain, whether it keeps
+        buckets apart (isolated), and the policy's priority of rebuilds.
+        """
         rows = list(self._rows(policy_id, rule_id))
-        places = ", ".join(["(?, ?, ?, ?)"] * len(rows))
+        places = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(rows))
         values = tuple(value for row in rows for value in row)
-        return (f"WITH rules(place, id, policy, domain) AS (VALUES {places})", values) if rows else ("", ())
+        columns = "place, id, policy, domain, isolated, priority"
+        return (f"WITH rules({columns}) AS (VALUES {places})", values) if rows else ("", ())
 
     def _rows(self, policy_id: str | None, rule_id: str | None) -> Iterator[tuple[object, ...]]:
         for place, rule in enumerate(self.rules()):
             if policy_id in (None, rule["DataPolicyId"]) and rule_id in (None, rule["Id"]):
-                yield place, rule["Id"], rule["DataPolicyId"], rule["StorageDomainId"]
+                policy = self._beans.get("DataPolicy", rule["DataPolicyId"]) or {}
+                isolated = rule.get("IsolationLevel") == "BUCKET_ISOLATED"
+                priority = policy.get("RebuildPriority", "LOW")
+                yield place, rule["Id"], rule["DataPolicyId"], rule["StorageDomainId"], isolated, priority

@@ -36,6 +36,7 @@ from ds3tool.simulator.notifications import Notifications
 from ds3tool.simulator.objects import Objects
 from ds3tool.simulator.plans import Planner
 from ds3tool.simulator.reach import Reach
+from ds3tool.simulator.rebuilding import Rebuilder
 from ds3tool.simulator.safety import Safety
 from ds3tool.simulator.settings import ApplianceSettings
 from ds3tool.simulator.signatures import SecretKey
@@ -202,6 +203,7 @@ class Machine:
         )
         self.upkeep = Upkeep(self)
         self.workshop = Workshop(self)
+        self.rebuild = Rebuilder(self)
         self.tape_policies = TapePolicies(self)
         self._recover()
         self._users: tuple[int, dict[str, tuple[Fields, SecretKey]]] = (-1, {})
@@ -211,6 +213,7 @@ class Machine:
         with self.store.lock:
             self.upkeep.resume()
             self.workshop.resume()
+            self.rebuild.resume()
         self.drives.start()
         self.notifications.start()
 
@@ -432,6 +435,7 @@ class Machine:
 
     def _clean_up(self) -> None:
         self.jobs.forget_old()
+        self.rebuild.look()
         self.tape_policies.look()
         self.history.forget_old()
         self.jobs.end_waiting()

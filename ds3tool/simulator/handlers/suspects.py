@@ -159,6 +159,7 @@ def clear_suspect_tapes(call: Call) -> Reply:
     with call.machine.store.writing() as db:
         for row in _copies(call, ids):
             db.execute("UPDATE copies SET suspect = 0 WHERE blob = ? AND tape = ?", row)
+        call.machine.store.after_commit(call.machine.drives.reconsider)
     return Reply(204)
 
 
@@ -172,6 +173,7 @@ def mark_suspect_tapes(call: Call) -> Reply:
             db.execute("DELETE FROM copies WHERE blob = ? AND tape = ?", (blob, tape))
             if db.execute(_SOMEWHERE, (blob,)).fetchone() is None:
                 machine.store.events.tell(BlobLost(blob))
+        machine.rebuild.need()
     return Reply(204)
 
 
