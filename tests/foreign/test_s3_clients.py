@@ -117,7 +117,7 @@ def test_boto3_lists_its_parts_and_gives_an_upload_up(s3: Client, bucket: str) -
     tag = s3.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=1, Body=b"1" * (5 * _MIB))["ETag"]
     assert [each["UploadId"] for each in s3.list_multipart_uploads(Bucket=bucket)["Uploads"]] == [upload]
     parts = s3.list_parts(Bucket=bucket, Key="k", UploadId=upload)["Parts"]
-    assert [(each["PartNumber"], each["Size"], each["ETag"]) for each in parts] == [(1, 5 * _MIB, tag)]
+    assert [(each["PartNumber"], each["ETag"]) for each in parts] == [(1, tag)]  # an appliance tells no size of a part
     s3.abort_multipart_upload(Bucket=bucket, Key="k", UploadId=upload)
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
     with pytest.raises(ClientError) as caught:
