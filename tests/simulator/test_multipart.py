@@ -76,7 +76,8 @@ def test_parts_become_one_object_in_order_of_their_numbers(small: Bench) -> None
     small.reclaim()
     assert small.cache_used == 0
     job = small.wire.start_get("b", ["big"]).xml.attrib["JobId"]
-    small.until(lambda: bool(small.cache_used))
+    active = next(iter(small.appliance.machine.jobs.active.values()))
+    small.until(lambda: active.cached == 18)
     assert small.wire.get_blob("b", "big", job, 0).body == b"first second third"
 
 

@@ -6,8 +6,11 @@ import pytest
 
 from ds3tool.protocol.model import JobStatus
 from ds3tool.simulator.clock import ManualClock
+from ds3tool.simulator.operator import Operator
 from tests.simulator.conftest import Bench, Build
 from tests.simulator.wire import Answer
+
+DRIVE = "SIMDRIVE001"
 
 
 def _stage(bench: Bench, *names: str, parameters: str = "") -> Answer:
@@ -44,19 +47,16 @@ def test_staged_objects_are_in_the_cache_when_the_job_is_complete(bench: Bench) 
 
 
 def test_staging_waits_for_no_client(build: Build) -> None:
-    """While a tape is away nothing is offered, and no idle day ends the job."""
+    """While no drive works nothing is offered, and no idle day ends the job."""
     clock = ManualClock()
-    bench = build(clock)
+    bench = build(clock, drives=1)
     _archived(bench, a=900)
-    tape = next(tape for tape in bench.appliance.machine.library.tapes.values() if tape.written)
-    with bench.appliance.machine.store.lock:
-        bench.appliance.machine.library.in_use.add(tape.n)  # as if another drive had it
+    Operator(bench.appliance.machine).fail_drive(DRIVE)
     job = _stage(bench, "a").xml.attrib["JobId"]
     assert list(bench.wire.ready(job).xml.iter("Object")) == []
     clock.advance(3 * 24 * 3600.0)
     assert bench.wire.job(job).get("Status") == "IN_PROGRESS"
-    with bench.appliance.machine.store.lock:
-        bench.appliance.machine.library.release(tape)
+    Operator(bench.appliance.machine).mend_drive(DRIVE)
     bench.until(lambda: not bench.appliance.machine.jobs.active)
     assert _in_cache(bench, "a") == [True]
 
@@ -83,15 +83,14 @@ def test_more_than_the_cache_holds_is_not_staged(build: Build) -> None:
 def test_staging_goes_on_after_a_restart(build: Build, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A job that was interrupted brings the rest into the cache and completes."""
     directory = str(tmp_path_factory.mktemp("state"))
-    keys = {"directory": directory, "access_key": "k", "secret_key": "s", "blob_size": 1000}
+    keys = {"directory": directory, "access_key": "k", "secret_key": "s", "blob_size": 1000, "drives": 1}
     bench = build(**keys)
     _archived(bench, a=900)
-    tape = next(tape for tape in bench.appliance.machine.library.tapes.values() if tape.written)
-    with bench.appliance.machine.store.lock:
-        bench.appliance.machine.library.in_use.add(tape.n)
+    Operator(bench.appliance.machine).fail_drive(DRIVE)
     job = _stage(bench, "a").xml.attrib["JobId"]
     bench.appliance.close()
     again = build(bucket=None, **keys)
+    Operator(again.appliance.machine).mend_drive(DRIVE)
     again.until(lambda: not again.appliance.machine.jobs.active)
     assert again.wire.job(job).get("Status") == JobStatus.COMPLETED
     assert _in_cache(again, "a") == [True]
