@@ -40,28 +40,29 @@ class Failures:
         _log.warning("drive %s: %s: %s", drive_id, kind, message)
         self._add("TapeFailure", {"TapeDriveId": drive_id, "TapeId": tape_id}, kind, message)
 
-    def partition(self, kind: str, partition_id: str, message: str) -> None:
-        """Record a TapePartitionFailureType of a partition, unless the same one stands."""
-        self._stand(*_PARTITION, partition_id, kind, message)
+    def partition(self, kind: str, partition_id: str, message: str) -> bool:
+        """Record a TapePartitionFailureType of a partition, unless the same one stands; tell whether it is new."""
+        return self._stand(*_PARTITION, partition_id, kind, message)
 
     def partition_mended(self, kind: str, partition_id: str) -> None:
         """Strike what stands against a partition of this kind."""
         self._strike(*_PARTITION, partition_id, kind)
 
-    def domain(self, kind: str, domain_id: str, message: str) -> None:
-        """Record a StorageDomainFailureType of a storage domain, unless the same one stands."""
-        self._stand(*_DOMAIN, domain_id, kind, message)
+    def domain(self, kind: str, domain_id: str, message: str) -> bool:
+        """Record a StorageDomainFailureType of a storage domain, unless the same one stands; tell whether it is new."""
+        return self._stand(*_DOMAIN, domain_id, kind, message)
 
     def domain_mended(self, kind: str, domain_id: str) -> None:
         """Strike what stands against a storage domain of this kind."""
         self._strike(*_DOMAIN, domain_id, kind)
 
-    def _stand(self, record: str, key: str, subject: str, kind: str, message: str) -> None:
+    def _stand(self, record: str, key: str, subject: str, kind: str, message: str) -> bool:
         for each in self._beans.all(record):
             if (each[key], each["Type"], each["ErrorMessage"]) == (subject, kind, message):
-                return
+                return False
         _log.warning("%s: %s", kind, message)
         self._add(record, {key: subject}, kind, message)
+        return True
 
     def _strike(self, record: str, key: str, subject: str, kind: str) -> None:
         for each in self._beans.all(record):

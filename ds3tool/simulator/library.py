@@ -20,12 +20,13 @@ from ds3tool.simulator.failures import Failures
 from ds3tool.simulator.refusals import bad_request, conflict, not_found
 from ds3tool.simulator.robot import Robot
 from ds3tool.simulator.store import Store
-from ds3tool.simulator.tape import COLUMNS, INTERRUPTED, OUTSIDE, SLOT, Tape
+from ds3tool.simulator.tape import ABSENT, COLUMNS, HAND, INTERRUPTED, OUTSIDE, SLOT, Tape
 
 __all__ = ["Library", "Tape"]
 
 # What an operator may set by hand; which ones the appliance allows is not public.
 _SETTABLE = ("NORMAL", "OFFLINE", "LOST", "BAD")
+_TRANSIENT = frozenset(INTERRUPTED)
 _NO_MEDIA = "WRITES_STALLED_DUE_TO_NO_FREE_MEDIA_REMAINING"
 
 
@@ -145,9 +146,15 @@ class Library:
     def modify(
         self, tape: Tape, *, label: str | None, location: str | None, state: str | None, role: str | None
     ) -> None:
-        """Change what is given; an empty label or location removes it. A 400 for a state nobody may set."""
+        """Change what is given; an empty label or location removes it. A 400 for a state nobody may set.
+
+        Saying where a tape is does not move it: a 409 for calling one that is outside NORMAL or BAD, and for any state
+        while a drive or the robot is at the tape; one that lies in its slot and is said to be LOST may be found again.
+        """
         if state is not None and state.upper() not in _SETTABLE:
             raise bad_request(f"The state of a tape cannot be set to '{state}'.")
+        if state is not None and state.upper() != tape.state:
+            self._say_state(tape, state.upper())
         if role == "TEST" and tape.domain_id is not None:
             raise bad_request(f"The tape {tape.bar_code} belongs to a storage domain: no drive may be tested with it.")
         if label is not None:
@@ -156,10 +163,16 @@ class Library:
             tape.eject_location = location or None
         if role is not None:
             tape.role = role
-        if state is not None:
-            tape.enter(state.upper())
         self.save(tape)
         self.changed.notify_all()
+
+    def _say_state(self, tape: Tape, state: str) -> None:
+        if tape.state in _TRANSIENT or tape.place == HAND or (state not in ABSENT and tape.place != SLOT):
+            raise conflict(
+                f"Conflict[409]: The state of the tape {tape.bar_code} is {tape.state}, "
+                f"and cannot be set to {state} now."
+            )
+        tape.enter(state)
 
     def forget(self, tape: Tape) -> None:
         """Strike a LOST tape from the inventory with the copies on it; a 409 in any other state."""
@@ -202,7 +215,7 @@ class Library:
         domain = self.domain(tape)
         if domain is None or not domain.get("SecureMediaAllocation"):
             tape.domain_id = tape.member_id = tape.bucket_id = None
-        tape.written, tape.full, tape.errors = 0, False, 0
+        tape.written, tape.full = 0, False
         tape.verified = tape.partly_verified = tape.verify_pending = tape.description = None
         return lost
 

@@ -189,6 +189,13 @@ class Robot:
             self._failures.domain("ILLEGAL_EJECTION_OCCURRED", str(domain["Id"]), message)
         self._library.changed.notify_all()
 
+    def look_round(self) -> None:
+        """Take up what lies in a storage slot though it was said to be LOST or OFFLINE: a drive is to look at it."""
+        for tape in self._library.tapes.values():
+            if tape.place == SLOT and tape.state in ("LOST", "OFFLINE"):
+                self._library.enter(tape, "PENDING_INSPECTION")
+                self.arrived(tape)
+
     # What it does.
 
     def move(self) -> float | None:
@@ -241,10 +248,15 @@ class Robot:
             self._library.changed.notify_all()
         return True
 
+    def _tell(self, kind: str, tape: Tape, message: str) -> None:
+        """Put on record what holds a tape up; who waits for that hears of it once."""
+        if self._failures.partition(kind, tape.partition_id, message):
+            self._library.changed.notify_all()
+
     def _stalled(self, tape: Tape) -> bool:
         if self.free_slots() - sum(each.state == "ONLINE_IN_PROGRESS" for each in self._library.tapes.values()) < 1:
             message = f"The tape {tape.bar_code} cannot be onlined: all {self.slots} storage slots are taken."
-            self._failures.partition(_NO_SLOT, tape.partition_id, message)
+            self._tell(_NO_SLOT, tape, message)
             return True
         self._failures.partition_mended(_NO_SLOT, tape.partition_id)
         return False
@@ -258,7 +270,7 @@ class Robot:
         inside = [each.bar_code for each in self._library.tapes.values() if each.state == "OFFLINE"]
         if inside:
             message = f"Tapes cannot be ejected while others are in the entry/exit slots: {', '.join(inside)}."
-            self._failures.partition(_IN_THE_WAY, tape.partition_id, message)
+            self._tell(_IN_THE_WAY, tape, message)
         return True
 
     def _attend_to(self, tape: Tape) -> bool:
@@ -268,7 +280,7 @@ class Robot:
             return True
         if tape.place == PORT:
             waiting = f"The tape {tape.bar_code} is in an entry/exit slot, to be taken out by an operator."
-            self._failures.partition(_TAKE_AWAY, tape.partition_id, waiting)
+            self._tell(_TAKE_AWAY, tape, waiting)
         return False
 
     def _leave(self, tape: Tape) -> None:

@@ -71,7 +71,6 @@ class Tape:
     description: str | None = None
     write_protected: bool = False
     uses: int | None = None
-    errors: int = 0
     place: str = SLOT
     tab: bool = False
     damaged: bool = False

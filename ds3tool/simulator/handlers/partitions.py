@@ -101,8 +101,9 @@ def get_detailed_partition(call: Call) -> Reply:
 
 @rest("ForceTapeEnvironmentRefresh")
 def refresh_environment(call: Call) -> Reply:
-    """Look at the library anew: the robot and the drives do what they find to be done."""
+    """Look at the library anew: tapes that were called lost and lie in their slots are found, what is due is done."""
     with call.machine.store.lock:
+        call.machine.library.robot.look_round()
         call.machine.library.move()
         call.machine.upkeep.resume()
     call.machine.drives.reconsider()
