@@ -204,6 +204,8 @@ def test_a_bucket_is_there_once_put(suite: Suite) -> None:
     [
         ("PUT", "/", {}, 400),
         ("PUT", f"/{BUCKET}", {}, 409),
+        ("DELETE", "/", {}, 400),
+        ("DELETE", "/not-here", {}, 404),
         ("DELETE", "/_rest_/bucket/", {"force": ""}, 400),
         ("DELETE", "/_rest_/bucket/not-here", {"force": ""}, 404),
         ("GET", "/not-there", {}, 404),
@@ -220,6 +222,7 @@ def test_a_bucket_with_objects_stays_unless_forced(suite: Suite) -> None:
     bucket = "GoTestDeleteBucketNonEmpty"
     suite.sdk.send("PUT", f"/{bucket}")
     suite.put("beowulf.txt", BOOKS["beowulf.txt"], bucket)
+    assert status(lambda: suite.sdk.send("DELETE", f"/{bucket}")) == 409
     assert status(lambda: suite.sdk.send("DELETE", f"/_rest_/bucket/{bucket}")) == 409
     suite.sdk.send("DELETE", f"/_rest_/bucket/{bucket}", {"force": ""}, expected=(204,))
     assert status(lambda: suite.listing(bucket)) == 404
