@@ -156,9 +156,9 @@ class Drive:
             self._until = self._clock.monotonic()
             self.rested = False
 
-    def mount(self, tape: Tape) -> None:
-        """Have the robot bring a tape, and load it. The tape is held for this drive already."""
-        self.tape, self.position = tape, 0
+    def mount(self) -> None:
+        """Have the robot bring the tape that is meant for the drive, and load it."""
+        self.position = 0
         self.mounts += 1
         self.spend(Spent.ROBOT, ROBOT_MOVE_SECONDS)
         self.spend(Spent.MOUNT, self.mechanics.load)

@@ -392,6 +392,7 @@ class Drives:
             self._mount_for(drive, task)
             with self._changed:
                 task.state, task.started = TaskState.IN_PROGRESS, self._clock.now()
+                self._changed.notify_all()
             drive.check()
             task.perform(drive)
             drive.settle()
@@ -411,7 +412,10 @@ class Drives:
             return
         if drive.tape is not None:
             self._unmount(drive)
-        drive.mount(task.tape)
+        with self._changed:
+            drive.tape = task.tape
+            self._changed.notify_all()
+        drive.mount()
         if self._timed and self.soiled is not None and not drive.mounts % _MOUNTS_BETWEEN_CLEANINGS:
             with self._changed:
                 self.soiled(self._beans.find("TapeDrive", drive.id))
