@@ -267,12 +267,12 @@ class Drives:
         """Wait for the drive's next task; None to put its tape away, or when the appliance closes."""
         with self._changed:
             while not self._closing:
-                until_move = self._library.move()
                 now = self._clock.monotonic()
                 if now >= self._next_watch:
                     self._next_watch = now + _IDLE_CHECK_SECONDS
                     self._reader.forget()
                     self._watch()
+                until_move = self._library.move()  # after the watch, which may have tapes ejected
                 self.reservations.settle()
                 self._assign()
                 if drive.task is not None:
