@@ -282,7 +282,7 @@ class Drives:
                     drive.unloading = True
                     return None
                 waits = [wait for wait in (until_move, self._writer.until_due(), idle) if wait is not None]
-                if self._jobs.active:
+                if self._jobs.active or self._library.is_watched():
                     waits.append(self._next_watch - now)
                 drive.rested = True
                 self._clock.wait(self._changed, min(waits, default=None))

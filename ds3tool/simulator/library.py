@@ -62,6 +62,8 @@ class Library:
         self.robot = Robot(self, store, clock, failures, delay=delay, slots=slots, ports=ports)
         # Called with a tape that a drive has done with.
         self.released: Callable[[Tape], None] = lambda _: None
+        # Whether something is to be done to tapes at certain times, so that somebody has to look at the clock.
+        self.is_watched: Callable[[], bool] = lambda: False
         # The storage domains that found no tape with room the last time they looked.
         self._short: set[str] = set()
         # Told of each tape that is written down.

@@ -43,6 +43,7 @@ class TapePolicies:
         machine.store.events.listen(ChunkPersisted, self._chunk_persisted)
         machine.store.events.listen(JobEnded, self._job_ended)
         machine.library.released = self._released
+        machine.library.is_watched = self._has_times
 
     # When a job ends.
 
@@ -106,6 +107,12 @@ class TapePolicies:
             self._machine.library.robot.eject(tape, None, None)
 
     # Now and then.
+
+    def _has_times(self) -> bool:
+        return bool(
+            self._wanting("AutoEjectUponCron", "MaximumAutoVerificationFrequencyInDays")
+            or any(each.get("AutoCompactionEnabled") for each in self._machine.beans.all("TapePartition"))
+        )
 
     def look(self) -> None:
         """Do what has become due since the last look."""
