@@ -22,7 +22,7 @@ from ds3tool.simulator.store import Store
 # The built-in groups. Source: the vendor's announcement of access control lists (release 3.0).
 ADMINISTRATORS = "Administrators"
 EVERYONE = "Everyone"
-_KINDS = ("Group", "GroupMember", "BucketAcl", "DataPolicyAcl")
+_KINDS = ("User", "Group", "GroupMember", "BucketAcl", "DataPolicyAcl")
 
 
 class Permission(StrEnum):
@@ -80,8 +80,10 @@ class Access:
         self._store = store
         self._beans = beans
         self._buckets = buckets
-        # The numbers of changes that the standings were worked out at, and these by the user's id; replaced together.
-        self._known: tuple[tuple[int, ...], dict[str, Standing]] = ((), {})
+        # By the user's id; emptied by every change that may be of consequence.
+        self._known: dict[str, Standing] = {}
+        for kind in _KINDS:
+            beans.watch(kind, self._forget)
 
     def set_up(self, new_id: Callable[[], str], administrator: str) -> None:
         """Make the built-in groups when they are missing: in a new appliance, or in the state of an older release.
@@ -104,18 +106,14 @@ class Access:
 
     def standing(self, user: Fields) -> Standing:
         """Return what a user may do."""
-        stamp, standings = self._known
-        known = standings.get(user["Id"])
-        if known is not None and known.user_name == user["Name"] and stamp == self._stamp():
-            return known
-        with self._store.lock:
-            if self._known[0] != self._stamp():
-                self._known = (self._stamp(), {})
-            standing = self._known[1][user["Id"]] = self._work_out(user)
-        return standing
+        known = self._known.get(user["Id"])
+        if known is None:
+            with self._store.lock:
+                known = self._known[user["Id"]] = self._work_out(user)
+        return known
 
-    def _stamp(self) -> tuple[int, ...]:
-        return tuple(map(self._beans.changes, _KINDS))
+    def _forget(self) -> None:
+        self._known = {}
 
     def _work_out(self, user: Fields) -> Standing:
         beans = self._beans
