@@ -3,7 +3,7 @@
     with Appliance(ApplianceSettings(blob_size=1 << 20)) as appliance:
         connect(appliance.endpoint, appliance.access_key, appliance.secret_key)
 
-What it does not imitate: permissions (every user may do everything), TLS, replication and cloud targets, disk pools,
+What it does not imitate: TLS, replication and cloud targets, disk pools,
 multipart upload, feature keys, several nodes, mount and seek times, tape compaction and import of
 foreign tapes, compression. Naked puts get one job each and one blob each, whatever their size. An aggregating job
 ends with its last blob instead of waiting for more. What the protocol reference marks as inference is a choice here.
