@@ -356,7 +356,7 @@ def _list(call: Call, status: str, tag: str) -> Reply:
         machine.jobs.await_settled()
         found = [
             job
-            for job in machine.jobs.select("status = ? ORDER BY created DESC, n DESC", (status,))
+            for job in machine.jobs.select("status = ? ORDER BY ended DESC, created DESC, n DESC", (status,))
             if _matches(call, job)
         ]
         chosen, headers = page(call, found, lambda job: job.id)
@@ -373,6 +373,8 @@ def _matches(call: Call, job: Job) -> bool:
     for parameter, value in flags.items():
         if call.flag(parameter, value) is not value:
             return False
+    if call.text("rechunked"):  # a date, and no job's chunks are made anew here
+        return False
     if call.has("bucket_id") and machine.buckets.find(call.needed("bucket_id")).n != job.bucket:
         return False
     if call.has("user_id") and machine.beans.find("User", call.needed("user_id"))["Id"] != job.user_id:
