@@ -37,6 +37,7 @@ from ds3tool.simulator.objects import Objects
 from ds3tool.simulator.plans import Planner
 from ds3tool.simulator.reach import Reach
 from ds3tool.simulator.rebuilding import Rebuilder
+from ds3tool.simulator.replication import Replication
 from ds3tool.simulator.safety import Safety
 from ds3tool.simulator.settings import ApplianceSettings
 from ds3tool.simulator.signatures import SecretKey
@@ -173,6 +174,14 @@ class Machine:
             naked=self.naked,
             planner=self.planner,
             multiparts=self.multiparts,
+            settings=settings,
+        )
+        self.replication = Replication(
+            store=store,
+            buckets=self.buckets,
+            objects=self.objects,
+            planner=self.planner,
+            blob_ids=self.blob_ids,
             settings=settings,
         )
         self.transfers = Transfers(
