@@ -7,7 +7,7 @@ from typing import Any
 
 from ds3tool.simulator import records, xmlin, xmlout
 from ds3tool.simulator.beans import Fields
-from ds3tool.simulator.contract import kind
+from ds3tool.simulator.contract import kind, words
 from ds3tool.simulator.dispatch import Call, rest
 from ds3tool.simulator.documents import data, tape_fields
 from ds3tool.simulator.handlers.placement import tapes_of
@@ -80,9 +80,12 @@ def _sorted(call: Call, found: list[Fields]) -> list[Fields]:
     if chosen is None:
         raise bad_request(f"The parameter sort_by is '{text}', which is no property of a tape.")
 
+    allowed = words(chosen.type) or ()
+
     def key(values: Fields) -> tuple[bool, Any, str]:
         value = values[chosen.name]
-        return value is None, 0 if value is None else value, values["BarCode"]
+        place = allowed.index(value) if value in allowed else value
+        return value is None, 0 if value is None else place, values["BarCode"]
 
     return sorted(found, key=key, reverse=text.startswith("-"))
 
