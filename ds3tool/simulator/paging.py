@@ -9,7 +9,7 @@ from typing import TypeVar
 from ds3tool.protocol import names
 from ds3tool.simulator.dispatch import Call
 from ds3tool.simulator.messages import Pairs
-from ds3tool.simulator.refusals import bad_request
+from ds3tool.simulator.refusals import Refusal, bad_request
 
 Item = TypeVar("Item")
 # Default and maximum. Source: protocol, 4.2, by assumption.
@@ -19,7 +19,8 @@ PAGE_LENGTH = 1000
 def window(call: Call, total: int, position_of: Callable[[str], int | None]) -> tuple[int, int]:
     """Return the first and the past-the-last index that a call's paging parameters select out of `total` items.
 
-    `position_of` tells the index of the item with an id. A 400 for a marker that is unknown or beside an offset.
+    `position_of` tells the index of the item with an id. A 400 for a marker beside an offset; a 410 for one that is
+    no item of a list that has any, as a suite of the vendor's expects it.
     """
     length = call.number("page_length")
     length = PAGE_LENGTH if length is None else min(length, PAGE_LENGTH)
@@ -29,9 +30,10 @@ def window(call: Call, total: int, position_of: Callable[[str], int | None]) -> 
         if call.text("page_offset"):
             raise bad_request("page_offset and page_start_marker exclude each other.")
         position = position_of(marker)
-        if position is None:
-            raise bad_request(f"The page_start_marker '{marker}' is not an item of the list.")
-        start = position + 1
+        if position is None and total:
+            message = f"{names.GONE}[410]: The page_start_marker '{marker}' is not an item of the list (any more)."
+            raise Refusal(410, names.GONE, message)
+        start = 0 if position is None else position + 1
     if call.has("last_page") and length:
         start = max(0, (total - 1) // length * length)
     start = min(start, total)

@@ -43,7 +43,7 @@ def test_tapes_are_walked_page_by_page(bench: Bench) -> None:
     last = wire.ask("GET", "/_rest_/tape?page_length=4&last_page").xml
     assert [each.findtext("BarCode") for each in last] == codes[8:]
     assert wire.ask("GET", f"/_rest_/tape?page_start_marker={marker}&page_offset=1").status == 400
-    assert wire.ask("GET", f"/_rest_/tape?page_start_marker={uuid.uuid4()}").status == 400
+    assert wire.ask("GET", f"/_rest_/tape?page_start_marker={uuid.uuid4()}").status == 410
 
 
 @pytest.mark.parametrize(
