@@ -287,3 +287,44 @@ def test_a_deleted_version_is_found_again(suite: Suite) -> None:
     shown = suite.sdk.read("PUT", "/_rest_/object", {"bucket_id": name, "name": "book"})
     assert (shown.findtext("Name"), shown.findtext("Latest")) == ("book", "true")
     assert suite.sdk.send("GET", f"/{name}/book", kind=_OCTETS).body == b"newer"
+
+
+def test_filters_by_unknown_ids_find_nothing(suite: Suite) -> None:
+    """An id that nothing has is no failure in a filter; as the marker of a page it is 410."""
+    unknown = "0b8a5e9e-6c7a-4a3a-8f40-1d6d2b0c9e21"
+    parameters = {"auth_id": "123", "default_data_policy_id": unknown, "name": "charles", "last_page": None}
+    assert list(suite.sdk.read("GET", "/_rest_/user", parameters)) == []
+    assert list(suite.sdk.read("GET", "/_rest_/user", {"default_data_policy_id": unknown})) == []
+    with pytest.raises(FailedRequestError) as caught:
+        suite.sdk.send("GET", "/_rest_/group", {"page_start_marker": unknown})
+    assert caught.value.status_code == 410
+    with pytest.raises(FailedRequestError) as caught:
+        suite.sdk.send("PUT", f"/_rest_/user/{unknown}", {"operation": "regenerate_secret_key"})
+    assert caught.value.status_code == 404
+
+
+def test_built_in_groups_have_their_names(suite: Suite) -> None:
+    """Everyone and Administrators, by their names; one is a member of a new group for a while."""
+    for name in ("Everyone", "Administrators"):
+        assert suite.sdk.read("GET", f"/_rest_/group/{name}").findtext("BuiltIn") == "true"
+    suite.sdk.send("POST", "/_rest_/group", {"name": "test_group"}, expected=(201,))
+    parameters = {"group_id": "test_group", "member_group_id": "Administrators"}
+    member = suite.sdk.read("POST", "/_rest_/group_member", parameters, expected=(201,)).findtext("Id")
+    assert suite.sdk.read("GET", f"/_rest_/group_member/{member}").findtext("Id") == member
+    suite.sdk.send("DELETE", f"/_rest_/group_member/{member}", expected=(204,))
+    assert suite.sdk.read("PUT", "/_rest_/group/test_group", {"name": "new_name"}).findtext("Name") == "new_name"
+    suite.sdk.send("DELETE", "/_rest_/group/new_name", expected=(204,))
+
+
+def test_uploads_in_parts_that_nobody_began(suite: Suite) -> None:
+    """Their parts are none, with 200; to send, complete or abort one is 404."""
+    unknown = "0b8a5e9e-6c7a-4a3a-8f40-1d6d2b0c9e21"
+    path = f"/{suite.bucket}/beowulf"
+    parts = suite.sdk.read("GET", path, {"upload_id": unknown})
+    assert (parts.findtext("UploadId"), parts.findall("Part")) == (unknown, [])
+    assert suite.sdk.read("GET", f"/{suite.bucket}", {"uploads": None}).findall("Upload") == []
+    body = b"<CompleteMultipartUpload/>"
+    for verb, more, sent in (("PUT", {"part_number": "5"}, b"x" * 1024), ("POST", {}, body), ("DELETE", {}, b"")):
+        with pytest.raises(FailedRequestError) as caught:
+            suite.sdk.send(verb, path, {"upload_id": unknown, **more}, body=sent, expected=(200, 204))
+        assert caught.value.status_code == 404

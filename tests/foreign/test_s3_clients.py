@@ -120,7 +120,8 @@ def test_boto3_lists_its_parts_and_gives_an_upload_up(s3: Client, bucket: str) -
     assert [(each["PartNumber"], each["ETag"]) for each in parts] == [(1, tag)]  # an appliance tells no size of a part
     s3.abort_multipart_upload(Bucket=bucket, Key="k", UploadId=upload)
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
+    assert "Parts" not in s3.list_parts(Bucket=bucket, Key="k", UploadId=upload)
     with pytest.raises(ClientError) as caught:
-        s3.list_parts(Bucket=bucket, Key="k", UploadId=upload)
+        s3.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=2, Body=b"2")
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
     s3.delete_bucket(Bucket=bucket)

@@ -84,13 +84,18 @@ def abort(call: Call) -> Reply:
 
 @s3("ListMultiPartUploadParts")
 def list_parts(call: Call) -> Reply:
-    """List the parts that are there, one page."""
+    """List the parts that are there, one page; none of an upload that is unknown, as a suite of the vendor's has it."""
     machine = call.machine
+    bucket, upload_id = _bucket(call), call.needed("upload_id")
     asked, marker = call.number("max_parts"), call.number("part_number_marker") or 0
     limit = _PAGE if asked is None else min(asked, _PAGE)
     with machine.store.lock:
-        upload = machine.multiparts.find(_bucket(call), call.name, call.needed("upload_id"))
-        found = machine.multiparts.parts(upload, min(marker, MOST_PARTS), limit + 1)
+        try:
+            upload = machine.multiparts.find(bucket, call.name, upload_id)
+            found = machine.multiparts.parts(upload, min(marker, MOST_PARTS), limit + 1)
+            user_id = upload.user_id
+        except Refusal:
+            found, user_id = [], str(call.user["Id"])
     shown = found[:limit]
     parts = [
         bean("Part", {"ETag": f'"{part.etag}"', "LastModified": date(part.modified), "PartNumber": part.number})
@@ -102,9 +107,9 @@ def list_parts(call: Call) -> Reply:
         "Key": call.name,
         "MaxParts": limit,
         "NextPartNumberMarker": shown[-1].number if shown else 0,
-        "Owner": _owner(call, upload.user_id),
+        "Owner": _owner(call, user_id),
     }
-    after: dict[str, Value] = {"PartNumberMarker": marker, "UploadId": upload.id}
+    after: dict[str, Value] = {"PartNumberMarker": marker, "UploadId": upload_id.lower()}
     return xml_reply(xmlout.document(element("ListPartsResult", [fields(before), *parts, fields(after)])))
 
 
