@@ -1,8 +1,9 @@
 """What the vendor's C SDK puts on the wire through libcurl, and what it makes of the answers.
 
 It sends the date in local time with a numeric offset, no Content-Type, `Accept: */*` first, and `Expect: 100-continue`
-with every body; parameters in the order of a hash table; XML with a declaration and character references, the way
-libxml2 writes it. Of a reply it takes the reason phrase for an error's text, so that has to be the usual one.
+with every body; a plus sign bare in a path; parameters in the order of a hash table; XML with a declaration and
+character references, the way libxml2 writes it. Of a reply it takes the reason phrase for an error's text, so that has
+to be the usual one.
 """
 
 from __future__ import annotations
@@ -49,9 +50,10 @@ class CSdk:
         body: bytes = b"",
         metadata: Mapping[str, str | None] | None = None,
         checksum: tuple[str, str] | None = None,
+        spans: str | None = None,
     ) -> Reply:
         """Send a request whose path is unescaped; raise Ds3Error unless it is answered 2xx."""
-        raw = "/".join(escape(segment) for segment in path.split("/"))
+        raw = quote(path, safe="-._~/+")
         pairs = list((parameters or {}).items())[::-1]  # any order will do
         query = "&".join(name if value is None else f"{name}={escape(value)}" for name, value in pairs)
         date = datetime.now(_ZONE).strftime("%a, %d %b %Y %H:%M:%S %z")
@@ -65,6 +67,7 @@ class CSdk:
         if checksum:
             head.append(f"{checksum[0]}:{checksum[1]}")  # this one header it writes without a blank
         head += [f"Authorization: {authorization}", f"Date: {date}", *(f"{n}: {v}" for n, v in amz.items())]
+        head += [f"Range: bytes={spans}"] if spans else []
         if verb in ("PUT", "POST"):
             head.append(f"Content-Length: {len(body)}")
         if body:

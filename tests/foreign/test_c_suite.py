@@ -17,7 +17,8 @@ or poll `job_chunk` until it is not empty; then a put for each blob, with `Expec
 | | bad_checksum | a_right_checksum_is_taken_and_a_wrong_one_is_bad |
 | job_tests | get_job, get_jobs, cancel_job | a_job_is_in_progress_and_in_the_list, a_job_is_cancelled_once |
 | | GetJobToReplicate...not_parsed | a_job_can_be_told_to_another_appliance |
-| bulk_get | bulk_get, max_upload_size, preferred_number_of_chunks | a_bucket_is_got_through_a_job |
+| bulk_get | bulk_get, chunk_preference (once preferred_number_of_chunks) | a_bucket_is_got_through_a_job |
+| | partial_get, max_upload_size | parts_of_a_bucket_..., an_object_of_several_blobs_goes_up_and_down |
 | bulk_put, connection_tests | small files by the thousand, by two threads, two clients | many_small_files_..._at_once |
 | | large and small together, sequential and parallel, put_directory | many_small_files_and_large_ones_at_once |
 | | create_bucket_with_copied_client | many_small_files_and_large_ones_at_once (every thread with its own) |
@@ -29,7 +30,8 @@ or poll `job_chunk` until it is not empty; then a put for each blob, with `Expec
 | user_tests | get_users | users_are_paged |
 
 Not asked of an appliance: get_bucket and head_object with an empty or null name, put_empty_object_list (refused by the
-client), convert_list_helper, directory_size, client and pool copies, multimap_tests, unit_tests, checksum.cpp.
+client), escape_urls, convert_list_helper, directory_size, client and pool copies, multimap_tests, unit_tests and
+checksum.cpp.
 """
 
 from __future__ import annotations
@@ -247,6 +249,17 @@ def test_a_bucket_is_got_through_a_job(full: Suite, parameters: Mapping[str, str
             where = {"job": job, "offset": blob.attrib["Offset"]}
             got[blob.attrib["Name"]] = full.sdk.send("GET", f"/{full.bucket}/{blob.attrib['Name']}", where).body
     assert got == RESOURCES
+    assert full.sdk.read("GET", f"/_rest_/job/{job}").attrib["Status"] == "COMPLETED"
+
+
+def test_parts_of_a_bucket_are_got_through_a_job(full: Suite) -> None:
+    """The beginning of each object, by a Range beside job and offset; 206."""
+    job = full.start_get(*RESOURCES).attrib["JobId"]
+    for blob in full.ready(job).iter("Object"):
+        where = {"job": job, "offset": blob.attrib["Offset"]}
+        name = blob.attrib["Name"]
+        reply = full.sdk.send("GET", f"/{full.bucket}/{name}", where, spans="0-3200")
+        assert (reply.status, reply.body) == (206, RESOURCES[name][:3201])
     assert full.sdk.read("GET", f"/_rest_/job/{job}").attrib["Status"] == "COMPLETED"
 
 
