@@ -7,42 +7,24 @@ import signal
 import subprocess
 import sys
 import tempfile
+from typing import TYPE_CHECKING
 
-from ds3tool.cli import messages, sim_certify, sim_clock, sim_fault, sim_log, sim_reset, sim_status
+from ds3tool.cli import messages, sim_certify, sim_clock, sim_fault, sim_log, sim_reset, sim_status, sim_tape
 from ds3tool.cli.appliances import RunningAppliance, find, findable, in_directory, stop
 from ds3tool.cli.options import command, group
 from ds3tool.cli.output import Field, OutputFormat
 from ds3tool.cli.settings import Settings
-from ds3tool.cli.sim_options import (
-    AccessKey,
-    BlobSize,
-    CacheSize,
-    Checksum,
-    ChunkSize,
-    ControlPort,
-    Copies,
-    Directory,
-    Drives,
-    Faults,
-    Host,
-    Kept,
-    PersistDelay,
-    Port,
-    Quirks,
-    RetryAfter,
-    SecretKey,
-    Seed,
-    Tapes,
-    WhichDirectory,
-    WhichPort,
-)
+from ds3tool.cli.sim_options import Built, WhichDirectory, WhichPort
 from ds3tool.cli.sim_status import APPLIANCE_FIELDS
 from ds3tool.errors import Ds3Error, UsageError
 from ds3tool.protocol.model import ChecksumType, Versioning
 from ds3tool.sizes import parse_duration, parse_size
 
+if TYPE_CHECKING:
+    from ds3tool.simulator import ApplianceSettings
+
 app = group("sim", "Run an embedded appliance: a whole one in a process, with a cache and tapes.")
-for each in (sim_status, sim_clock, sim_fault, sim_log, sim_reset, sim_certify):
+for each in (sim_status, sim_clock, sim_fault, sim_log, sim_tape, sim_reset, sim_certify):
     each.add_to(app)
 
 _ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -57,62 +39,20 @@ _ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
         "ds3tool sim serve --versioning keep-multiple-versions",
         "ds3tool sim serve --quirk release-1.2 --quirk offers-again",
         "ds3tool sim serve --seed 7 --fault lost-reply=0.05,short-get=0.05",
+        "ds3tool sim serve --timed --tape-type LTO9 --pace 1000",
     ],
 )
-def serve(
-    *,
-    host: Host = "127.0.0.1",
-    port: Port = 0,
-    directory: Directory = None,
-    access_key: AccessKey = None,
-    secret_key: SecretKey = None,
-    blob_size: BlobSize = None,
-    chunk_size: ChunkSize = None,
-    cache_size: CacheSize = None,
-    retry_after: RetryAfter = None,
-    persist_delay: PersistDelay = None,
-    tapes: Tapes = None,
-    drives: Drives = None,
-    seed: Seed = None,
-    versioning: Kept = None,
-    checksum_type: Checksum = None,
-    copies: Copies = None,
-    quirk: Quirks = None,
-    fault: Faults = None,
-    control_port: ControlPort = 0,
-    settings: Settings,
-) -> None:
-    """Run an appliance in the foreground until it is interrupted.
+def serve(*, built: Built, settings: Settings) -> None:
+    """Run an appliance in the foreground until it is interrupted. It is for trying things out, not for production.
 
     When it accepts connections it prints the three lines that eval of a shell takes.
     """
-    from ds3tool.simulator import Appliance, ApplianceSettings, named_quirks, parse_rates
+    from ds3tool.simulator import Appliance
 
-    usual = ApplianceSettings()
-    built = ApplianceSettings(
-        directory=None if directory is None else str(directory),
-        host=host,
-        port=port,
-        access_key=access_key,
-        secret_key=secret_key,
-        blob_size=usual.blob_size if blob_size is None else parse_size(blob_size),
-        chunk_size=usual.chunk_size if chunk_size is None else parse_size(chunk_size),
-        cache_size=usual.cache_size if cache_size is None else parse_size(cache_size),
-        retry_after=usual.retry_after if retry_after is None else retry_after,
-        persist_delay=usual.persist_delay if persist_delay is None else parse_duration(persist_delay),
-        tapes=usual.tapes if tapes is None else tapes,
-        drives=usual.drives if drives is None else drives,
-        seed=seed,
-        versioning=usual.versioning if versioning is None else Versioning(versioning.name),
-        checksum_type=usual.checksum_type if checksum_type is None else ChecksumType(checksum_type.name),
-        copies=usual.copies if copies is None else copies,
-        quirks=named_quirks(quirk or ()),
-        faults=parse_rates(fault or ()),
-        control_port=control_port,
-    )
+    appliance_settings = _settings_of(built)
     # Blocked before the appliance starts its threads, which inherit that: the signals wait for `sigwait`.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
-    appliance = Appliance(built).start()
+    appliance = Appliance(appliance_settings).start()
     try:
         # Whoever waits for the appliance to be gone wants it closed by then: first closed, then forgotten.
         with findable(appliance.machine.directory, settings.state_path), contextlib.closing(appliance):
@@ -120,9 +60,42 @@ def serve(
             assert told is not None
             sys.stdout.write(told.exports)
             sys.stdout.flush()
+            _warn(built, settings)
             signal.sigwait(_ENDING_SIGNALS)
     finally:
         appliance.close()
+
+
+def _settings_of(built: Built) -> ApplianceSettings:
+    """Return the appliance that is meant; UsageError for what it cannot be."""
+    from ds3tool.simulator import ApplianceSettings, named_quirks, parse_rates
+
+    plain = ("retry_after", "tapes", "drives", "slots", "entry_exit_slots", "pace", "seed", "copies")
+    given = {name: getattr(built, name) for name in plain if getattr(built, name) is not None}
+    for name in ("blob_size", "chunk_size", "cache_size", "tape_capacity"):
+        size: str | None = getattr(built, name)
+        if size is not None:
+            given[name] = parse_size(size)
+    if built.persist_delay is not None:
+        given["persist_delay"] = parse_duration(built.persist_delay)
+    if built.tape_type is not None:
+        given["tape_type"] = built.tape_type.upper()
+    if built.versioning is not None:
+        given["versioning"] = Versioning(built.versioning.name)
+    if built.checksum_type is not None:
+        given["checksum_type"] = ChecksumType(built.checksum_type.name)
+    return ApplianceSettings(
+        directory=None if built.directory is None else str(built.directory),
+        host=built.host,
+        port=built.port,
+        access_key=built.access_key,
+        secret_key=built.secret_key,
+        timed=built.timed,
+        quirks=named_quirks(built.quirk or ()),
+        faults=parse_rates(built.fault or ()),
+        control_port=built.control_port,
+        **given,
+    )
 
 
 @command(
@@ -134,57 +107,23 @@ def serve(
         "ds3tool sim start --fault busy-503=0.1,reset-in-body=0.02 --seed 7",
     ],
 )
-def start(
-    *,
-    host: Host = "127.0.0.1",
-    port: Port = 0,
-    directory: Directory = None,
-    access_key: AccessKey = None,
-    secret_key: SecretKey = None,
-    blob_size: BlobSize = None,
-    chunk_size: ChunkSize = None,
-    cache_size: CacheSize = None,
-    retry_after: RetryAfter = None,
-    persist_delay: PersistDelay = None,
-    tapes: Tapes = None,
-    drives: Drives = None,
-    seed: Seed = None,
-    versioning: Kept = None,
-    checksum_type: Checksum = None,
-    copies: Copies = None,
-    quirk: Quirks = None,
-    fault: Faults = None,
-    control_port: ControlPort = 0,
-    settings: Settings,
-) -> None:
+def start(*, built: Built, settings: Settings) -> None:
     """Run an appliance in the background; returns, with the lines for eval, when it accepts connections."""
-    options = {
-        "--host": host,
-        "--port": port,
-        "--dir": directory,
-        "--access-key": access_key,
-        "--secret-key": secret_key,
-        "--blob-size": blob_size,
-        "--chunk-size": chunk_size,
-        "--cache-size": cache_size,
-        "--retry-after": retry_after,
-        "--persist-delay": persist_delay,
-        "--tapes": tapes,
-        "--drives": drives,
-        "--seed": seed,
-        "--versioning": versioning,
-        "--checksum-type": checksum_type,
-        "--copies": copies,
-        "--control-port": control_port,
-    }
-    line = [sys.executable, "-m", "ds3tool", "sim", "serve", "--state-dir", str(settings.state_path)]
-    line += [f"{option}={value}" for option, value in options.items() if value is not None]
-    line += [f"--quirk={name}" for name in quirk or ()]
-    line += [f"--fault={rates}" for rates in fault or ()]
+    line = [sys.executable, "-m", "ds3tool", "sim", "serve", "--state-dir", str(settings.state_path), *built.words]
     if settings.log_file is not None:
         line += [f"--log-file={settings.log_file}", f"--log-format={settings.log_format}", *["-v"] * settings.verbosity]
     sys.stdout.write(_started(line))
     sys.stdout.flush()
+    _warn(built, settings)
+
+
+def _warn(built: Built, settings: Settings) -> None:
+    """Say what it is not, and who can reach it; on stderr, so that eval of what it prints is safe."""
+    if not settings.quiet:
+        messages.warn("this appliance is a simulation, NOT FOR PRODUCTION: what is put into it is on no tape")
+    if not built.is_of_this_host_alone:
+        where = f"it listens at {built.host}, where other hosts can reach it"
+        messages.warn(f"{where}: without TLS, and with keys that others on this host can read")
 
 
 def _started(line: list[str]) -> str:

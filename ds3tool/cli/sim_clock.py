@@ -53,8 +53,9 @@ def told_waiting(waiting: Mapping[str, Any]) -> str:
     """Return what waiting has cost, in a line; empty where tapes have done nothing yet."""
     if not waiting["spent"]:
         return ""
+    busy, mounts = format_duration(waiting["drive_seconds"]), counted(waiting["mounts"], "mount")
     of_its_time, of_ours = format_duration(waiting["appliance_seconds"]), format_duration(waiting["real_seconds"])
-    return f"{counted(waiting['mounts'], 'mount')}, {of_its_time} of appliance time in {of_ours}"
+    return f"{mounts}, drives and robot at work for {busy}, within {of_its_time} of appliance time, {of_ours} of yours"
 
 
 def _spent(spent: Mapping[str, Any]) -> str:
@@ -79,8 +80,9 @@ FIELDS: list[Field[Told]] = [
     Field("pace", lambda told: told.clock["pace"], text=told_pace),
     Field("skipped_seconds", lambda told: told.skipped, tabled=False),
     Field("waiting", lambda told: told.waiting, text=lambda waiting: told_waiting(waiting) or "none yet"),
-    Field("spent", lambda told: told.waiting["spent"], text=_spent),
 ]
+# In JSON it is a part of `waiting`.
+_TABLE_FIELDS = [*FIELDS, Field[Told]("spent", lambda told: told.waiting["spent"], text=_spent)]
 
 
 def clock(
@@ -103,9 +105,12 @@ def clock(
     answer = ask(find(settings.state_path, directory=directory, port=port), "/clock", change)
     told = Told(answer["clock"], answer["waiting"], answer.get("skipped_seconds", 0.0))
     output = settings.results()
-    if output.shape is OutputFormat.TABLE and told.skipped:
+    if output.shape is not OutputFormat.TABLE:
+        output.record(told, FIELDS)
+        return
+    if told.skipped:
         output.line(f"skipped {format_duration(told.skipped)}")
-    output.record(told, FIELDS)
+    output.record(told, _TABLE_FIELDS)
 
 
 def _change(*, pace: float | None, stop: bool, step: str | None, skip: bool) -> dict[str, object] | None:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ds3tool.cli.appliances import RunningAppliance
+from ds3tool.cli.failures import NothingThereError
 from ds3tool.errors import Ds3Error, UsageError
 
 _HOST = "127.0.0.1"
@@ -23,7 +24,8 @@ def ask(
 ) -> dict[str, Any]:
     """Return what an appliance's controls say at `path`, after a change if any.
 
-    UsageError with its own words when it refuses; Ds3Error when nobody answers as an appliance does.
+    UsageError with its own words when it refuses, NothingThereError when it knows no such thing; Ds3Error when nobody
+    answers as an appliance does.
     """
     import http.client
 
@@ -44,7 +46,8 @@ def ask(
         told = json.loads(reply.read())
         if reply.status == 200:
             return dict(told)
-        raise UsageError(told["error"]["message"], hint=told["error"]["hint"])
+        refused = NothingThereError if reply.status == 404 else UsageError
+        raise refused(told["error"]["message"], hint=told["error"]["hint"])
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
         where = f"{_HOST}:{appliance.control_port}"
         raise Ds3Error(f"the controls of the appliance, at {where}, do not answer as they should: {error}") from error

@@ -4,6 +4,7 @@
     GET /status     buckets, jobs, cache, drives, tapes, requests by kind, clock
     GET /clock      the appliance's time and what waiting would have cost; PUT changes its pace, steps, skips
     GET /tapes      the library as its operator sees it; PUT acts as the operator, or as bad luck
+    GET /drives     drives and what they do; PUT lets one fail, and mends it
     GET /log        what it did lately
     PUT /reset      back to a new appliance, or one without jobs
 
@@ -25,6 +26,7 @@ from ds3tool.simulator.controls.faults import FaultControl
 from ds3tool.simulator.controls.log import LogControl
 from ds3tool.simulator.controls.reset import ResetControl
 from ds3tool.simulator.controls.status import StatusControl
+from ds3tool.simulator.controls.tapes import DriveControl, TapeControl
 from ds3tool.simulator.controls.time import ClockControl
 from ds3tool.simulator.http import HttpServer
 from ds3tool.simulator.messages import Reply, Request
@@ -51,6 +53,8 @@ class ControlDoor:
             "/faults": FaultControl(appliance.faults),
             "/status": StatusControl(appliance),
             "/clock": ClockControl(appliance),
+            "/tapes": TapeControl(appliance),
+            "/drives": DriveControl(appliance),
             "/log": LogControl(appliance.diary, appliance.settings.seed),
             "/reset": ResetControl(appliance),
         }
@@ -99,7 +103,7 @@ def _reply(status: int, document: dict[str, Any]) -> Reply:
 
 
 def _refuse(refusal: Refusal, path: str) -> Reply:  # noqa: ARG001 - the message says it where it matters
-    message, _, hint = refusal.message.partition("\n")
+    message, _, hint = refusal.message.removeprefix(f"{refusal.code}[{refusal.status}]: ").partition("\n")
     return _reply(refusal.status, {"error": {"code": refusal.code, "message": message, "hint": hint or None}})
 
 

@@ -68,7 +68,9 @@ def test_serve_prints_the_three_lines_and_ends_cleanly_on_a_signal(host: Host, n
         (appliance,) = appliances.running(host.folder / "state")
         assert (appliance.pid, Path(appliance.directory).is_dir()) == (process.pid, True)
         process.send_signal(number)
-        assert (process.stdout.read(), process.stderr.read()) == ("", "")
+        assert process.stdout.read() == ""
+        (warning,) = process.stderr.read().splitlines()
+    assert "NOT FOR PRODUCTION" in warning
     assert process.wait() == 0
     assert not Path(appliance.directory).exists()
     assert appliances.running(host.folder / "state") == []
@@ -244,3 +246,28 @@ def test_what_goes_wrong_is_told_at_the_start_and_changed_later(host: Host) -> N
     assert run("ls", "-o", "json", environ=keys).expect().json == []
     assert "no fault 'shy'" in host.try_start("--fault", "shy=1").expect(2).stderr
     assert "controls cannot listen" in host.try_start("--control-port", str(port)).expect(2).stderr
+
+
+def test_it_says_what_it_is_not_and_who_can_reach_it(host: Host) -> None:
+    """Never on stdout, which eval takes; that others can reach it is said even where silence was asked for."""
+    told = host.try_start("--host", "0.0.0.0").expect()
+    assert told.stdout.count("\n") == 3
+    assert "NOT FOR PRODUCTION" in told.stderr
+    assert "it listens at 0.0.0.0, where other hosts can reach it" in told.stderr
+    quiet = host.try_start("--quiet", "--host", "127.0.0.2").expect()
+    assert (quiet.stdout.count("\n"), quiet.stderr) == (3, "")
+
+
+def test_a_library_is_built_as_it_was_asked_for(host: Host) -> None:
+    """Type and size of its tapes, slots, drives that take their time, and a clock of its own, in the background too."""
+    host.start(
+        *("--tape-type", "lto9", "--tape-capacity", "5MB", "--tapes", "2", "--drives", "1"),
+        *("--slots", "7", "--entry-exit-slots", "3", "--timed", "--pace", "0"),
+    )
+    (status,) = host.sim("status", "-o", "json").expect().json
+    assert [(drive["type"], drive["state"]) for drive in status["drives"]] == [("LTO9", "NORMAL")]
+    assert status["clock"]["pace"] == 0
+    (one, _) = host.sim("tape", "-o", "json").expect().json
+    assert (one["bar_code"], one["type"], one["capacity"]) == ("SIM001L9", "LTO9", 5_000_000)
+    assert "5 of 7 storage slots are free, 3 of 3 entry/exit slots" in host.sim("tape").expect().stderr
+    assert "no tapes of type 'LTO4'" in host.try_start("--tape-type", "LTO4").expect(2).stderr

@@ -28,6 +28,8 @@ class ResetControl(Control):
         if what not in acts:
             raise bad_request(f"Nothing called {what!r} can be reset. The document is {self.form}")
         cancelled = acts[what]()
+        machine = self._appliance.machine
+        self._appliance.diary.deed("operator", f"reset: {what}", at=machine.clock.now())
         return {"what": what, "jobs": cancelled, "endpoint": self._appliance.endpoint}
 
     def _all(self) -> int:

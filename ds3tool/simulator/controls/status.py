@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ds3tool.protocol.model import JobType
 from ds3tool.simulator.controls.documents import Control, Question, counted
+from ds3tool.simulator.controls.tapes import drives
 from ds3tool.simulator.controls.time import told as clock_told
 from ds3tool.simulator.controls.time import waiting_told
 
@@ -37,7 +38,7 @@ class StatusControl(Control):
             "buckets": _buckets(machine),
             "jobs": _jobs(machine),
             "cache": _cache(machine),
-            "drives": _drives(machine),
+            "drives": drives(machine),
             "tapes": _tapes(machine),
             "requests": _requests(appliance),
         }
@@ -76,21 +77,6 @@ def _jobs(machine: Machine) -> dict[str, Any]:
 def _cache(machine: Machine) -> dict[str, Any]:
     with machine.store.lock:
         return {"used": machine.cache.used, "capacity": machine.cache.capacity}
-
-
-def _drives(machine: Machine) -> list[dict[str, Any]]:
-    with machine.store.lock:
-        beans = machine.beans.all("TapeDrive")
-        return [
-            {
-                "serial_number": bean["SerialNumber"],
-                "state": bean.get("State") or "NORMAL",
-                "tape": None if tape is None else tape.bar_code,
-                "doing": None if tape is None else "in use",
-            }
-            for place, bean in enumerate(beans)
-            for tape in [machine.drives.loaded.get(place)]
-        ]
 
 
 def _tapes(machine: Machine) -> dict[str, int]:
