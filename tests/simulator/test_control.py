@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pytest
 from ds3tool.errors import UsageError
 from ds3tool.simulator import STATE_FILE, Appliance, ApplianceSettings, Fault
 from tests.simulator.wire import Wire
+
+NOUNS = ("/faults", "/status", "/clock", "/tapes", "/drives", "/log", "/reset")
 
 
 class Door:
@@ -102,9 +105,10 @@ def test_a_change_that_is_not_understood_changes_nothing(appliance: Appliance, d
 def test_nobody_without_the_token_is_let_in(appliance: Appliance, door: Door, token: str) -> None:
     """Neither to look nor to change; the refusal tells nothing of the faults."""
     for verb in ("GET", "PUT", "DELETE"):
-        status, told = door.ask(verb, body={"rates": ["slow=1"]}, token=token.format(door.token + "x"))
-        assert status == 401
-        assert set(told) == {"error"}
+        for path in (*NOUNS, "/nowhere"):
+            status, told = door.ask(verb, path, {"rates": ["slow=1"]}, token=token.format(door.token + "x"))
+            assert status == 401
+            assert set(told) == {"error"}
     assert not appliance.faults.active
 
 
@@ -167,3 +171,65 @@ def test_a_control_port_in_use_is_told() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"controls cannot listen at port {port}"):
             Appliance(ApplianceSettings(control_port=port)).start()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/clock", {}),
+        ("/clock", {"pace": -1}),
+        ("/clock", {"pace": "fast"}),
+        ("/clock", {"pace": 2, "skip": True}),
+        ("/clock", {"step": True}),
+        ("/clock", {"hours": 2}),
+        ("/tapes", {"act": "eat"}),
+        ("/tapes", {"tape": "SIM001L8"}),
+        ("/tapes", {"act": "take", "tape": "SIM001L8", "shelf": True}),
+        ("/tapes", {"act": "insert", "bar_code": "../../x"}),
+        ("/tapes", {"act": "insert", "cleaning": 1}),
+        ("/drives", {"act": "eat", "drive": "SIMDRIVE001"}),
+        ("/drives", {"act": "fail"}),
+        ("/reset", {}),
+        ("/reset", {"what": "half"}),
+        ("/reset", {"what": "all", "gently": True}),
+    ],
+)
+def test_a_question_that_is_not_understood_changes_nothing(
+    appliance: Appliance, door: Door, path: str, body: dict[str, object]
+) -> None:
+    """Whatever it is about, it is a 400 that says how it should look."""
+    instance, pace = appliance.machine.instance_id, appliance.machine.clock.pace
+    before = door.ask("GET", "/tapes")
+    status, told = door.ask("PUT", path, body)
+    assert status == 400
+    assert told["error"]["message"]
+    assert door.ask("GET", "/tapes") == before
+    assert (appliance.machine.instance_id, appliance.machine.clock.pace) == (instance, pace)
+
+
+def test_each_noun_is_looked_at_and_changed_as_it_can_be(door: Door) -> None:
+    """What cannot be changed, or not be looked at, says so; a question with more than it takes is refused."""
+    assert [door.ask("GET", noun)[0] for noun in NOUNS] == [200] * (len(NOUNS) - 1) + [405]
+    assert door.ask("PUT", "/status", {})[0] == 405
+    assert door.ask("PUT", "/log", {})[0] == 405
+    assert door.ask("GET", "/status?all=1")[0] == 400
+    assert door.ask("GET", "/log?tail=-1")[0] == 400
+    assert door.ask("GET", "/log?tail=many")[0] == 400
+
+
+def test_an_appliance_that_is_closed_lets_followers_of_its_log_go(appliance: Appliance, door: Door) -> None:
+    """Whoever waits for the next entry does not keep it from ending."""
+    answers: list[object] = []
+
+    def follow() -> None:
+        try:
+            answers.append(door.ask("GET", "/log?after=0&wait=20"))
+        except (OSError, http.client.HTTPException, ValueError) as cut:
+            answers.append(cut)
+
+    follower = threading.Thread(target=follow)
+    follower.start()
+    appliance.close()
+    follower.join(15)
+    assert not follower.is_alive()
+    assert len(answers) == 1
