@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
 from itertools import islice
 from typing import Any, NamedTuple
@@ -99,27 +99,30 @@ class Diary:
     """
 
     def __init__(self, *, requests: int = KEPT_REQUESTS, deeds: int = KEPT_DEEDS) -> None:
-        self._written = threading.Condition(threading.Lock())
-        self._requests: deque[RequestEntry] = deque(maxlen=requests)
+        # Taken by itself where something is written: entering it by way of the condition costs as much again.
+        self._lock = threading.Lock()
+        self._written = threading.Condition(self._lock)
+        # The fields of entries; entries are made of them when somebody reads.
+        self._requests: deque[tuple[Any, ...]] = deque(maxlen=requests)
         self._deeds: deque[DeedEntry] = deque(maxlen=deeds)
-        self._counts: Counter[tuple[str, int]] = Counter()
+        self._counts: dict[tuple[str, int], int] = {}
         self._last = 0
         self._waiting = 0
         self._closed = False
 
     def answered(self, done: Answered, *, at: float) -> None:
         """Note a request that has come to its end, at `at` by the appliance's clock."""
-        request = done.request
+        request, status, seconds, received, sent, whole = done
         user = verb = path = operation = ""
         if request is not None:
             user, verb, path, operation = request.user, request.verb, request.target.path, request.operation
             if len(path) > _PATH_LETTERS:
                 path = path[:_PATH_LETTERS] + "..."
-        facts = (user, verb, path, operation, done.status, done.seconds, done.received, done.sent, done.whole)
-        with self._written:
-            self._last += 1
-            self._counts[operation, done.status] += 1
-            self._requests.append(RequestEntry(self._last, at, *facts))
+        kind, counts = (operation, status), self._counts
+        with self._lock:
+            self._last = n = self._last + 1
+            counts[kind] = counts.get(kind, 0) + 1
+            self._requests.append((n, at, user, verb, path, operation, status, seconds, received, sent, whole))
             if self._waiting:
                 self._written.notify_all()
 
@@ -144,7 +147,7 @@ class Diary:
 
     def after(self, n: int, *, most: int) -> list[Entry]:
         """Return the first `most` entries that are kept of those after number `n`, the oldest first."""
-        with self._written:
+        with self._lock:
             requests, deeds = _newer(self._requests, n), _newer(self._deeds, n)
         return list(islice(_merged(requests, deeds), most))
 
@@ -152,7 +155,7 @@ class Diary:
         """Return the newest `most` entries, the oldest of them first."""
         if most <= 0:
             return []
-        with self._written:
+        with self._lock:
             requests, deeds = _last(self._requests, most), _last(self._deeds, most)
         return list(_merged(requests, deeds))[-most:]
 
@@ -177,7 +180,7 @@ class Diary:
 def _newer(entries: deque[Any], n: int) -> list[Any]:
     found = []
     for entry in reversed(entries):
-        if entry.n <= n:
+        if entry[0] <= n:
             break
         found.append(entry)
     found.reverse()
@@ -190,5 +193,5 @@ def _last(entries: deque[Any], most: int) -> list[Any]:
     return found
 
 
-def _merged(requests: Iterable[RequestEntry], deeds: Iterable[DeedEntry]) -> Iterable[Entry]:
-    return heapq.merge(requests, deeds, key=lambda entry: entry.n)
+def _merged(requests: Iterable[tuple[Any, ...]], deeds: Iterable[DeedEntry]) -> Iterable[Entry]:
+    return heapq.merge(map(RequestEntry._make, requests), deeds, key=lambda entry: entry.n)

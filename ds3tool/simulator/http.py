@@ -15,7 +15,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ds3tool.protocol import names
 from ds3tool.simulator.bodies import DRAIN_LIMIT, PeerGoneError, SocketBody, stalled, too_slow
@@ -51,8 +51,7 @@ _REASONS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """What became of one request: `status` 0 where no answer went out, `whole` when all of it did.
 
     `seconds` from its head to the last byte of its answer; `received` and `sent` count the bytes of the bodies.
