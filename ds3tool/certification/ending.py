@@ -9,7 +9,6 @@ from ds3tool.errors import ApplianceError, NotFoundError, SourceError
 from ds3tool.jobs.completion import is_in_cache
 from ds3tool.protocol.model import JobStatus, ObjectToPut
 from ds3tool.sizes import format_size
-from ds3tool.transport.bodies import BytesBody
 
 
 def cut_put(ground: Ground) -> str:
@@ -25,7 +24,8 @@ def cut_put(ground: Ground) -> str:
             cut_at = length // 2
             try:
                 broken = SampleBody(sample, offset, length, break_at=cut_at)
-                client.put_object(bucket, key, broken, job_id=job_id, offset=offset)
+                digest = ground.digest(sample, offset, length)
+                client.put_object(bucket, key, broken, job_id=job_id, offset=offset, checksum=digest)
             except SourceError:
                 pass
             else:
@@ -33,7 +33,7 @@ def cut_put(ground: Ground) -> str:
             counted = client.get_job(job_id).job.cached_bytes
             if counted or ground.exists(sample):
                 raise UnexpectedError(f"{counted:,} bytes of the job count as received after half a blob")
-        client.put_object(bucket, key, SampleBody(sample, offset, length), job_id=job_id, offset=offset)
+        ground.put_blob(job_id, sample, offset, length)
         blobs += 1
     ground.until(
         lambda: is_in_cache(client.get_job(job_id).job), within=ground.extent.within_seconds, what=f"job {job_id}"
@@ -54,11 +54,11 @@ def cancelled_job(ground: Ground) -> str:
     by_key = {sample.key: sample for sample in samples}
     blobs = list(ground.blobs_of(job))
     (first, offset, length), last = blobs[0], blobs[-1]
-    client.put_object(bucket, first, BytesBody(by_key[first].read(offset, length)), job_id=job_id, offset=offset)
+    ground.put_blob(job_id, by_key[first], offset, length)
     client.cancel_job(job_id)
     key, offset, length = last
     try:
-        client.put_object(bucket, key, BytesBody(by_key[key].read(offset, length)), job_id=job_id, offset=offset)
+        ground.put_blob(job_id, by_key[key], offset, length)
     except ApplianceError as error:
         refusal = error
     else:

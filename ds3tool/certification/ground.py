@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import threading
 import time
@@ -10,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
-from ds3tool.certification.samples import ComparingSink, Sample, SampleSource
+from ds3tool.certification.samples import ComparingSink, Sample, SampleBody, SampleSource
 from ds3tool.certification.sheet import UnexpectedError
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
@@ -20,8 +21,17 @@ from ds3tool.jobs.integrity import bucket_policy
 from ds3tool.jobs.plan import JobLimits
 from ds3tool.jobs.put import PutRun
 from ds3tool.jobs.run import RunResult, RunSettings
+from ds3tool.protocol.checksums import new_hasher, to_base64
 from ds3tool.protocol.messages import Response
-from ds3tool.protocol.model import Chunk, DataPolicy, JobDetails, JobStatus, ListedObject
+from ds3tool.protocol.model import (
+    ChecksumType,
+    Chunk,
+    DataPolicy,
+    JobDetails,
+    JobStatus,
+    ListedObject,
+    PutResult,
+)
 from ds3tool.transport.pool import Transport
 from ds3tool.transport.settings import ConnectionSettings
 
@@ -129,9 +139,9 @@ class Ground:
 
     # -- what there is ----------------------------------------------------------------------------------------
 
-    @property
+    @functools.cached_property
     def policy(self) -> DataPolicy:
-        """The data policy of the bucket, as it is now."""
+        """The data policy of the bucket, as it was when that was first asked for."""
         return bucket_policy(self.client, self.bucket)
 
     @property
@@ -150,6 +160,14 @@ class Ground:
         """Return a sample whose key is `name` below the run's own prefix."""
         return Sample(self.prefix + name, size, self.extent.seed)
 
+    def digest(self, sample: Sample, offset: int = 0, length: int | None = None) -> tuple[ChecksumType, str]:
+        """Return kind and digest of a range of a sample, of the kind that the policy wants."""
+        hasher = new_hasher(self.policy.checksum_type)
+        end = sample.size if length is None else offset + length
+        for start in range(offset, end, MIB):
+            hasher.update(sample.read(start, min(MIB, end - start)))
+        return self.policy.checksum_type, to_base64(hasher.digest())
+
     # -- moving -----------------------------------------------------------------------------------------------
 
     def put(
@@ -162,6 +180,16 @@ class Ground:
             self.note_job(outcome.job.id)
         _check(result, "put", len(samples))
         return result
+
+    def put_alone(self, sample: Sample) -> PutResult:
+        """Put a sample by itself, without a job, with its digest."""
+        body = SampleBody(sample, 0, sample.size)
+        return self.client.put_object(self.bucket, sample.key, body, checksum=self.digest(sample))
+
+    def put_blob(self, job_id: str, sample: Sample, offset: int, length: int) -> PutResult:
+        """Put one blob of a job, with its digest."""
+        body, checksum = SampleBody(sample, offset, length), self.digest(sample, offset, length)
+        return self.client.put_object(self.bucket, sample.key, body, job_id=job_id, offset=offset, checksum=checksum)
 
     def get(self, samples: Sequence[Sample]) -> int:
         """Get samples back through jobs and compare every byte; return how many were the same."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ds3tool.certification.ground import Ground, read
 from ds3tool.certification.sheet import NotApplicableError, UnexpectedError
-from ds3tool.transport.bodies import BytesBody
 
 _PAGE = 10
 _KEYS = 35
@@ -45,9 +44,10 @@ def versions(ground: Ground) -> str:
     """Put one name three times, list its versions, and read the oldest."""
     _need_versions(ground)
     client, bucket, key = ground.client, ground.bucket, f"{ground.prefix}versions"
-    bodies = [f"version {number}".encode() for number in (1, 2, 3)]
-    for body in bodies:
-        client.put_object(bucket, key, BytesBody(body))
+    samples = [ground.sample("versions", size) for size in (100, 200, 300)]
+    for sample in samples:
+        ground.put_alone(sample)
+    bodies = [sample.read(0, sample.size) for sample in samples]
     found = list(client.list_objects(bucket, prefix=key, versions=True))
     latest = [one for one in found if one.is_latest]
     if len(latest) != 1 or not 1 <= len(found) <= len(bodies):
@@ -69,7 +69,7 @@ def undelete(ground: Ground) -> str:
     _need_versions(ground)
     client, bucket = ground.client, ground.bucket
     sample = ground.sample("undelete", 100)
-    client.put_object(bucket, sample.key, BytesBody(sample.read(0, sample.size)))
+    ground.put_alone(sample)
     client.delete_object(bucket, sample.key)
     if ground.exists(sample):
         raise UnexpectedError("it is still there after it was deleted")

@@ -102,7 +102,8 @@ def metadata(ground: Ground) -> str:
     """Store words with an object by itself, and with one of several blobs, and read them again."""
     client, bucket = ground.client, ground.bucket
     alone = ground.sample("metadata alone", 10)
-    client.put_object(bucket, alone.key, BytesBody(alone.read(0, alone.size)), metadata=_WORDS)
+    body = BytesBody(alone.read(0, alone.size))
+    client.put_object(bucket, alone.key, body, metadata=_WORDS, checksum=ground.digest(alone))
     in_job = ground.sample("metadata of blobs", ground.extent.blob + min(MIB, ground.extent.blob))
     ground.put([in_job], blob=ground.extent.blob, words=_WORDS)
     for sample in (alone, in_job):

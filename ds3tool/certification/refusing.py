@@ -63,7 +63,7 @@ def wrong_keys(ground: Ground) -> str:
 def no_permission(ground: Ground) -> str:
     """Make a user whom nobody lets in, and have him look at the bucket, get an object and put one."""
     sample = ground.sample("not for everybody", 100)
-    ground.client.put_object(ground.bucket, sample.key, BytesBody(sample.read(0, 100)))
+    ground.put_alone(sample)
     user = SecondUser.make(ground)
     with ground.client_with(access_key=user.access_key, secret_key=user.secret_key) as other:
         _ = other.get_service()  # his keys are good: what follows is about permissions
@@ -128,7 +128,7 @@ def same_name(ground: Ground) -> str:
     """Plan a second put of a name that is taken."""
     client, bucket = ground.client, ground.bucket
     sample = ground.sample("taken", 10)
-    client.put_object(bucket, sample.key, BytesBody(sample.read(0, 10)))
+    ground.put_alone(sample)
     policy = ground.policy
     try:
         job = client.create_put_job(bucket, [ObjectToPut(sample.key, 10)])

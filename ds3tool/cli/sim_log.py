@@ -35,7 +35,7 @@ class LogLine:
     """One entry: a request, or something that the robot, a drive or the operator did. `seed` is the appliance's."""
 
     told: dict[str, Any]
-    seed: int | None
+    seed: int
 
     @property
     def at(self) -> datetime:
@@ -93,8 +93,8 @@ def log(
     """Show what a running appliance did lately: requests with their status, and what the robot and the drives did.
 
     Times are those of the appliance's clock. It remembers the last ten thousand of either kind, until it ends; a reset
-    does not empty it. The same --seed and the same requests, one after the other, make the same ids and the same
-    faults strike: with the seed that stands here, what went wrong once can be looked at again.
+    does not empty it. An appliance that is started or reset with the same --seed, and asked the same, one request
+    after the other, has the same ids, and the same faults strike: -o json names the seed, also where it was made up.
     """
     appliance = find(settings.state_path, directory=directory, port=port)
     output = settings.results()

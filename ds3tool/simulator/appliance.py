@@ -343,8 +343,11 @@ class Appliance:
 
 
 def _empty(directory: Path) -> None:
-    """Remove all that a closed machine has left: its state last, so that a process that dies amid this finds it."""
-    for folder in ("cache", "tapes"):
-        shutil.rmtree(directory / folder, ignore_errors=True)
+    """Remove all that a closed machine has left: its state first, for without that the rest belongs to nobody.
+
+    Whatever else is in the folder is not ours. A process that dies amid this leaves a new appliance, with new keys.
+    """
     for name in ("state.sqlite-wal", "state.sqlite-shm", "state.sqlite"):
         (directory / name).unlink(missing_ok=True)
+    for folder in ("cache", "tapes", "parts", "rebuild", "dumps"):
+        shutil.rmtree(directory / folder, ignore_errors=True)

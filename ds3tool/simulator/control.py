@@ -55,7 +55,7 @@ class ControlDoor:
             "/clock": ClockControl(appliance),
             "/tapes": TapeControl(appliance),
             "/drives": DriveControl(appliance),
-            "/log": LogControl(appliance.diary, appliance.settings.seed),
+            "/log": LogControl(appliance.diary, appliance.faults.seed),
             "/reset": ResetControl(appliance),
         }
         self._server = HttpServer(HOST, port, self._handle, _refuse, _common)

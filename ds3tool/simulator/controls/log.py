@@ -22,7 +22,7 @@ class LogControl(Control):
 
     form = "a query of tail=N, or of after=N and wait=SECONDS."
 
-    def __init__(self, diary: Diary, seed: int | None) -> None:
+    def __init__(self, diary: Diary, seed: int) -> None:
         self._diary = diary
         self._seed = seed
 
