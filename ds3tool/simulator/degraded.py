@@ -3,6 +3,7 @@
 Nothing is kept of it: a blob that has once been on every tape it belongs on is degraded for a rule while the rule's
 storage domain has no copy of it, or has one on a LOST tape. A suspect copy counts until it is marked as degraded, which
 takes it away. Blobs on their way to tape are not degraded, and a rule that is retired asks for nothing.
+A blob that the cache alone still has, its tapes being gone, is not to leave it: it counts as no longer persisted.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from ds3tool.simulator.store import Store
 
 # That the blob `b` has no copy in the storage domain that the rule `r` asks for.
 MISSING = (
-    "b.persisted = 1 AND NOT EXISTS (SELECT 1 FROM copies c CROSS JOIN tapes t ON t.n = c.tape "
+    "(b.persisted = 1 OR EXISTS "
+    "(SELECT 1 FROM objects w WHERE w.n = b.object AND w.job IS NULL AND w.created IS NOT NULL)) "
+    "AND NOT EXISTS (SELECT 1 FROM copies c CROSS JOIN tapes t ON t.n = c.tape "
     "WHERE c.blob = b.n AND c.domain = r.domain AND t.state <> 'LOST')"
 )
 _FROM = (

@@ -73,7 +73,14 @@ class BlobLost:
 
 @dataclass(frozen=True, slots=True)
 class TapeForgotten:
-    """A tape is about to be struck from the inventory, with all copies on it."""
+    """All copies on a tape are about to be forgotten: it is emptied, another's, or struck from the inventory."""
+
+    tape: Tape
+
+
+@dataclass(frozen=True, slots=True)
+class TapeChanged:
+    """What the appliance knows of a tape has been written down anew: its state, its room, its place."""
 
     tape: Tape
 
@@ -121,6 +128,7 @@ Event = (
     | ChunkPersisted
     | BlobLost
     | TapeForgotten
+    | TapeChanged
     | FailureRecorded
     | RecordRemoved
     | ObjectChanged

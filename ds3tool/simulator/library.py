@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ds3tool.simulator.beans import Beans, Fields
 from ds3tool.simulator.clock import Clock
-from ds3tool.simulator.events import BlobLost, TapeForgotten
+from ds3tool.simulator.events import BlobLost, TapeChanged, TapeForgotten
 from ds3tool.simulator.failures import Failures
 from ds3tool.simulator.refusals import bad_request, conflict, not_found
 from ds3tool.simulator.robot import Robot
@@ -134,6 +134,7 @@ class Library:
         values = [getattr(tape, name) for name in COLUMNS[1:]]
         with self._store.writing() as db:
             db.execute(f"UPDATE tapes SET {assignments} WHERE n = ?", (*values, tape.n))  # noqa: S608 - constants
+            self._store.events.tell(TapeChanged(tape))
         if self.watch is not None:
             self.watch(tape)
 
@@ -181,7 +182,6 @@ class Library:
         if tape.state != "LOST":
             raise conflict(f"Conflict[409]: The tape {tape.bar_code} is {tape.state}, not LOST.")
         with self._store.writing() as db:
-            self._store.events.tell(TapeForgotten(tape))
             self.drop_copies(db, tape)
             db.execute("DELETE FROM tapes WHERE n = ?", (tape.n,))
         self.tapes.pop(tape.n)
@@ -198,6 +198,7 @@ class Library:
             "SELECT b.n, b.cached FROM copies c JOIN blobs b ON b.n = c.blob WHERE c.tape = ?1 AND NOT EXISTS "
             "(SELECT 1 FROM copies o WHERE o.blob = c.blob AND o.tape <> ?1 AND o.suspect = 0)"
         )
+        self._store.events.tell(TapeForgotten(tape))
         lost = 0
         for blob, cached in db.execute(alone, (tape.n,)).fetchall():
             if cached:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.simulator.degraded import MISSING
-from ds3tool.simulator.events import TapeForgotten
+from ds3tool.simulator.events import TapeChanged, TapeForgotten
 from ds3tool.simulator.ledger import Spent
 from ds3tool.simulator.media import BadCopyError, BlobOnTape, ClosingError, copy_out, load, opened
 from ds3tool.simulator.tasks import DriveTask, TaskAbortedError, TaskState
@@ -86,6 +86,7 @@ class Rebuilder:
         self._tapes: frozenset[tuple[int, bool, bool]] | None = None
         self._lost: frozenset[int] = frozenset()
         machine.store.events.listen(TapeForgotten, lambda _: self.need())
+        machine.store.events.listen(TapeChanged, self._tape_changed)
         machine.beans.watch("DataPersistenceRule", self.need)
 
     def resume(self) -> None:
@@ -103,6 +104,11 @@ class Rebuilder:
         self._due, self._tapes = True, None
         self._found = True  # a search that is under way has passed what is new: another one follows it
         self.look()
+
+    def _tape_changed(self, event: TapeChanged) -> None:
+        lost = event.tape.state == "LOST" and event.tape.n not in self._lost
+        if lost or self._tapes is not None:
+            self._machine.store.after_commit(self.look)
 
     def look(self) -> None:
         """Begin the next batch, when one is due and none is under way."""
@@ -282,6 +288,7 @@ class Rebuilder:
                 "INSERT OR REPLACE INTO copies (blob, domain, tape, position) SELECT n, ?, ?, ? FROM blobs WHERE n = ?",
                 [(batch.domain, tape.n, position, blob) for blob, position in made],
             )
+            db.executemany("UPDATE blobs SET persisted = 1 WHERE n = ?", [(blob,) for blob, _ in made])
             member = machine.library.member(batch.domain, tape)
             tape.written, tape.full = at, tape.full or full
             tape.domain_id, tape.bucket_id = batch.domain, tape.bucket_id or batch.bucket

@@ -124,11 +124,14 @@ def test_a_tape_with_data_is_formatted_by_force_only(archived: tuple[Bench, Tape
 
 
 def test_what_the_cache_still_has_survives_a_format(archived: tuple[Bench, Tape]) -> None:
-    """The bytes in the cache are the last ones, and are not given up for room."""
+    """The bytes in the cache are the last ones: they are not given up for room, and go to tape anew."""
     bench, tape = archived
+    db = bench.appliance.machine.store.db
     assert _act(bench, tape, "format&force") == 200
-    _until(bench, tape, "NORMAL")
     bench.reclaim()
+    bench.until(lambda: db.execute("SELECT count(*) FROM copies").fetchone() == (3,), "no copies were made")
+    bench.reclaim()
+    assert bench.cache_used == 0
     assert _read(bench, "c") == b"c" * 800
 
 
