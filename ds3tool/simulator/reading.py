@@ -7,8 +7,9 @@ busy for others; a verify job reads every copy that a drive can reach, and is do
 from __future__ import annotations
 
 import functools
+import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ds3tool.protocol.model import ChecksumType, JobType
@@ -111,10 +112,17 @@ class Reader:
 
     def offers(self, is_free: Callable[[Tape], bool]) -> Iterator[Offer]:
         """Yield what drives might read: of each job the tapes that are free, those of its next chunks first."""
-        self._look_at_tapes()
         now = self._clock.monotonic()
+        looked = False
         for job in list(self._jobs.readers.values()):
-            tapes = self._tapes(job, is_free)
+            pending = self._pending(job)
+            first = next(pending, None)
+            if first is None:
+                continue
+            if not looked:
+                self._look_at_tapes()
+                looked = True
+            tapes = self._tapes(job, itertools.chain((first,), pending), is_free)
             if not tapes:
                 continue
             since = self._since.setdefault(job.n, now)
@@ -133,10 +141,10 @@ class Reader:
         if len(self._since) > len(self._jobs.readers):
             self._since = {number: since for number, since in self._since.items() if number in self._jobs.readers}
 
-    def _tapes(self, job: Job, is_free: Callable[[Tape], bool]) -> list[Tape]:
+    def _tapes(self, job: Job, pending: Iterable[Chunk], is_free: Callable[[Tape], bool]) -> list[Tape]:
         found: dict[int, Tape] = {}
         others: dict[int, Tape] = {}
-        for chunk in self._pending(job):
+        for chunk in pending:
             wanted = self._wanted(job, chunk)
             for number in wanted.first:
                 tape = self._library.tapes[number]
@@ -178,17 +186,17 @@ class Reader:
         away = ", ".join(str(number) for number in self._unusable)
         db = self._store.db
         every = db.execute(
-            f"SELECT DISTINCT c.tape FROM entries e JOIN blobs b ON b.n = e.blob JOIN copies c ON c.blob = b.n "  # noqa: S608 - constants and numbers
-            f"WHERE e.chunk = ? AND {undone} AND {_GOOD} AND {unchecked}",
+            f"SELECT DISTINCT c.tape FROM entries e CROSS JOIN blobs b ON b.n = e.blob "  # noqa: S608 - constants and numbers
+            f"CROSS JOIN copies c ON c.blob = b.n WHERE e.chunk = ? AND {undone} AND {_GOOD} AND {unchecked}",
             (chunk.n,),
         ).fetchall()
         held = {number for (number,) in every if number in self._library.tapes}
         first = held
         if not verify and len(held) > 1:
             rows = db.execute(
-                f"SELECT DISTINCT tape FROM (SELECT min(c.tape) AS tape FROM entries e JOIN blobs b ON b.n = e.blob "  # noqa: S608 - constants and numbers
-                f"JOIN copies c ON c.blob = b.n WHERE e.chunk = ? AND {undone} AND {_GOOD} "
-                f"AND c.tape NOT IN ({away}) GROUP BY b.n)",
+                f"SELECT DISTINCT tape FROM (SELECT min(c.tape) AS tape FROM entries e "  # noqa: S608 - constants and numbers
+                f"CROSS JOIN blobs b ON b.n = e.blob CROSS JOIN copies c ON c.blob = b.n "
+                f"WHERE e.chunk = ? AND {undone} AND {_GOOD} AND c.tape NOT IN ({away}) GROUP BY b.n)",
                 (chunk.n,),
             )
             first = {number for (number,) in rows if number in held}
@@ -284,8 +292,9 @@ class Reader:
             if reading.tape.n not in wanted.every:
                 continue
             rows = self._store.db.execute(
+                # CROSS JOIN and the plus sign hold the query planner to the one good way: by chunk, blob, copy.
                 f"SELECT b.n, b.length, b.checksum_type, b.checksum, c.position FROM entries e "  # noqa: S608 - constants
-                f"JOIN blobs b ON b.n = e.blob JOIN copies c ON c.blob = b.n AND c.tape = ? "
+                f"CROSS JOIN blobs b ON b.n = e.blob CROSS JOIN copies c ON c.blob = b.n AND +c.tape = ? "
                 f"WHERE e.chunk = ? AND {undone} AND {_GOOD} AND {unchecked} ORDER BY c.position",
                 (reading.tape.n, chunk.n),
             )

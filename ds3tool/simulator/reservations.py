@@ -16,13 +16,29 @@ class Reservations:
     def __init__(self, beans: Beans, drives: list[Drive]) -> None:
         self._beans = beans
         self._drives = drives
+        # Which drives work, and whether anything is being quiesced, as of these changes of the beans.
+        self._known_at = (-1, -1)
+        self._working: set[str] = set()
+        self._stopping = False
 
     def works(self, drive: Drive) -> bool:
         """Whether a drive takes any work at all: it is there, in order, and not quiesced, and nor is its partition."""
-        bean = self._beans.get("TapeDrive", drive.id)
-        if bean is None or drive.failure is not None or bean.get("State", "NORMAL") != "NORMAL":
+        if drive.failure is not None:
             return False
-        if bean.get("Quiesced", "NO") != "NO":
+        stamp = self._stamp()
+        if stamp != self._known_at:
+            self._known_at = stamp
+            self._working = {each.id for each in self._drives if self._is_in_order(each)}
+            kinds = ("TapeDrive", "TapePartition")
+            self._stopping = any(bean.get("Quiesced") == "PENDING" for kind in kinds for bean in self._beans.all(kind))
+        return drive.id in self._working
+
+    def _stamp(self) -> tuple[int, int]:
+        return self._beans.changes("TapeDrive"), self._beans.changes("TapePartition")
+
+    def _is_in_order(self, drive: Drive) -> bool:
+        bean = self._beans.get("TapeDrive", drive.id)
+        if bean is None or bean.get("State", "NORMAL") != "NORMAL" or bean.get("Quiesced", "NO") != "NO":
             return False
         partition = self._partition(bean)
         return partition is not None and partition.get("Quiesced", "NO") == "NO"
@@ -56,6 +72,8 @@ class Reservations:
 
     def settle(self) -> None:
         """Let what was to be quiesced be so where nothing is at work and no tape is loaded any more."""
+        if self._known_at == self._stamp() and not self._stopping:
+            return
         for drive in self._drives:
             bean = self._beans.get("TapeDrive", drive.id)
             if bean is not None and bean.get("Quiesced") == "PENDING" and _is_still(drive):

@@ -62,6 +62,8 @@ class _Queue:
     items: list[tuple[float, int, float, Job, Chunk]] = field(default_factory=list)
     # The tapes that drives write to for it.
     writing: list[Tape] = field(default_factory=list)
+    # Of the first item: its order of arrival, and the length of the blob that is next.
+    head: tuple[int, int] = (0, 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -135,8 +137,8 @@ class Writer:
                 if not queue.writing:
                     del self._queues[group]
                 continue
-            _, _, since, job, chunk = queue.items[0]
-            tape = self._choose_tape(group, queue, job, chunk, is_free)
+            _, _, since, job, _ = queue.items[0]
+            tape = self._choose_tape(group, queue, job, is_free)
             if tape is not None:
                 take = functools.partial(self._take, group, queue, tape)
                 rank = aged(job.rank, now - since)
@@ -180,22 +182,16 @@ class Writer:
         queue = self._queues.setdefault(group, _Queue())
         heapq.heappush(queue.items, (turn, self._order, since, job, chunk))
 
-    def _choose_tape(
-        self, group: _Group, queue: _Queue, job: Job, chunk: Chunk, is_free: Callable[[Tape], bool]
-    ) -> Tape | None:
-        row = self._store.db.execute(
-            "SELECT b.length FROM entries e JOIN blobs b ON b.n = e.blob WHERE e.chunk = ? AND NOT EXISTS "
-            "(SELECT 1 FROM copies c WHERE c.blob = b.n AND c.domain = ?) ORDER BY e.place LIMIT 1",
-            (chunk.n, group.domain),
-        ).fetchone()
-        length = 0 if row is None else row[0]
+    def _choose_tape(self, group: _Group, queue: _Queue, job: Job, is_free: Callable[[Tape], bool]) -> Tape | None:
+        length = self._next_length(group, queue)
+        domain = self._beans.get("StorageDomain", group.domain) or {}
+        one_by_one = domain.get("WriteOptimization") != "PERFORMANCE"
+        if one_by_one and any(tape.writable and tape.available >= length for tape in queue.writing):
+            return None  # the tape that is being filled has room: the next one is not begun
         bucket = None if group.bucket is None else self._buckets.find_number(group.bucket)
         fitting = self._library.tapes_with_room(group.domain, None if bucket is None else bucket.id, length)
         preference = {tape.n: self._preference(group.domain, tape) for tape in fitting}
         fitting = [tape for tape in fitting if preference[tape.n] is not None]
-        domain = self._beans.get("StorageDomain", group.domain) or {}
-        if domain.get("WriteOptimization") != "PERFORMANCE" and any(tape in queue.writing for tape in fitting):
-            return None  # the tape that is being filled has room: the next one is not begun
         free = [tape for tape in fitting if is_free(tape)]
         if job.spanning and free:
             free = self._few_media(group, job, free)
@@ -204,6 +200,18 @@ class Writer:
             key=lambda tape: (tape.domain_id is None, preference[tape.n], tape.domain_id and -tape.written, tape.n),
             default=None,
         )
+
+    def _next_length(self, group: _Group, queue: _Queue) -> int:
+        """Return the length of the next blob to be written: a tape without room for that is of no use."""
+        _, order, _, _, chunk = queue.items[0]
+        if queue.head[0] != order:
+            row = self._store.db.execute(
+                "SELECT b.length FROM entries e JOIN blobs b ON b.n = e.blob WHERE e.chunk = ? AND NOT EXISTS "
+                "(SELECT 1 FROM copies c WHERE c.blob = b.n AND c.domain = ?) ORDER BY e.place LIMIT 1",
+                (chunk.n, group.domain),
+            ).fetchone()
+            queue.head = (order, 0 if row is None else row[0])
+        return queue.head[1]
 
     def _preference(self, domain: str, tape: Tape) -> int | None:
         """Return the place that the member of a storage domain gives its tapes; None when it takes no data."""
