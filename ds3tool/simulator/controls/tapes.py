@@ -95,9 +95,9 @@ class TapeControl(Control):
         shelf, online = question.flag("shelf"), not question.flag("stay")
         question.end()
         if path is not None:
-            if bar_code or kind or cleaning or uses:
-                raise bad_request("A tape that was exported has its bar code, its type and its bytes already.")
-            return {"tape": _tape(self._operator.insert(path, shelf=shelf, online=online))}
+            if kind or cleaning or uses:
+                raise bad_request("A tape that was exported has its type and its bytes already.")
+            return {"tape": _tape(self._operator.insert(path, bar_code=bar_code, shelf=shelf, online=online))}
         if cleaning:
             if kind:
                 raise bad_request("A cleaning tape has a type of its own.")
