@@ -10,7 +10,6 @@ from typing import IO
 
 from ds3tool.protocol.model import JobType
 from ds3tool.simulator import xmlout
-from ds3tool.simulator.beans import Fields
 from ds3tool.simulator.buckets import Bucket
 from ds3tool.simulator.contract import kind
 from ds3tool.simulator.job import Chunk, Job
@@ -262,13 +261,3 @@ def data(values: Mapping[str, Value]) -> Reply:
 def data_list(items: Iterable[Xml], headers: Pairs = ()) -> Reply:
     """Return the reply of a list, below `Data`."""
     return xml_reply(xmlout.document(element("Data", items)), headers=headers)
-
-
-def configured(values: Fields, defaults: Mapping[str, Value]) -> dict[str, Value]:
-    """Return a configured bean's elements: what was set, defaults for the rest, dates as dates."""
-    merged: dict[str, Value] = {**defaults, **values}
-    for name in ("CreationDate", "Date", "LastHeartbeat", "LastCleaned"):
-        moment = merged.get(name)
-        if isinstance(moment, float) and not isinstance(moment, bool):
-            merged[name] = date(moment)
-    return merged

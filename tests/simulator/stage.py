@@ -122,12 +122,12 @@ class Stage:
             return tape.id
 
     def stored(self) -> str:
-        """Put an object that comes to tape; return its name."""
+        """Put an object whose job has ended with it on tape; return its name."""
         name = self.fresh_name()
-        self.wire.put_all("b", {name: b"x"})
-        changed = self.machine.jobs.changed
-        with changed:
-            assert changed.wait_for(lambda: self.machine.objects.count("name = ? AND job IS NULL", (name,)), 60)
+        job = self.wire.put_all("b", {name: b"x"})
+        jobs = self.machine.jobs
+        with jobs.changed:
+            assert jobs.changed.wait_for(lambda: all(each.id != job for each in jobs.active.values()), 10), "a put job never ended"
         return name
 
     @cached_property

@@ -8,13 +8,13 @@ from ds3tool.protocol import names
 from ds3tool.simulator.buckets import Bucket
 from ds3tool.simulator.dispatch import Call, rest
 from ds3tool.simulator.documents import bucket_fields, data, data_list, object_fields, placement
-from ds3tool.simulator.handlers.jobs import parse_date
 from ds3tool.simulator.handlers.placement import blob_attributes, tapes_of
 from ds3tool.simulator.handlers.policies import check_move
 from ds3tool.simulator.handlers.service import create_bucket, refuse_too_many, remove_bucket
 from ds3tool.simulator.messages import Reply
 from ds3tool.simulator.objects import StoredObject
 from ds3tool.simulator.paging import glob, headers, matcher, page, window
+from ds3tool.simulator.parameters import moment
 from ds3tool.simulator.refusals import Refusal, denied, not_found
 from ds3tool.simulator.xmlout import Value, Xml, bean, element
 
@@ -130,9 +130,9 @@ def _selection(call: Call) -> tuple[str, list[object]]:
     if kind is not None:
         conditions.append("name LIKE '%/'" if kind == "FOLDER" else "name NOT LIKE '%/'")
     if call.text("start_date"):
-        where("created >= ?", parse_date(call.needed("start_date")))
+        where("created >= ?", moment(call.needed("start_date")))
     if call.text("end_date"):
-        where("created <= ?", parse_date(call.needed("end_date")))
+        where("created <= ?", moment(call.needed("end_date")))
     return " AND ".join(conditions), values
 
 

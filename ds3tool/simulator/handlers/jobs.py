@@ -13,6 +13,7 @@ from ds3tool.simulator.documents import chunk_xml, data, data_list, job_fields, 
 from ds3tool.simulator.job import PRIORITY_RANK, Chunk, Job, JobOptions
 from ds3tool.simulator.messages import Reply, xml_reply
 from ds3tool.simulator.paging import matcher, page
+from ds3tool.simulator.parameters import moment
 from ds3tool.simulator.refusals import bad_request, busy, conflict, not_found
 from ds3tool.simulator.xmlout import bean, date
 
@@ -220,23 +221,9 @@ def _modify(call: Call) -> Reply:
         job.cleanup = call.flag("dead_job_cleanup_allowed", job.cleanup) is not False
         job.protected = bool(call.flag("protected", job.protected))
         if call.text("created_at"):
-            job.created = parse_date(call.needed("created_at"))
+            job.created = moment(call.needed("created_at"))
         machine.jobs.save(job)
     return master_object_list(machine, job, None)
-
-
-def parse_date(text: str) -> float:
-    """Return seconds since 1970 of a date parameter: ISO 8601, or a number of seconds or milliseconds."""
-    from datetime import UTC, datetime
-
-    if text.isascii() and text.isdigit():
-        number = int(text)
-        return number / 1000 if number > 100_000_000_000 else float(number)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise bad_request(f"'{text}' is not a date.") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 @rest("ModifyJob")
