@@ -16,7 +16,7 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
 @pytest.fixture
 def spoiled(build: Build) -> Bench:
     """Return an appliance that keeps two copies, the first of `a` bad and found out, `b` and `c` as they should be."""
-    bench = build(blob_size=1000, chunk_size=3000, copies=2, tapes=4)
+    bench = build(blob_size=1000, chunk_size=3000, copies=2, tapes=2)
     bench.wire.put_all("b", {"a": b"a" * 500, "b": b"b" * 500, "c": b"c" * 1500})
     bench.until_persisted()
     suspect(bench, "a")
