@@ -66,7 +66,8 @@ class Appliance:
         self._numbers_lock = threading.Lock()
         self._closed = threading.Event()
         self._stop = threading.Event()
-        self._resetting = threading.Lock()
+        # Held while it is made new, and by those who look into it from outside and must find it whole.
+        self.undisturbed = threading.Lock()
         # When it was started, and last made new, in seconds of `time.monotonic`.
         self.started = self.reset_at = 0.0
 
@@ -189,7 +190,7 @@ class Appliance:
         machine = self.machine
         keys = replace(self.settings, access_key=self.access_key, secret_key=self.secret_key)
         assert self._server is not None
-        with self._resetting:
+        with self.undisturbed:
             machine.release_waiters()
             with self._server.held():
                 port, directory, clock = machine.port, machine.directory, machine.clock

@@ -15,6 +15,7 @@ token (`Authorization: Bearer TOKEN`) that stands where only the appliance's own
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
 import secrets
@@ -49,6 +50,7 @@ class ControlDoor:
     def __init__(self, port: int, appliance: Appliance) -> None:
         self.token = secrets.token_urlsafe(32)
         self._diary = appliance.diary
+        self._undisturbed = appliance.undisturbed
         self._controls: dict[str, Control] = {
             "/faults": FaultControl(appliance.faults),
             "/status": StatusControl(appliance),
@@ -77,10 +79,13 @@ class ControlDoor:
             known = ", ".join(self._controls)
             raise Refusal(404, "NotFound", f"There is nothing at {request.target.path}. The controls are: {known}")
         if request.verb == "GET":
-            return _reply(200, control.show(Question(request.target.parameters, form=control.form)))
-        if request.verb == "PUT":
-            return _reply(200, control.change(Question(_document(request), form=control.form)))
-        raise Refusal(405, "MethodNotAllowed", f"{request.verb} is not understood: controls take GET and PUT.")
+            act, fields = control.show, dict[str, Any](request.target.parameters)
+        elif request.verb == "PUT":
+            act, fields = control.change, _document(request)
+        else:
+            raise Refusal(405, "MethodNotAllowed", f"{request.verb} is not understood: controls take GET and PUT.")
+        with self._undisturbed if control.patient else contextlib.nullcontext():
+            return _reply(200, act(Question(fields, form=control.form)))
 
     def _check_token(self, request: Request) -> None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")

@@ -101,7 +101,13 @@ def test_it_is_safe_while_clients_are_at_work(host: SimHost) -> None:
                         troubles.append(error)
 
     keys = (host.appliance.access_key, host.appliance.secret_key)
+
+    def look() -> None:
+        while not stopping.is_set():
+            assert host.ask("/status")["tapes"]
+
     workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    workers.append(threading.Thread(target=look))
     for worker in workers:
         worker.start()
     for _ in range(5):
@@ -131,3 +137,18 @@ def test_it_asks_first(host: SimHost) -> None:
     host.client.create_bucket("b")
     assert "--yes" in host.sim("reset").expect(2).stderr
     assert len(host.client.get_service().buckets) == 1
+
+
+def test_a_drive_that_waits_for_a_clock_that_stands_is_no_hindrance(tmp_path: Path) -> None:
+    """What it was at is gone with the rest, and the clock goes on from where it stood."""
+    with sim_host(tmp_path, timed=True, pace=0.0) as host:
+        host.client.create_bucket("b")
+        host.client.put_object("b", "x", BytesBody(b"x"))
+        machine = host.appliance.machine
+        with machine.jobs.changed:
+            assert machine.jobs.changed.wait_for(lambda: machine.drives.loaded, 30)
+        before = host.ask("/clock", {"step": 1.0})["clock"]["appliance_time"]
+        host.ask("/reset", {"what": "all"})
+        assert host.ask("/clock")["clock"]["appliance_time"] == before
+        assert host.ask("/clock")["waiting"]["mounts"] == 0
+        assert [drive["tape"] for drive in host.ask("/drives")["drives"]] == [None, None]

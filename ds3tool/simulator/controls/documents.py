@@ -84,9 +84,13 @@ class Question:
 
 
 class Control:
-    """One noun behind the door; `form` is how its documents look. What it does not override ends in a 405."""
+    """One noun behind the door; `form` is how its documents look. What it does not override ends in a 405.
+
+    `patient`: it is asked while nobody makes the appliance new, one question at a time.
+    """
 
     form = "empty."
+    patient = True
 
     def show(self, question: Question) -> dict[str, Any]:  # noqa: ARG002 - for those who have something to show
         """Return how things stand (GET)."""

@@ -20,6 +20,7 @@ class LogControl(Control):
     Answers name the seed and `last`, the number to ask on from.
     """
 
+    patient = False  # it may wait long, and looks at nothing that a reset takes away
     form = "a query of tail=N, or of after=N and wait=SECONDS."
 
     def __init__(self, diary: Diary, seed: int) -> None:

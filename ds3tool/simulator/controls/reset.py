@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 class ResetControl(Control):
     """PUT `{"what": "all"}` makes it a new appliance of the same settings and keys; `"jobs"` cancels every job."""
 
+    patient = False  # nobody waits for himself
     form = '{"what": "all" or "jobs"}.'
 
     def __init__(self, appliance: Appliance) -> None:
@@ -40,9 +41,10 @@ class ResetControl(Control):
         return active
 
     def _jobs(self) -> int:
-        machine = self._appliance.machine
-        with machine.store.lock:
-            jobs = list(machine.jobs.active.values())
-            for job in jobs:
-                machine.cancel(job)
+        with self._appliance.undisturbed:
+            machine = self._appliance.machine
+            with machine.store.lock:
+                jobs = list(machine.jobs.active.values())
+                for job in jobs:
+                    machine.cancel(job)
         return len(jobs)
