@@ -47,6 +47,8 @@ class Backend:
 
     def admit(self, active: int) -> None:
         """Raise a 503 when no job may begin beside `active` others."""
+        if self._fields().get("Activated") is False:
+            raise busy("The data path is not activated.", self.retry_after)
         if self._fields().get("AllowNewJobRequests") is False:
             raise busy("New jobs are not allowed at present.", self.retry_after)
         most = self._number("MaxNumberOfConcurrentJobs", MAX_CONCURRENT_JOBS)

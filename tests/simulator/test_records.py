@@ -466,3 +466,52 @@ def test_a_bucket_under_way_keeps_its_kind_of_checksum(desk: Desk) -> None:
     assert desk.status("PUT", "bucket", bucket, data_policy_id=same) == 200
     assert desk.status("DELETE", "job", job, force="") == 204
     assert desk.status("PUT", "bucket", bucket, data_policy_id=other) == 200
+
+
+def test_a_data_path_that_is_not_activated_takes_no_jobs(desk: Desk) -> None:
+    """503 until it is activated; the appliance tells so of itself."""
+    bucket = _name()
+    desk.create("bucket", name=bucket)
+    assert desk.status("PUT", "data_path_backend", activated="false") == 200
+    assert desk.ask("GET", "system_information").xml.findtext("BackendActivated") == "false"
+    assert desk.wire.start_put(bucket, {"a": 1}).status == 503
+    assert desk.status("PUT", "data_path_backend", activated="true") == 200
+    assert desk.wire.start_put(bucket, {"a": 1}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("parameters", "status"),
+    [
+        ({"iom_cache_limitation_percent": "1.1"}, 400),
+        ({"partially_verify_last_percent_of_tapes": "101"}, 400),
+        ({"max_number_of_concurrent_jobs": "0"}, 400),
+        ({"auto_inspect": "sometimes"}, 400),
+        ({"auto_inspect": ""}, 400),
+        ({"default_verify_data_after_import": ""}, 200),
+        ({"auto_activate_timeout_in_mins": ""}, 200),
+    ],
+)
+def test_settings_of_the_data_path_are_checked(desk: Desk, parameters: dict[str, str], status: int) -> None:
+    """Shares of at most all, limits of at least one, words there are; empty only where there may be none."""
+    before = desk.ask("GET", "data_path_backend").xml
+    assert desk.status("PUT", "data_path_backend", **parameters) == status
+    after = desk.ask("GET", "data_path_backend").xml
+    changed = {each.tag for each in after if each.text != before.findtext(each.tag) and each.text is not None}
+    assert changed <= {"LastHeartbeat"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "status"),
+    [
+        ({"auto_eject_upon_cron": "0 0 2 * * ?"}, 201),
+        ({"auto_eject_upon_cron": "at night"}, 400),
+        ({"max_tape_fragmentation_percent": "101"}, 400),
+        ({"write_optimization": "speed"}, 400),
+        ({"media_ejection_allowed": ""}, 400),
+    ],
+)
+def test_a_storage_domain_has_times_and_shares_that_there_are(
+    desk: Desk, parameters: dict[str, str], status: int
+) -> None:
+    """A cron expression, a percentage, a word of the enumeration, a truth."""
+    assert desk.status("POST", "storage_domain", name=_name(), **parameters) == status
