@@ -27,9 +27,9 @@ from ds3tool.simulator.history import BucketHistory
 from ds3tool.simulator.ids import IdFamily
 from ds3tool.simulator.job import Job
 from ds3tool.simulator.jobs import JobBook
-from ds3tool.simulator.ledger import Ledger
+from ds3tool.simulator.ledger import Ledger, Spent
 from ds3tool.simulator.library import Library
-from ds3tool.simulator.mechanics import GENERATIONS
+from ds3tool.simulator.mechanics import GENERATIONS, ROBOT_MOVE_SECONDS
 from ds3tool.simulator.multipart import Multiparts
 from ds3tool.simulator.naked import NakedPuts
 from ds3tool.simulator.notifications import Notifications
@@ -124,10 +124,11 @@ class Machine:
             directory=directory / "tapes",
             changed=self.jobs.changed,
             failures=self.failures,
-            delay=lambda: settings.robot_delay,
+            delay=lambda: settings.robot_delay or (2 * ROBOT_MOVE_SECONDS if settings.timed else 0.0),
             slots=max(settings.slots, settings.tapes),
             ports=settings.entry_exit_slots,
         )
+        self.library.robot.moved = lambda tape, seconds: self.ledger.add(Spent.ROBOT, seconds, tape=tape.bar_code)
         self._add_tapes()
         self.backend = Backend(self.beans, settings, self.clock)
         self.safety = Safety(self.beans, self.library)

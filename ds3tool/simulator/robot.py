@@ -60,6 +60,8 @@ class Robot:
         self.ports = ports
         # Called with a tape that came into a slot, PENDING_INSPECTION.
         self.arrived: Callable[[Tape], None] = lambda _: None
+        # Called with a tape that was moved, and the seconds that this took.
+        self.moved: Callable[[Tape, float], None] = lambda *_: None
         # When each tape's next move is due.
         self._due: dict[int, float] = {}
 
@@ -223,9 +225,11 @@ class Robot:
         elif tape.state == "ONLINE_IN_PROGRESS":
             tape.place, tape.eject_date, then = SLOT, None, None
             tape.enter("PENDING_INSPECTION")
+            self.moved(tape, self._delay() / 2)
         elif tape.state == "EJECT_TO_EE_IN_PROGRESS":
             tape.place = PORT
             tape.enter("EJECT_FROM_EE_PENDING")
+            self.moved(tape, self._delay() / 2)
             then = due
         elif tape.state == "EJECT_FROM_EE_PENDING":
             if not self._attend_to(tape):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ds3tool.simulator.clock import ManualClock
+from ds3tool.simulator.ledger import Spent
 from ds3tool.simulator.operator import Operator
 from ds3tool.simulator.refusals import Refusal
 from ds3tool.simulator.tape import Tape
@@ -131,11 +132,11 @@ def test_a_tape_that_vanishes_is_lost_and_found_again(build: Build) -> None:
     bench.until_persisted()
     tape = next(tape for tape in bench.appliance.machine.library.tapes.values() if tape.domain_id)
     operator = Operator(bench.appliance.machine)
+    bench.reclaim()
     bench.until(lambda: tape.n not in bench.appliance.machine.library.in_use)
     operator.remove(tape.bar_code)
     assert bench.wire.ask("GET", f"/_rest_/tape/{tape.bar_code}").xml.findtext("State") == "LOST"
     assert _failures(bench) == ["TAPE_REMOVAL_UNEXPECTED"]
-    bench.reclaim()
     assert bench.wire.start_get("b", ["a"]).status == 409
     operator.bring_back(tape.bar_code, online=True)
     _until(bench, tape.bar_code, "NORMAL")
@@ -147,6 +148,7 @@ def test_a_storage_domain_may_keep_its_tapes(build: Build) -> None:
     bench = build(tapes=2)
     bench.wire.put_all("b", {"a": b"hello"})
     bench.until_persisted()
+    bench.reclaim()
     (domain,) = bench.wire.ask("GET", "/_rest_/storage_domain").xml
     target = f"/_rest_/storage_domain/{domain.findtext('Id')}?media_ejection_allowed=false"
     assert bench.wire.ask("PUT", target).status == 200
@@ -219,3 +221,17 @@ def test_hands_reach_only_what_is_there(bench: Bench) -> None:
     _until(bench, "SIM002L8", "EJECTED")
     with pytest.raises(Refusal, match="not in a storage slot"):
         operator.remove("SIM002L8")
+
+
+def test_where_time_is_modelled_the_robot_takes_it(build: Build) -> None:
+    """An ejection is not at once, and the ledger has the robot's move."""
+    clock = ManualClock()
+    bench = build(clock, timed=True, bucket=None)
+    _eject(bench, "SIM001L8")
+    clock.advance(12)
+    _until(bench, "SIM001L8", "EJECT_TO_EE_IN_PROGRESS")
+    clock.advance(12)
+    _until(bench, "SIM001L8", "EJECTED")
+    account = bench.appliance.machine.ledger.of_tape("SIM001L8")
+    assert account is not None
+    assert account.spent[Spent.ROBOT].seconds == 12

@@ -128,6 +128,7 @@ def test_what_the_cache_still_has_survives_a_format(archived: tuple[Bench, Tape]
     bench, tape = archived
     db = bench.appliance.machine.store.db
     assert _act(bench, tape, "format&force") == 200
+    _until(bench, tape, "NORMAL")
     bench.reclaim()
     bench.until(lambda: db.execute("SELECT count(*) FROM copies").fetchone() == (3,), "no copies were made")
     bench.reclaim()
@@ -274,6 +275,30 @@ def test_full_tapes_are_compacted_by_themselves_where_that_is_wanted(build: Buil
     assert bench.wire.ask("PUT", target).status == 200
     clock.advance(60)
     bench.until(lambda: full.written == 0, "the tape was never compacted")
+
+
+# After a death.
+
+
+@pytest.mark.parametrize("state", ["FORMAT_IN_PROGRESS", "PENDING_INSPECTION", "AUTO_COMPACTION_IN_PROGRESS"])
+def test_what_a_drive_was_at_is_begun_again(build: Build, tmp_path: Path, state: str) -> None:
+    """The state that was on disk when the appliance died is what is done first, to its end."""
+    first = build(directory=str(tmp_path), blob_size=1000)
+    first.wire.put_all("b", {"a": b"a" * 700, "c": b"c" * 800})
+    first.until_persisted()
+    tape = _used(first)
+    first.wire.ask("DELETE", "/b/a")
+    first.reclaim()
+    with first.appliance.machine.store.lock:
+        first.appliance.machine.library.enter(tape, state)
+    first.wire.close()
+    first.appliance.close()
+    second = build(directory=str(tmp_path), blob_size=1000, bucket=None)
+    again = second.appliance.machine.library.find(tape.bar_code)
+    _until(second, again, "NORMAL")
+    assert again.written == (1500 if state == "PENDING_INSPECTION" else 0)
+    if state != "FORMAT_IN_PROGRESS":
+        assert _read(second, "c") == b"c" * 800
 
 
 # What storage domains have done by themselves.
