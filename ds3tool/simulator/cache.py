@@ -15,10 +15,14 @@ _log = logging.getLogger(__name__)
 
 _FOLDERS = 256
 _BATCH = 500
-# Blobs on every tape they belong on, that no chunk handed to a client or a drive still needs.
+# Blobs on every tape they belong on, that no chunk handed to a client or a drive still needs. A copy that is suspect,
+# or whose tape is lost or bad, may be none: with no other one the cache has the only bytes that are left.
 _EVICTABLE = """
 SELECT n, length FROM blobs b WHERE cached = 1 AND persisted = 1 AND NOT EXISTS (
   SELECT 1 FROM entries e JOIN chunks c ON c.n = e.chunk WHERE e.blob = b.n AND e.done = 0 AND c.allocated = 1
+) AND EXISTS (
+  SELECT 1 FROM copies k CROSS JOIN tapes t ON t.n = k.tape
+  WHERE k.blob = b.n AND k.suspect = 0 AND t.state NOT IN ('LOST', 'BAD')
 ) ORDER BY used LIMIT ?
 """
 

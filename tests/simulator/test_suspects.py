@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from ds3tool.simulator.operator import Operator
 from tests.simulator.conftest import Bench, Build
 from tests.simulator.wire import Answer
 
@@ -140,3 +141,29 @@ def test_a_lost_tape_degrades_what_was_on_it(spoiled: Bench) -> None:
     assert (page.headers["page-truncated"], page.headers["total-result-count"]) == ("1", "4")
     assert wire.ask("PUT", f"/_rest_/tape/{tape.bar_code}?state=NORMAL").status == 200
     assert degraded(spoiled) == []
+
+
+def test_what_the_cache_has_outlives_its_only_good_copy(build: Build) -> None:
+    """Bytes whose one copy is found to be damaged do not leave the cache before that is given up, and made anew."""
+    bench = build(blob_size=1000, chunk_size=3000, tapes=1, hold=30.0)
+    machine, wire = bench.appliance.machine, bench.wire
+    contents = {"a": b"a" * 500, "b": b"b" * 700}
+    wire.put_all("b", contents)
+    bench.until_persisted()
+    (tape,) = machine.library.tapes.values()
+    assert Operator(machine).flip_bits(tape.bar_code, count=1, seed=3) == 1
+    assert wire.ask("PUT", f"/_rest_/tape/{tape.bar_code}?operation=verify").status == 200
+    bench.until(lambda: tape.verify_pending is None)
+    (damaged,) = names(wire.ask("GET", "/_rest_/suspect_object"), "Name")
+    assert damaged is not None
+    bench.reclaim()
+    assert bench.cache_used == len(contents[damaged])
+    tape.full = True  # until there is another tape nothing can be made anew
+    assert wire.ask("PUT", f"{TAPES}?force").status == 204
+    bench.reclaim()
+    assert wire.ask("GET", f"/b/{damaged}").body == contents[damaged]
+    Operator(machine).insert_blank(shelf=True)
+    bench.until(lambda: not machine.degraded.has() and not machine.drives.tasks())
+    bench.reclaim()
+    assert bench.cache_used == 0
+    assert wire.ask("GET", f"/b/{damaged}").body == contents[damaged]
