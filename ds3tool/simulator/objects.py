@@ -113,22 +113,33 @@ class Objects:
     # Listing.
 
     def page(
-        self, bucket: int, *, prefix: str, delimiter: str, marker: str, limit: int, versions: bool
+        self,
+        bucket: int,
+        *,
+        prefix: str,
+        delimiter: str,
+        marker: str,
+        limit: int,
+        versions: bool,
+        after: str | None = None,
     ) -> tuple[list[StoredObject], list[str], str | None]:
         """Return objects, common prefixes, and the marker of the next page (None when this is the last).
 
         Names come in order of bytes; objects and prefixes count against `limit` alike; all versions of a name stay
-        on one page, newest first.
+        on one page, newest first. With versions, `after` is the id of one of `marker`'s: the page begins with its older
+        ones.
         """
         if not delimiter and not versions:
             return self._plain_page(bucket, prefix, marker, limit)
-        found: list[StoredObject] = []
         prefixes: list[str] = []
+        newest = self.ids.number(after) if versions and after else None
+        older = "bucket = ? AND name = ? AND n < ? ORDER BY n DESC"
+        found = [] if newest is None or not limit else list(self.select(older, (bucket, marker, newest)))
         beyond = successor(prefix)
         inclusive = marker < prefix
         place: str | None = prefix if inclusive else marker
-        last = ""
-        count = 0
+        last = marker if found else ""
+        count = 1 if found else 0
         while place is not None:
             name = self._next_name(bucket, place, beyond, inclusive=inclusive, versions=versions)
             if name is None:

@@ -151,3 +151,23 @@ def test_the_successor_of_a_prefix_ends_its_range(prefix: str, rest: str) -> Non
     assert (prefix + rest).encode("utf-8", "surrogatepass") < above.encode("utf-8", "surrogatepass")
     assert not above.startswith(prefix)
     assert above > prefix
+
+
+def test_versions_go_on_where_a_page_ended(build: Build) -> None:
+    """NextKeyMarker and NextVersionIdMarker lead to every version once; a version marker begins inside a name."""
+    bench = build(versioning=Versioning.KEEP_MULTIPLE_VERSIONS)
+    for name in ("a", "a", "a", "c", "c", "d"):
+        bench.wire.ask("PUT", f"/b/{name}", b"x")
+    everything = [each.findtext("VersionId") for each in bench.wire.ask("GET", "/b?versions").xml.iter("Version")]
+    seen: list[str | None] = []
+    parameters = ""
+    for _ in range(6):
+        page = bench.wire.ask("GET", f"/b?versions&max-keys=1{parameters}").xml
+        seen += [each.findtext("VersionId") for each in page.iter("Version")]
+        if page.findtext("IsTruncated") == "false":
+            break
+        key, version = page.findtext("NextKeyMarker"), page.findtext("NextVersionIdMarker")
+        parameters = f"&key-marker={key}&version-id-marker={version}"
+    assert seen == everything
+    inside = bench.wire.ask("GET", f"/b?versions&key-marker=a&version-id-marker={everything[0]}").xml
+    assert [each.findtext("VersionId") for each in inside.iter("Version")] == everything[1:]

@@ -126,7 +126,13 @@ def get_bucket(call: Call) -> Reply:
     versions = call.has("versions")
     with machine.store.lock:
         found, prefixes, following = machine.objects.page(
-            bucket.n, prefix=prefix, delimiter=delimiter, marker=marker, limit=limit, versions=versions
+            bucket.n,
+            prefix=prefix,
+            delimiter=delimiter,
+            marker=marker,
+            limit=limit,
+            versions=versions,
+            after=call.text("version_id_marker") or None,
         )
     user = machine.beans.get("User", bucket.user_id) or call.user
     tag = "Version" if versions else "Contents"
@@ -143,6 +149,9 @@ def get_bucket(call: Call) -> Reply:
             "Prefix": prefix or None,
         }
     )
+    if versions and following is not None:  # where Amazon's tools look for it
+        last = call.machine.objects.ids.of(found[-1].n) if found and found[-1].name == following else None
+        middle = Xml(middle + fields({"NextKeyMarker": following, "NextVersionIdMarker": last}))
     contents, listed_versions = ([], entries) if versions else (entries, [])
     document = element("ListBucketResult", [*common, *contents, head, middle, *listed_versions])
     return xml_reply(xmlout.document(document))
