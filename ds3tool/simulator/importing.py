@@ -140,8 +140,13 @@ class _Import:
         )
 
     def _domains(self) -> list[str]:
-        rules = self._machine.beans.all("DataPersistenceRule")
+        """Return the storage domains of the data policy: the one of the first bucket, where that is there already."""
         policy = self._options.data_policy_id
+        first = next(read_entries(self._index), None)
+        if isinstance(first, IndexedBlob):
+            known = next((each for each in self._machine.buckets.all() if each.name == first.bucket), None)
+            policy = policy if known is None else known.data_policy_id
+        rules = self._machine.beans.all("DataPersistenceRule")
         return [str(e["StorageDomainId"]) for e in rules if e["DataPolicyId"] == policy and e["Type"] != "RETIRED"]
 
     def _has_copies(self, domain: str) -> bool:

@@ -86,6 +86,9 @@ def _look(machine: Machine, tape: Tape, drive_type: str, needed: int) -> Finding
         return Finding("LTFS_WITH_FOREIGN_DATA", label=label)
     if label is not None and label.tape != tape.id:  # written by this appliance, which has forgotten it since
         return Finding("FOREIGN", label=label)
+    if label is not None and label.written != tape.written:
+        message = f"The tape {tape.bar_code} has {label.written} bytes written, where {tape.written} were left on it."
+        return Finding("DATA_CHECKPOINT_FAILURE", "DATA_CHECKPOINT_FAILURE", message)
     return _own(machine, tape, needed)
 
 

@@ -198,6 +198,8 @@ class Library:
             "SELECT b.n, b.cached FROM copies c JOIN blobs b ON b.n = c.blob WHERE c.tape = ?1 AND NOT EXISTS "
             "(SELECT 1 FROM copies o WHERE o.blob = c.blob AND o.tape <> ?1 AND o.suspect = 0)"
         )
+        if db.execute("SELECT 1 FROM copies WHERE tape = ? LIMIT 1", (tape.n,)).fetchone() is None:
+            return 0
         self._store.events.tell(TapeForgotten(tape))
         lost = 0
         for blob, cached in db.execute(alone, (tape.n,)).fetchall():

@@ -147,11 +147,9 @@ class Operator:
         if foreign.exists():
             shutil.copyfile(foreign, index)
         else:
-            size = content.stat().st_size
             label = TapeLabel(
                 self._machine.instance_id,
-                *(found.id, found.bar_code, found.serial, found.type, found.capacity),
-                max(size, found.written),
+                *(found.id, found.bar_code, found.serial, found.type, found.capacity, found.written),
             )
             write_index(index, label, self._blobs_on(found))
         return index

@@ -139,6 +139,7 @@ ALTER TABLE tapes ADD COLUMN damaged INTEGER NOT NULL DEFAULT 0;
 UPDATE tapes SET place = 'outside' WHERE state IN ('EJECTED', 'LOST', 'OFFLINE');
 -- Versions of objects that came with tapes of other appliances: the version's id there, its row here.
 CREATE TABLE imports (version TEXT PRIMARY KEY, object INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX imports_by_object ON imports (object);
 """,
 }
 

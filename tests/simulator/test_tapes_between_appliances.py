@@ -258,6 +258,22 @@ def test_a_tape_that_comes_back_is_known_again(carried: tuple[Bench, Path]) -> N
     assert [each.findtext("Type") for each in failures] == ["DUPLICATE_TAPE_BAR_CODES_DETECTED"]
 
 
+def test_an_old_copy_of_a_tape_is_told_from_the_tape(carried: tuple[Bench, Path]) -> None:
+    """What is written to a tape after it was copied is not on the copy: its checkpoint is another one."""
+    bench, index = carried
+    operator = Operator(bench.appliance.machine)
+    operator.bring_back("SIM001L8", shelf=True)
+    _until(bench, "SIM001L8", "NORMAL")
+    bench.wire.put_all("b", {"more": b"m" * 10})
+    bench.until_persisted()
+    assert _tape_of(bench, "more") == "SIM001L8"
+    bench.wire.ask("PUT", "/_rest_/tape/SIM001L8?operation=eject")
+    _until(bench, "SIM001L8", "EJECTED")
+    operator.insert(index)
+    _until(bench, "SIM001L8", "DATA_CHECKPOINT_FAILURE")
+    assert _failures(bench) == ["DATA_CHECKPOINT_FAILURE"]
+
+
 @pytest.mark.parametrize(
     "line", ["", "{", "[]", '{"index": "else"}', '{"index": "ds3tool-tape", "release": 1, "owner": 5}']
 )
