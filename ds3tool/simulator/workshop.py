@@ -1,7 +1,8 @@
 """What is done to drives for their own sake: cleaning them with a cleaning tape, testing them with a test tape, dumps.
 
 A drive that asks for cleaning, or that somebody wants cleaned, waits for a cleaning tape that is good for another time;
-while there is none a failure of the partition asks for one. A cleaning tape with no times left is BAD.
+while there is none a failure of the partition asks for one. A cleaning tape with no times left is BAD. That no drive of
+a partition is left that works is a failure of the partition too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ds3tool.simulator.drive import Drive
     from ds3tool.simulator.machine import Machine
 
-_REQUIRED = "CLEANING_TAPE_REQUIRED"
+_REQUIRED, _NO_DRIVES = "CLEANING_TAPE_REQUIRED", "NO_USABLE_DRIVES"
 # A test writes and reads so many bytes, in pieces; a real one takes some minutes.
 _TEST_BYTES, _PIECE = 4 << 20, 1 << 20
 _TEST_SECONDS = 300.0
@@ -35,12 +36,25 @@ class Workshop:
         self._machine = machine
         self._cleaning: dict[str, DriveTask] = {}
         self._testing: dict[str, DriveTask] = {}
+        machine.beans.watch("TapeDrive", self._count_usable)
 
     def resume(self) -> None:
         """Clean what asks for it: after a start, and when a cleaning tape has come."""
         for drive in self._machine.beans.all("TapeDrive"):
             if drive.get("CleaningRequired"):
                 self.clean(drive)
+
+    def _count_usable(self) -> None:
+        """Put on record that a partition has no drive left that does anything; strike it when there is one again."""
+        drives = self._machine.beans.all("TapeDrive")
+        for partition in self._machine.beans.all("TapePartition"):
+            identifier = str(partition["Id"])
+            mine = [drive for drive in drives if drive["PartitionId"] == identifier]
+            if any((each.get("State", "NORMAL"), each.get("Quiesced", "NO")) == ("NORMAL", "NO") for each in mine):
+                self._machine.failures.partition_mended(_NO_DRIVES, identifier)
+            else:
+                message = f"The partition '{partition['Name']}' has no drive that could do anything."
+                self._machine.failures.partition(_NO_DRIVES, identifier, message)
 
     # Cleaning.
 

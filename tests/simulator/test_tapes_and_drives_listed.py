@@ -163,6 +163,19 @@ def test_a_drive_that_fails_is_in_error_until_it_is_mended(bench: Bench) -> None
     assert _failures(bench, "tape_partition_failure") == []
 
 
+def test_a_partition_without_a_drive_that_works_says_so(bench: Bench) -> None:
+    """One that fails and one that is quiesced are none; mended, or let work again, is enough."""
+    operator = Operator(bench.appliance.machine)
+    assert _ask(bench, "tape_drive/SIMDRIVE001?quiesced=PENDING") == 200
+    operator.fail_drive("SIMDRIVE002")
+    assert sorted(str(each) for each in _failures(bench, "tape_partition_failure")) == [
+        "NO_USABLE_DRIVES",
+        "TAPE_DRIVE_IN_ERROR",
+    ]
+    assert _ask(bench, "tape_drive/SIMDRIVE001?quiesced=NO") == 200
+    assert _failures(bench, "tape_partition_failure") == ["TAPE_DRIVE_IN_ERROR"]
+
+
 def test_only_a_drive_that_is_gone_is_forgotten(bench: Bench) -> None:
     """A 409 while it is there; OFFLINE it can be deleted, and then it is not found."""
     target = "/_rest_/tape_drive/SIMDRIVE002"
