@@ -224,7 +224,7 @@ def test_buckets_and_jobs_are_found_by_those_who_may(house: House) -> None:
     assert (refused.status, refused.code) == (403, "AccessDenied")
     assert "'lister' needs the permission READ on the bucket 'b'" in refused.message
     assert wire.ask("GET", "/_rest_/object").status == 403, "objects of all buckets"
-    assert [job.get("JobId") for job in wire.ask("GET", "/_rest_/job").xml] == [house.job], "all see all jobs"
+    assert house.job in {job.get("JobId") for job in wire.ask("GET", "/_rest_/job").xml}, "all see all jobs"
 
 
 def test_a_job_is_its_initiators(house: House) -> None:
