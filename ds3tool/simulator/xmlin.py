@@ -20,7 +20,8 @@ _MOST_PARTS = 10_000
 
 def _parse(body: Iterable[bytes], start: Start, end: Callable[[str], None], text: Callable[[str], None] | None) -> None:
     """Feed `body` to expat. Raises a 400 for what is not well-formed or declares a document type."""
-    parser = expat.ParserCreate(namespace_separator=" ")
+    # Whatever encoding a document claims, all text on this wire is UTF-8; of others expat would ask Python, and break.
+    parser = expat.ParserCreate("utf-8", namespace_separator=" ")
     parser.buffer_text = True
 
     def refuse(*_: object) -> None:

@@ -210,6 +210,8 @@ def test_a_name_that_exists_refuses_the_whole_job(bench: Bench) -> None:
         ("<Objects><Object", 400),
         ("", 400),
         ("<Other/>", 400),
+        ('<?xml version="1.0" encoding="utf-7"?><Objects><Object Name="a" Size="x"/></Objects>', 400),
+        ('<?xml version="1.0" encoding="no-such"?><Objects><Object Name="a" Size="x"/></Objects>', 400),
         ('<!DOCTYPE x [<!ENTITY e "eee">]><Objects><Object Name="&e;" Size="1"/></Objects>', 400),
         ('<?xml version="1.0"?>\n<Objects Priority="LOW"><Object Length="1" Name="a"></Object></Objects>', 200),
         ('<Objects xmlns="urn:x"><Object Name="a" Size="1"/></Objects>', 200),
