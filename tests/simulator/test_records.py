@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -229,6 +230,17 @@ def test_what_is_about_a_bucket_goes_with_it(desk: Desk) -> None:
     desk.create("user", name=user, default_data_policy_id=policy)
     assert desk.status("DELETE", "data_policy", policy) == 204
     assert desk.ask("GET", "user", user).xml.findtext("DefaultDataPolicyId") == ""
+
+
+def test_the_failures_of_a_tape_go_with_it(desk: Desk) -> None:
+    """A tape that is struck from the inventory leaves no failure that speaks of it, and others' stay."""
+    lost, kept = desk.listed("tape", "Id")[-2:]
+    for tape in (lost, kept):
+        facts = {"Date": 1.5, "ErrorMessage": "worn", "TapeDriveId": str(uuid.uuid4()), "TapeId": tape}
+        desk.appliance.machine.beans.add("TapeFailure", str(uuid.uuid4()), {**facts, "Type": "READ_FAILED"})
+    assert desk.status("PUT", "tape", lost, state="LOST") == 200
+    assert desk.status("DELETE", "tape", lost) == 204
+    assert desk.listed("tape_failure", "TapeId") == [kept]
 
 
 def test_what_the_sdks_suites_make_they_take_down_again(desk: Desk) -> None:

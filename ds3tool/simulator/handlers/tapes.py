@@ -115,9 +115,11 @@ def modify_tape(call: Call) -> Reply:
 
 @rest("DeletePermanentlyLostTape")
 def delete_tape(call: Call) -> Reply:
-    """Strike a lost tape from the inventory."""
+    """Strike a lost tape from the inventory, and the failures that speak of it."""
     with call.machine.store.lock:
-        call.machine.library.forget(call.machine.library.find(call.identifier))
+        tape = call.machine.library.find(call.identifier)
+        call.machine.library.forget(tape)
+        records.forget_references(call.machine, "Tape", tape.id)
     return Reply(204)
 
 
