@@ -70,6 +70,8 @@ class Failures:
                 self._beans.remove(record, str(each["Id"]))
 
     def _add(self, record: str, subject: dict[str, str], kind: str, message: str) -> None:
+        # It may quote what a tape of others tells, which no document could carry.
+        message = "".join(each if each.isprintable() else "?" for each in message)
         with self._store.writing():
             values = {"Date": self._clock.now(), "ErrorMessage": message, "Type": kind, **subject}
             self._beans.add(record, self._ids.of(self._store.numbers("failures", 1)), values)

@@ -24,6 +24,7 @@ from ds3tool.simulator.ledger import Spent
 from ds3tool.simulator.media import BlobOnTape, opened
 from ds3tool.simulator.refusals import Refusal
 from ds3tool.simulator.tape_index import BadIndexError, IndexedBlob, IndexedFile, TapeLabel, read_entries, read_label
+from ds3tool.simulator.targets import check_name
 from ds3tool.simulator.verification import is_good
 
 if TYPE_CHECKING:
@@ -227,7 +228,8 @@ class _Import:
     def _new_object(self, db: sqlite3.Connection, bucket: Bucket, version: str, name: str, size: int) -> int | None:
         """Make an object's row, not complete yet; None when its name is taken."""
         machine = self._machine
-        if not name or (self._rules(bucket).versioning is Versioning.NONE and machine.objects.exists(bucket.n, name)):
+        taken = self._rules(bucket).versioning is Versioning.NONE and machine.objects.exists(bucket.n, name)
+        if taken or not _is_name(name):
             return None
         number = machine.store.numbers("objects", 1)
         db.execute(
@@ -372,11 +374,16 @@ class _Placed:
 
 
 def _on_tape(entry: IndexedBlob) -> BlobOnTape:
+    digest = bytes.fromhex(entry.checksum)
+    return BlobOnTape(0, entry.length, ChecksumType(entry.checksum_type), digest, entry.position)
+
+
+def _is_name(name: str) -> bool:
     try:
-        kind, digest = ChecksumType(entry.checksum_type), bytes.fromhex(entry.checksum)
-    except ValueError as error:
-        raise BadIndexError(f"the index has a checksum that is none: {error}") from error
-    return BlobOnTape(0, entry.length, kind, digest, entry.position)
+        check_name(name)
+    except Refusal:
+        return False
+    return True
 
 
 def _cut(entry: IndexedFile, blob_size: int | None) -> list[tuple[int, int, int]]:

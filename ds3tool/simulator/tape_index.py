@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ from typing import Any, TypeVar
 
 _NAME, _RELEASE = "ds3tool-tape", 1
 _LONGEST_LINE = 1 << 20
+# More bytes than a store's numbers count, and seconds up to the last year that dates have.
+_LARGEST, _LATEST = 1 << 62, 253_402_300_800.0
+_DIGITS = {"CRC_32": 8, "CRC_32C": 8, "MD5": 32, "SHA_256": 64, "SHA_512": 128}
+_IN_HEADERS = re.compile("[ -~\xa0-\xff]*")
 
 
 class BadIndexError(Exception):
@@ -100,7 +105,7 @@ def read_label(path: Path | str) -> TapeLabel | None:
     if values.pop("index", None) != _NAME or values.pop("release", None) != _RELEASE:
         raise BadIndexError("the index is of no kind that is known here")
     label = _made(TapeLabel, values)
-    if min(label.capacity, label.written) < 0:
+    if min(label.capacity, label.written) < 0 or max(label.capacity, label.written) >= _LARGEST:
         raise BadIndexError("the index tells sizes that cannot be")
     return label
 
@@ -117,7 +122,22 @@ def read_entries(path: Path | str) -> Iterator[IndexedBlob | IndexedFile]:
             entry = _made(kind, _document(line))
             if min(entry.length, entry.position) < 0 or entry.position + entry.length > label.written:
                 raise BadIndexError(f"the index places '{entry.name}' outside of what is written")
+            if isinstance(entry, IndexedBlob):
+                _check(entry)
             yield entry
+
+
+def _check(entry: IndexedBlob) -> None:
+    """Refuse a blob that lies outside of its object, a date or a digest that is none, and what no header can carry."""
+    if not 0 <= entry.offset <= entry.offset + entry.length <= entry.size < _LARGEST:
+        raise BadIndexError(f"the index tells of a blob outside of '{entry.name}'")
+    if not 0 <= entry.created < _LATEST:
+        raise BadIndexError(f"the index tells of '{entry.name}' from a time that cannot be")
+    if not re.fullmatch(f"[0-9a-f]{{{_DIGITS.get(entry.checksum_type, 0)}}}", entry.checksum) or not entry.checksum:
+        raise BadIndexError(f"the index has a checksum of '{entry.name}' that is none")
+    texts = [entry.etag or "", *(entry.metadata or {}), *(entry.metadata or {}).values()]
+    if not all(_IN_HEADERS.fullmatch(each) for each in texts):
+        raise BadIndexError(f"the index has metadata of '{entry.name}' that cannot be")
 
 
 def _document(line: str) -> dict[str, Any]:

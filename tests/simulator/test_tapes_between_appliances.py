@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
 from ds3tool.simulator.operator import Operator
 from ds3tool.simulator.refusals import Refusal
-from ds3tool.simulator.tape_index import BadIndexError, read_entries, read_label
+from ds3tool.simulator.tape_index import BadIndexError, TapeLabel, read_entries, read_label, write_index
 from tests.simulator.conftest import Bench, Build
 
 
@@ -286,3 +288,72 @@ def test_an_index_that_is_none_is_no_tape(bench: Bench, tmp_path: Path, line: st
         read_label(index)
     with pytest.raises(Refusal, match="is no tape"):
         Operator(bench.appliance.machine).insert(index)
+
+
+_BLOB: dict[str, object] = {
+    "bucket": "b",
+    "name": "a",
+    "version": "v",
+    "size": 5,
+    "created": 1.0,
+    "latest": True,
+    "etag": None,
+    "metadata": None,
+    "offset": 0,
+    "length": 5,
+    "checksum_type": "MD5",
+    "checksum": hashlib.md5(b"hello").hexdigest(),
+    "position": 0,
+}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"length": 6},
+        {"position": 1 << 40},
+        {"offset": -1},
+        {"size": "5"},
+        {"created": float("nan")},
+        {"latest": 1},
+        {"metadata": {"a": 1}},
+        {"metadata": {"a": "1\r\nSet-Cookie: x"}},
+        {"checksum": "00"},
+        {"checksum_type": "XOR", "checksum": ""},
+        {"more": 1},
+    ],
+)
+def test_an_index_that_tells_what_cannot_be_brings_nothing_in(
+    build: Build, tmp_path: Path, wrong: dict[str, object]
+) -> None:
+    """The tape stays FOREIGN, with a failure, and there is no bucket of it."""
+    index = tmp_path / "ODD001L8.index"
+    label = TapeLabel("00000000-0000-4000-8000-000000000000", "t", "ODD001L8", "S1", "LTO8", 100, 5)
+    write_index(index, label, [])
+    with index.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(_BLOB | wrong) + "\n")
+    index.with_suffix(".tape").write_bytes(b"hello")
+    bench = build(bucket=None)
+    _insert(bench, index, "ODD001L8")
+    _import(bench, "ODD001L8", "&verify_data_prior_to_import=false", state="FOREIGN")
+    assert _failures(bench) == ["IMPORT_FAILED"]
+    assert bench.wire.ask("GET", "/b").status == 404
+
+
+def test_names_that_no_object_can_have_are_left_out(build: Build, tmp_path: Path) -> None:
+    """And so are buckets that there cannot be; the rest comes in."""
+    index = tmp_path / "ODD001L8.index"
+    label = TapeLabel("00000000-0000-4000-8000-000000000000", "t", "ODD001L8", "S1", "LTO8", 100, 5)
+    write_index(index, label, [])
+    wanted = [("b", "good"), ("b", "bad\x00"), ("_rest_", "x"), ("b", "")]
+    with index.open("a", encoding="utf-8") as file:
+        for number, (bucket, name) in enumerate(wanted):
+            line = _BLOB | {"bucket": bucket, "name": name, "version": str(number)}
+            file.write(json.dumps(line) + "\n")
+    index.with_suffix(".tape").write_bytes(b"hello")
+    bench = build(bucket=None)
+    _insert(bench, index, "ODD001L8")
+    _import(bench, "ODD001L8")
+    assert _failures(bench) == ["IMPORT_INCOMPLETE"]
+    assert _read(bench, "b", "good") == b"hello"
+    assert bench.wire.ask("GET", "/_rest_/object?bucket_id=b").headers["total-result-count"] == "1"
