@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _NUMBERS = ("int", "integer", "long")
 # Milliseconds since 1970 have had more digits than this since 1973; seconds will not for three thousand years.
 _LAST_SECOND = 100_000_000_000
+# The end of the year 9999.
+_LAST_DATE = 253_402_300_799
 _BUCKET_NAME = re.compile(r"[A-Za-z0-9._-]{1,63}")
 _AFFIX = re.compile(r"[a-z0-9.-]{0,63}")
 
@@ -100,17 +102,24 @@ def fraction(parameter: str, text: str) -> float:
 
 
 def moment(text: str) -> float:
-    """Return seconds since 1970 of a date: ISO 8601, or a number of seconds or milliseconds; a 400 for another text."""
+    """Return seconds since 1970 of a date: ISO 8601, or a number of seconds or milliseconds.
+
+    A 400 for another text, and for a date before 1970 or after the year 9999.
+    """
     from datetime import UTC, datetime
 
     if text.isascii() and text.isdigit() and len(text) < 16:
         number = int(text)
-        return number / 1000 if number > _LAST_SECOND else float(number)
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError:
-        raise bad_request(f"'{text}' is not a date.") from None
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+        seconds = number / 1000 if number > _LAST_SECOND else float(number)
+    else:
+        try:
+            parsed = datetime.fromisoformat(text)
+        except ValueError:
+            raise bad_request(f"'{text}' is not a date.") from None
+        seconds = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    if not 0 <= seconds <= _LAST_DATE:
+        raise bad_request(f"'{text}' is no date that can be told.")
+    return seconds
 
 
 def test_of(call: Call, parameter: str, each: Property) -> Callable[[Any], bool]:

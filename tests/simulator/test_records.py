@@ -154,6 +154,23 @@ def test_a_page_counts_what_the_filter_left(desk: Desk) -> None:
     assert (page.headers["total-result-count"], page.headers["page-truncated"]) == ("3", "1")
 
 
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("2026-11-22T12:00:00.500Z", 200),
+        ("2026-11-22 12:00:00.500", 200),
+        ("1763812800", 200),
+        ("1763812800500", 200),
+        ("yesterday", 400),
+        ("0001-01-01T00:00:00+14:00", 400),
+        ("999999999999999", 400),
+    ],
+)
+def test_dates_are_numbers_or_iso(desk: Desk, text: str, status: int) -> None:
+    """Seconds, milliseconds or a date with or without its zone; no date that has no four digits for its year."""
+    assert desk.status("GET", "tape", last_verified=text) == status
+
+
 # Changes.
 
 
