@@ -7,11 +7,12 @@ that stands in hooks: `making`, `changing` and `deleting` check and complete, `p
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from ds3tool.simulator.beans import Fields
-from ds3tool.simulator.contract import Kind, Operation, Property, kind, operations, words
+from ds3tool.simulator.contract import Kind, Operation, Property, kind, operation, operations, words
 from ds3tool.simulator.dispatch import Call
 from ds3tool.simulator.machine import Machine
 from ds3tool.simulator.marshalling import list_reply, model_default, record_reply
@@ -118,6 +119,12 @@ def row_of(call: Call) -> Operation:
 
 def kind_of(row: Operation) -> Kind | None:
     """Return the type that an operation is about: of its answer, or of what lists or shows its resource answer."""
+    return _kind_named(row.style, row.name)
+
+
+@functools.cache
+def _kind_named(style: str, name: str) -> Kind | None:
+    row = operation(style, name)
     _, answer = row.success
     if answer is None:
         alike = [each for each in operations().values() if (each.style, each.resource) == (row.style, row.resource)]
