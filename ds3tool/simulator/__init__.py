@@ -4,9 +4,12 @@
         connect(appliance.endpoint, appliance.access_key, appliance.secret_key)
 
 What it does not imitate: TLS, replication and cloud targets, disk pools,
-multipart upload, feature keys, several nodes, mount and seek times, tape compaction and import of
+multipart upload, feature keys, several nodes, tape compaction and import of
 foreign tapes, compression. Naked puts get one job each and one blob each, whatever their size. An aggregating job
 ends with its last blob instead of waiting for more. What the protocol reference marks as inference is a choice here.
+
+With `ApplianceSettings(timed=True)` drives and robot take the time that real ones do, by a clock that runs `pace` times
+as fast as the world's; `appliance.machine.clock` changes that, and `appliance.machine.ledger` tells what was waited for.
 
 What an appliance may do beside the usual is in `Quirk`: `ApplianceSettings(quirks=named_quirks(["release-1.2"]))`.
 What goes wrong now and then is in `Fault`: `ApplianceSettings(faults=parse_rates(["lost-reply=0.05"]), seed=7)`, or
@@ -20,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ds3tool.simulator.appliance import STATE_FILE, Appliance
-    from ds3tool.simulator.clock import Clock, ManualClock, SystemClock
+    from ds3tool.simulator.clock import Clock, ManualClock, SimulatedClock, SystemClock
     from ds3tool.simulator.faults import Fault, FaultRate, Faults, parse_rates
     from ds3tool.simulator.quirks import Quirk, named_quirks
     from ds3tool.simulator.settings import ApplianceSettings
@@ -35,6 +38,7 @@ __all__ = [
     "Faults",
     "ManualClock",
     "Quirk",
+    "SimulatedClock",
     "SystemClock",
     "named_quirks",
     "parse_rates",
@@ -45,6 +49,7 @@ _HOMES = {
     "Appliance": "appliance",
     "Clock": "clock",
     "ManualClock": "clock",
+    "SimulatedClock": "clock",
     "SystemClock": "clock",
     "Fault": "faults",
     "FaultRate": "faults",

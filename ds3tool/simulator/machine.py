@@ -213,6 +213,7 @@ class Machine:
         )
         self.upkeep = Upkeep(self)
         self.workshop = Workshop(self)
+        self.drives.soiled = self.workshop.clean
         self.rebuild = Rebuilder(self)
         self.tape_policies = TapePolicies(self)
         self._recover()
