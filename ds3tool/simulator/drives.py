@@ -261,8 +261,9 @@ class Drives:
             except Exception:  # noqa: BLE001 - a drive that stops for good would let every job wait for ever
                 _log.exception("drive %d failed, and goes on", drive.place)
                 with self._changed:
-                    if not self._closing:  # else nobody would wake it
-                        self._clock.wait(self._changed, _PATIENCE_SECONDS)  # a full disk is not mended by trying at once
+                    # A full disk is not mended by trying at once; and when all closes nobody would wake it.
+                    if not self._closing:
+                        self._clock.wait(self._changed, _PATIENCE_SECONDS)
 
     def _await_task(self, drive: Drive) -> DriveTask | None:
         """Wait for the drive's next task; None to put its tape away, or when the appliance closes."""
