@@ -36,10 +36,13 @@ Bucket = Annotated[
     typer.Option("--bucket", metavar="NAME", help="Where to work; one that is not there is made, and removed after."),
 ]
 Size = Annotated[
-    str | None, typer.Option("--size", metavar="SIZE", help="Of the large object; else 100MiB, here 20MiB.")
+    str | None, typer.Option("--size", metavar="SIZE", help="Of the large object; else 100MiB, on its own 20MiB.")
 ]
 BlobSize = Annotated[
-    str | None, typer.Option("--blob-size", metavar="SIZE", help="Of its blobs; else 10MiB, the least, here 1MiB.")
+    str | None,
+    typer.Option(
+        "--blob-size", metavar="SIZE", help="Of its blobs; else 10MiB, the least that appliances take, on its own 1MiB."
+    ),
 ]
 Objects = Annotated[int, typer.Option("--objects", metavar="N", min=2, max=500_000, help="Of the mixed objects.")]
 Within = Annotated[
@@ -190,7 +193,7 @@ def _tried_on(
             max_retry_seconds=min(settings.max_retry_seconds, _OWN_RETRY_SECONDS),
         )
         with Ds3Client(connection) as client:
-            yield client, connection, Extent(large=_OWN_LARGE, blob=_OWN_BLOB), None
+            yield client, connection, Extent(), None
         return
     if settings.flags.endpoint is not None or settings.profile_is_forced:
         with connect(settings) as client:

@@ -14,7 +14,7 @@ from ds3tool.certification import CASES
 from tests.cli.runner import run
 from tests.cli.sim_host import SimHost, sim_host
 
-_SMALL = ("--size", "2MiB", "--objects", "30")
+_SMALL = ("--size", "2MiB", "--blob-size", "1MiB", "--objects", "30")
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_any_endpoint_can_be_tried_with_the_keys_of_the_environment(host: SimHos
     """--endpoint means that appliance, in a bucket that stays when it is named and was there."""
     host.client.create_bucket("mine")
     keys = {"DS3_ACCESS_KEY": host.appliance.access_key, "DS3_SECRET_KEY": host.appliance.secret_key}
-    chosen = ("--only", "metadata", "--only", "missing-object", "--bucket", "mine", "--blob-size", "1MiB")
+    chosen = (*_SMALL, "--only", "metadata", "--only", "missing-object", "--bucket", "mine")
     lines = (
         run("sim", "certify", *chosen, "--endpoint", host.appliance.endpoint, "-o", "ndjson", environ=keys)
         .expect()
