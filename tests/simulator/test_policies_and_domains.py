@@ -67,6 +67,21 @@ def test_what_holds_data_cannot_go(desk: Desk) -> None:
     assert desk.status("DELETE", "data_policy", policy) == 204
 
 
+def test_a_bucket_that_moves_gets_the_copies_of_its_new_policy(desk: Desk) -> None:
+    """What it holds comes to the storage domains of the policy that it was given."""
+    _, _, bucket = desk.stored()
+    domain, policy = desk.create("storage_domain", name=fresh_name()), desk.create("data_policy", name=fresh_name())
+    desk.create("storage_domain_member", storage_domain_id=domain, tape_partition_id="Partition 1", tape_type="LTO8")
+    rule = {"data_policy_id": policy, "storage_domain_id": domain}
+    desk.create("data_persistence_rule", type="PERMANENT", isolation_level="STANDARD", **rule)
+    assert desk.status("PUT", "bucket", bucket, data_policy_id=policy) == 200
+    machine = desk.appliance.machine
+    query = "SELECT count(*) FROM copies WHERE domain = ?"
+    with machine.jobs.changed:
+        copied = machine.jobs.changed.wait_for(lambda: machine.store.db.execute(query, (domain,)).fetchone()[0], 60)
+    assert copied == 1
+
+
 def test_a_rule_for_objects_that_are_there_has_to_include_them(desk: Desk) -> None:
     """A second rule is INCLUSION_IN_PROGRESS while an object lacks its copy, and NORMAL when none does."""
     policy, first, bucket = desk.stored()

@@ -96,6 +96,8 @@ def modify_bucket(call: Call) -> Reply:
             if user_id != bucket.user_id:
                 refuse_too_many(call, owner)
         changed = machine.buckets.modify(bucket, policy=policy_id, user=user_id, protected=call.flag("protected"))
+        if changed.data_policy_id != bucket.data_policy_id:
+            machine.rebuild.need()
         return data(bucket_fields(machine, changed))
 
 
