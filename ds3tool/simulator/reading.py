@@ -16,7 +16,7 @@ from ds3tool.protocol.model import ChecksumType, JobType
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.drive import Drive
-from ds3tool.simulator.events import BlobLost
+from ds3tool.simulator.events import BlobLost, TapeForgotten
 from ds3tool.simulator.failures import Failures
 from ds3tool.simulator.faults import Fault, Faults
 from ds3tool.simulator.job import Chunk, Job
@@ -103,6 +103,8 @@ class Reader:
         self._in_flight: dict[int, int] = {}
         self._readings: list[_Reading] = []
         self._since: dict[int, float] = {}
+        # A tape that is struck from the inventory can be looked for no more.
+        store.events.listen(TapeForgotten, lambda _: self._known.clear())
 
     def forget(self) -> None:
         """Look anew at what lies where: copies came, went, or were found to be bad."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ds3tool.simulator.clock import ManualClock
+from ds3tool.simulator.operator import Operator
 from tests.simulator.conftest import Bench, Build
 
 
@@ -174,3 +175,27 @@ def test_a_tape_tells_what_it_holds_in_order_and_in_pages(archived: tuple[Bench,
         assert page.headers["page-truncated"] == str(6 - offset - 2)
         names += [blob.attrib["Name"] for blob in page.xml]
     assert names == ["a", *(f"n{number}" for number in range(5))]
+
+
+def test_a_tape_that_is_struck_holds_up_nobody(build: Build) -> None:
+    """While a get waits for one copy's tape, the other one's tape, lost, is struck: the drives go on."""
+    bench = build(copies=2, tapes=6)
+    machine, wire = bench.appliance.machine, bench.wire
+    wire.put_all("b", {"wanted": b"w" * 500})
+    bench.until_persisted()
+    bench.reclaim()
+    bench.until(lambda: not machine.library.in_use)
+    kept, lost = (tape for tape in machine.library.tapes.values() if tape.written)
+    with machine.store.lock:
+        machine.library.in_use.add(kept.n)  # as if a drive had it for something long
+    Operator(machine).remove(lost.bar_code)
+    job = wire.start_get("b", ["wanted"]).xml.attrib["JobId"]
+    wire.put_all("b", {"before": b"b" * 500})
+    bench.until_persisted()  # the drives have looked for all that the get could be read from
+    assert wire.ask("DELETE", f"/_rest_/tape/{lost.bar_code}").status == 204
+    wire.put_all("b", {"after": b"a" * 500})
+    bench.until_persisted()
+    with machine.store.lock:
+        machine.library.release(kept)
+    bench.until(lambda: all(chunk.ready for chunk in machine.jobs.find(job).chunks.values()))
+    assert wire.get_blob("b", "wanted", job, 0).body == b"w" * 500
