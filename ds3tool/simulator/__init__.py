@@ -3,10 +3,10 @@
     with Appliance(ApplianceSettings(blob_size=1 << 20)) as appliance:
         connect(appliance.endpoint, appliance.access_key, appliance.secret_key)
 
-What it does not imitate: TLS, replication and cloud targets, disk pools,
-multipart upload, feature keys, several nodes, tape compaction and import of
-foreign tapes, compression. Naked puts get one job each and one blob each, whatever their size. An aggregating job
-ends with its last blob instead of waiting for more. What the protocol reference marks as inference is a choice here.
+What it does not imitate: TLS, copies to clouds and to other appliances (their targets and rules are records, and put
+jobs can be told), disk pools, several nodes, compression. Puts without a job share one for each bucket and user while
+their data are on their way to tape; a job that was asked to be aggregating waits half an hour for more.
+What the protocol reference marks as inference is a choice here.
 
 With `ApplianceSettings(timed=True)` drives and robot take the time that real ones do, by a clock that runs `pace` times
 as fast as the world's; `appliance.machine.clock` changes that, and `appliance.machine.ledger` tells what was waited for.

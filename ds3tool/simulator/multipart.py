@@ -101,6 +101,7 @@ class Multiparts:
         """Begin an upload; a 409 when the name is taken in a bucket without versions."""
         now = self._clock.now()
         rules = self._buckets.rules(bucket)
+        self.forget_old()
         with self._store.writing() as db:
             self._buckets.named(bucket.name)
             self._naked.refuse(bucket, name, user_id, rules)
@@ -112,7 +113,8 @@ class Multiparts:
     def find(self, bucket: Bucket, name: str, upload_id: str) -> MultipartUpload:
         """Return an upload by its id; a 404 when it is not one of this name, or not any more."""
         number = self._ids.number(upload_id)
-        for each in self._select("n = ? AND bucket = ? AND name = ?", (number, bucket.n, name)):
+        young = self._clock.now() - IDLE_SECONDS
+        for each in self._select("n = ? AND bucket = ? AND name = ? AND touched > ?", (number, bucket.n, name, young)):
             return each
         message = f"{_NO_SUCH_UPLOAD}[404]: There is no multipart upload '{upload_id}' of '{name}'."
         raise Refusal(404, _NO_SUCH_UPLOAD, message)
@@ -220,6 +222,7 @@ class Multiparts:
 
         The page begins after `key_marker`, or after that upload `id_marker` of it; prefixes count against `limit`.
         """
+        self.forget_old()
         found: list[MultipartUpload] = []
         prefixes: list[str] = []
         beyond = (self._ids.number(id_marker) or 0) if id_marker and key_marker else None
