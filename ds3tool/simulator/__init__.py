@@ -9,7 +9,7 @@ their data are on their way to tape; a job that was asked to be aggregating wait
 What the protocol reference marks as inference is a choice here.
 
 With `ApplianceSettings(timed=True)` drives and robot take the time that real ones do, by a clock that runs `pace` times
-as fast as the world's; `appliance.machine.clock` changes that, and `appliance.machine.ledger` tells what was waited for.
+as fast as the world's; `appliance.machine.clock` changes that, `appliance.machine.ledger` tells what was waited for.
 
 What an appliance may do beside the usual is in `Quirk`: `ApplianceSettings(quirks=named_quirks(["release-1.2"]))`.
 What goes wrong now and then is in `Fault`: `ApplianceSettings(faults=parse_rates(["lost-reply=0.05"]), seed=7)`, or
