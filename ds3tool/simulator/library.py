@@ -176,6 +176,8 @@ class Library:
                 f"and cannot be set to {state} now."
             )
         tape.enter(state)
+        if not tape.present:
+            self.robot.left(tape)
 
     def forget(self, tape: Tape) -> None:
         """Strike a LOST tape from the inventory with the copies on it; a 409 in any other state."""

@@ -60,6 +60,8 @@ class Robot:
         self.ports = ports
         # Called with a tape that came into a slot, PENDING_INSPECTION.
         self.arrived: Callable[[Tape], None] = lambda _: None
+        # Called with a tape that is out of every drive's reach from now on.
+        self.left: Callable[[Tape], None] = lambda _: None
         # Called with a tape that was moved, and the seconds that this took.
         self.moved: Callable[[Tape, float], None] = lambda *_: None
         # When each tape's next move is due.
@@ -133,6 +135,7 @@ class Robot:
                 f"Conflict[409]: The tape {tape.bar_code} cannot be onlined, its state is {tape.state}{where}."
             )
         tape.enter("ONLINE_PENDING")
+        tape.eject_pending = None
         self._due[tape.n] = self._clock.monotonic() + self._delay() / 2
         self._library.save(tape)
         self._library.changed.notify_all()
@@ -144,6 +147,8 @@ class Robot:
         self._due.pop(tape.n, None)
         self._failures.partition_mended(_NO_SLOT, tape.partition_id)
         tape.enter(tape.previous_state or "OFFLINE")
+        if tape.state == "EJECT_FROM_EE_PENDING":  # it is to be taken out after all
+            self._due[tape.n] = self._clock.monotonic()
         self._library.save(tape)
         self._library.changed.notify_all()
 
@@ -183,6 +188,7 @@ class Robot:
         self._due.pop(tape.n, None)
         tape.place, tape.eject_pending = OUTSIDE, None
         tape.enter("LOST")
+        self.left(tape)
         self._library.save(tape)
         message = f"The tape {tape.bar_code} was removed without having been ejected."
         self._failures.partition("TAPE_REMOVAL_UNEXPECTED", tape.partition_id, message)
@@ -242,6 +248,7 @@ class Robot:
         else:
             tape.place = HAND
             tape.enter("EJECT_TO_EE_IN_PROGRESS")
+            self.left(tape)
         self._due.pop(tape.n, None)
         if then is not None:
             self._due[tape.n] = then

@@ -63,6 +63,7 @@ class Upkeep:
         # What has been handed to the drives: by the tape's number, and whether it is a verification.
         self._tasks: dict[tuple[int, bool], DriveTask] = {}
         machine.library.robot.arrived = self._arrived
+        machine.library.robot.left = self._left
 
     def resume(self) -> None:
         """After a start: hand to the drives what had been asked for."""
@@ -184,6 +185,12 @@ class Upkeep:
         backend = self._machine.beans.all("DataPathBackend")
         if not backend or backend[0].get("AutoInspect") != "NEVER":
             self._submit(tape)
+
+    def _left(self, tape: Tape) -> None:
+        """A tape is out of reach: what was asked for is forgotten; when it is back it is looked at first."""
+        tape.verify_pending = tape.directive = None
+        for verifying in (False, True):
+            self._cancel_task(tape, verifying=verifying)
 
     def _submit(self, tape: Tape) -> None:
         if tape.verify_pending is not None:
