@@ -180,9 +180,11 @@ class Library:
             self.robot.left(tape)
 
     def forget(self, tape: Tape) -> None:
-        """Strike a LOST tape from the inventory with the copies on it; a 409 in any other state."""
+        """Strike a LOST tape from the inventory with the copies on it; a 409 in any other state, or in a drive."""
         if tape.state != "LOST":
             raise conflict(f"Conflict[409]: The tape {tape.bar_code} is {tape.state}, not LOST.")
+        if tape.n in self.in_use:
+            raise conflict(f"Conflict[409]: The tape {tape.bar_code} is in a drive.")
         with self._store.writing() as db:
             self.drop_copies(db, tape)
             db.execute("DELETE FROM tapes WHERE n = ?", (tape.n,))

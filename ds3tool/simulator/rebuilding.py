@@ -284,6 +284,8 @@ class Rebuilder:
                 at += each.length
         drive.settle()
         with machine.store.writing() as db:
+            if not tape.present:
+                raise TaskAbortedError(f"The tape {tape.bar_code} is {tape.state}.")
             db.executemany(
                 "INSERT OR REPLACE INTO copies (blob, domain, tape, position) SELECT n, ?, ?, ? FROM blobs WHERE n = ?",
                 [(batch.domain, tape.n, position, blob) for blob, position in made],

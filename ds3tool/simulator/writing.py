@@ -33,7 +33,7 @@ from ds3tool.simulator.ledger import Spent
 from ds3tool.simulator.library import Library, Tape
 from ds3tool.simulator.media import BadCopyError, BlobOnTape, copy_out, flip_bit, load, opened
 from ds3tool.simulator.store import Store
-from ds3tool.simulator.tasks import DriveTask, Offer, TaskKind, aged, rank_of
+from ds3tool.simulator.tasks import DriveTask, Offer, TaskAbortedError, TaskKind, aged, rank_of
 
 _log = logging.getLogger(__name__)
 
@@ -346,6 +346,8 @@ class Writer:
         drive.settle()
         tape, domain = writing.tape, writing.group.domain
         with self._store.writing() as db:
+            if not tape.present:  # it was said to be gone meanwhile: its chunks are for another one
+                raise TaskAbortedError(f"The tape {tape.bar_code} is {tape.state}.")
             for blob, position in writing.copies:
                 db.execute(
                     "INSERT OR REPLACE INTO copies (blob, domain, tape, position) "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ds3tool.simulator.clock import ManualClock
+from ds3tool.simulator.clock import ManualClock, SimulatedClock
 from ds3tool.simulator.operator import Operator
 from tests.simulator.conftest import Bench, Build
 
@@ -199,3 +199,24 @@ def test_a_tape_that_is_struck_holds_up_nobody(build: Build) -> None:
         machine.library.release(kept)
     bench.until(lambda: all(chunk.ready for chunk in machine.jobs.find(job).chunks.values()))
     assert wire.get_blob("b", "wanted", job, 0).body == b"w" * 500
+
+
+def test_what_goes_to_a_tape_that_is_said_to_be_lost_does_not_count(build: Build) -> None:
+    """Said to be lost while a drive writes to it, a tape cannot be struck, and its chunks go to another one."""
+    bench = build(SimulatedClock(0.0), drives=1, tapes=3, timed=True)
+    machine, wire = bench.appliance.machine, bench.wire
+    wire.put_all("b", {"a": b"a" * 1000})
+    (drive,) = machine.drives.all
+    bench.until(lambda: drive.task is not None)
+    assert drive.task is not None
+    tape = drive.task.tape
+    assert tape is not None
+    assert wire.ask("PUT", f"/_rest_/tape/{tape.bar_code}?state=LOST").status == 200
+    assert wire.ask("DELETE", f"/_rest_/tape/{tape.bar_code}").status == 409
+    assert isinstance(machine.clock, SimulatedClock)
+    machine.clock.set_pace(10_000.0)
+    bench.until_persisted()
+    ((held,),) = machine.store.db.execute("SELECT tape FROM copies").fetchall()
+    assert held != tape.n
+    bench.until(lambda: tape.n not in machine.library.in_use)
+    assert wire.ask("DELETE", f"/_rest_/tape/{tape.bar_code}").status == 204
