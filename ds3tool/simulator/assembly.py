@@ -81,6 +81,9 @@ class Assembly:
                         etag=etag,
                     )
                     self._multiparts.remove(upload, keep_room_of=sum(part.length for part in chosen))
+        except FileNotFoundError:  # the bucket was deleted meanwhile, and with it the parts
+            self._multiparts.find(bucket, name, upload_id)
+            raise
         finally:
             with self._store.lock:
                 self._multiparts.busy.discard(upload.n)

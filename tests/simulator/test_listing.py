@@ -171,3 +171,16 @@ def test_versions_go_on_where_a_page_ended(build: Build) -> None:
     assert seen == everything
     inside = bench.wire.ask("GET", f"/b?versions&key-marker=a&version-id-marker={everything[0]}").xml
     assert [each.findtext("VersionId") for each in inside.iter("Version")] == everything[1:]
+
+
+def test_a_folder_and_a_bucket_of_many_pages_are_deleted_whole(build: Build) -> None:
+    """All that is below, whatever the number; what is beside the folder stays until its bucket goes."""
+    bench = build()
+    names = {f"dir/{number:04d}": 1 for number in range(1100)} | {f"top/{number:04d}": 1 for number in range(1100)}
+    assert bench.wire.start_put("b", {**names, "dirt": 1}).status == 200
+    assert bench.wire.ask("DELETE", "/_rest_/folder/dir?bucket_id=b&recursive").status == 204
+    assert bench.appliance.machine.objects.count("1", ()) == 1101
+    assert bench.wire.ask("DELETE", "/_rest_/folder/dir?bucket_id=b&recursive").status == 404
+    assert bench.wire.ask("DELETE", "/_rest_/bucket/b?force").status == 204
+    assert bench.appliance.machine.objects.count("1", ()) == 0
+    assert bench.cache_used == 0

@@ -248,12 +248,15 @@ def delete_folder(call: Call) -> Reply:
         bucket = machine.buckets.find(call.needed("bucket_id"))
         rules = machine.buckets.rules(bucket)
         prefix = call.identifier.rstrip("/") + "/"
-        found, _, _ = machine.objects.page(
-            bucket.n, prefix=prefix, delimiter="", marker="", limit=1 << 40, versions=False
-        )
-        if not found:
+        deleted = 0
+        # Page by page, so that memory does not grow with the folder; what is deleted is on no later page.
+        while found := machine.objects.page(
+            bucket.n, prefix=prefix, delimiter="", marker="", limit=names.MAX_KEYS_PER_REQUEST, versions=False
+        )[0]:
+            with machine.store.writing() as db:
+                for each in found:
+                    machine.objects.delete(db, bucket, each.name, None, rules)
+            deleted += len(found)
+        if not deleted:
             raise Refusal(404, names.NOT_FOUND, f"NotFound[404]: Nothing is below the folder '{prefix}'.")
-        with machine.store.writing() as db:
-            for each in found:
-                machine.objects.delete(db, bucket, each.name, None, rules)
     return Reply(204)

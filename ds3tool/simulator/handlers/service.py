@@ -100,8 +100,11 @@ def remove_bucket(call: Call, bucket: Bucket, *, force: bool) -> None:
             raise conflict(message, names.BUCKET_NOT_EMPTY)
         for job in [job for job in machine.jobs.active.values() if job.bucket == bucket.n]:
             machine.cancel(job)
+        some = f"bucket = ? LIMIT {names.MAX_KEYS_PER_REQUEST:d}"  # memory does not grow with the bucket
+        while numbers := [each.n for each in machine.objects.select(some, (bucket.n,))]:
+            with machine.store.writing() as db:
+                machine.objects.remove(db, numbers)
         with machine.store.writing() as db:
-            machine.objects.remove(db, [each.n for each in machine.objects.select("bucket = ?", (bucket.n,))])
             machine.multiparts.forget_bucket(bucket)
             forget_references(machine, "Bucket", bucket.id)
             machine.buckets.remove(db, bucket)
