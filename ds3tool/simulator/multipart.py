@@ -259,12 +259,14 @@ class Multiparts:
     def recover(self) -> int:
         """Make files and rows agree after a start; return the bytes of the parts that are there.
 
-        A file that no row speaks of goes: its part was on its way, or its upload had just ended.
+        A file that no row speaks of goes: its part was on its way, or its upload had just ended. Nobody could touch an
+        upload meanwhile: for all of them the day begins anew, as it does for jobs.
         """
         if not self._directory.exists():
             self._directory.mkdir()
             return 0
         with self._store.writing() as db:
+            db.execute("UPDATE uploads SET touched = max(touched, ?)", (self._clock.now(),))
             held = {str(file): length for file, length in db.execute("SELECT file, length FROM parts")}
             with os.scandir(self._directory) as entries:
                 there = {entry.name: entry.stat().st_size for entry in entries}

@@ -199,6 +199,20 @@ def test_an_upload_goes_on_after_a_restart(build: Build, tmp_path: Path) -> None
     assert again.wire.ask("GET", "/b/big").body == b"before after"
 
 
+def test_an_upload_outlives_the_time_in_which_nobody_could_touch_it(build: Build, tmp_path: Path) -> None:
+    """However long the appliance was down, or its clock fast when it was killed: the day begins with its start."""
+    clock = ManualClock()
+    keys = {"directory": str(tmp_path), "access_key": "k", "secret_key": "s", "blob_size": 1000}
+    bench = build(clock, **keys)
+    upload = _begin(bench)
+    _send(bench, upload, 1, b"part")
+    bench.appliance.close()
+    clock.advance(3 * 24 * 3600.0)
+    again = build(clock, bucket=None, **keys)
+    again.appliance.machine.multiparts.forget_old()
+    assert _complete(again, upload, {1: _etag(b"part")}).status == 200
+
+
 def test_an_upload_that_nobody_touches_for_a_day_goes(build: Build) -> None:
     """A part keeps it for another day."""
     clock = ManualClock()
