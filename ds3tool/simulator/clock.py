@@ -18,7 +18,7 @@ from ds3tool.errors import UsageError
 
 # How far ahead of a clock that is not the world's its file is, in seconds of the world: after the process was killed
 # it goes on from there, so that no date is given twice.
-_LEASE_SECONDS = 60.0
+_LEASE_SECONDS = 5.0
 
 
 class Clock(Protocol):
