@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import email.utils
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from ds3tool.errors import UsageError
 from ds3tool.simulator import Appliance, ApplianceSettings
 from ds3tool.simulator.clock import ManualClock, SimulatedClock, SystemClock, client_seconds
+from tests.simulator.conftest import Build
 
 _HOUR = 3600.0
 
@@ -173,3 +176,17 @@ def test_hour_survives_being_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_clients_are_told_their_own_seconds(pace: float, seconds: int, told: int) -> None:
     """Retry-After by a clock that runs fast is divided by its pace, down to 1 second, and 0 stays 0."""
     assert client_seconds(SimulatedClock(pace), seconds) == told
+
+
+def test_clients_of_an_appliance_that_is_days_ahead_live_in_their_own_time(build: Build) -> None:
+    """Their requests are not too old, replies tell their hour and their wait, and jobs have the appliance's date."""
+    clock = SimulatedClock(100)
+    bench = build(clock, retry_after=60, persist_delay=3600.0)
+    clock.step(30 * 24 * _HOUR)
+    created = bench.wire.start_put("b", {"a": 10, "c": 10})
+    assert created.status == 200
+    sent = email.utils.parsedate_to_datetime(created.headers["date"]).timestamp()
+    assert abs(sent - time.time()) < 600
+    started = datetime.fromisoformat(created.xml.attrib["StartDate"]).timestamp()
+    assert started - time.time() > 29 * 24 * _HOUR
+    assert bench.wire.ready(created.xml.attrib["JobId"]).headers["retry-after"] == "1"

@@ -10,6 +10,7 @@ from ds3tool.errors import UsageError
 from ds3tool.simulator import ApplianceSettings
 from ds3tool.simulator.contract import words
 from ds3tool.simulator.mechanics import GENERATIONS, can_read, can_write, mechanics_of
+from tests.simulator.conftest import Build
 
 _LTO8 = GENERATIONS["LTO8"]
 
@@ -76,3 +77,17 @@ def test_settings_take_capacity_and_chunks_from_the_type() -> None:
     for wrong in ({"tape_type": "LTO4"}, {"pace": -1.0}, {"pace": float("nan")}, {"tape_capacity": -1}):
         with pytest.raises(UsageError):
             ApplianceSettings(**wrong)
+
+
+def test_an_appliance_has_drives_and_tapes_of_one_type(build: Build) -> None:
+    """Its drives, its tapes with their bar codes and capacity, its partition and its storage domain say so."""
+    bench = build(tape_type="LTO5", tapes=1, drives=1)
+    drive = bench.wire.ask("GET", "/_rest_/tape_drive").xml
+    assert drive.findtext("TapeDrive/Type") == "LTO5"
+    tape = bench.wire.ask("GET", "/_rest_/tape/SIM001L5").xml
+    assert tape.findtext("Type") == "LTO5"
+    assert tape.findtext("TotalRawCapacity") == "1500000000000"
+    assert bench.wire.ask("GET", "/_rest_/tape_partition").xml.findtext("TapePartition/DriveType") == "LTO5"
+    bench.wire.put_all("b", {"a": b"x"})
+    bench.until_persisted()
+    assert bench.wire.ask("GET", "/_rest_/tape/SIM001L5").xml.findtext("AssignedToStorageDomain") == "true"
