@@ -82,7 +82,8 @@ class Operator:
         """Put in a tape that `export` or `write_files` made: `path` is its index file, or a folder with one index.
 
         Its bytes and its index are copied. `bar_code` is a new one to be stuck over its own, which another tape may
-        have here. A bar code that is known here as being outside is that tape's return.
+        have here. A bar code that is known here as being outside is that tape's return, unless copies are on it and it
+        is not the one that comes: a 409.
         """
         index = _index_below(Path(path))
         label = self._label(index)
@@ -91,6 +92,8 @@ class Operator:
         with self._lock:
             known = self._library.get(code)
             self._refuse_duplicate(known, code)
+            if known is not None:
+                self._refuse_another(known, label)
             self._check_room(shelf=shelf)
         shutil.copyfile(index.with_suffix(".tape"), self._library.path(code))
         shutil.copyfile(index, self._library.index_path(code))
@@ -284,6 +287,15 @@ class Operator:
             message = f"The bar code {bar_code} is on two tapes."
             self._machine.failures.partition("DUPLICATE_TAPE_BAR_CODES_DETECTED", known.partition_id, message)
             raise conflict(f"Conflict[409]: {message}")
+
+    def _refuse_another(self, known: Tape, label: TapeLabel) -> None:
+        """Refuse to take another cartridge for one that is outside and holds copies: their bytes would be gone."""
+        if label.owner == self._machine.instance_id and label.tape == known.id:
+            return
+        if self._machine.store.db.execute("SELECT 1 FROM copies WHERE tape = ?", (known.n,)).fetchone() is not None:
+            message = f"The bar code {known.bar_code} is on two tapes: one that is outside holds data."
+            self._machine.failures.partition("DUPLICATE_TAPE_BAR_CODES_DETECTED", known.partition_id, message)
+            raise conflict(f"Conflict[409]: {message} To give that up, say that it is LOST, and strike it.")
 
     def _check_room(self, *, shelf: bool) -> None:
         if (self._robot.free_slots() if shelf else self._robot.free_ports()) < 1:

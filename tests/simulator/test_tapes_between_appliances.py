@@ -260,6 +260,24 @@ def test_a_tape_that_comes_back_is_known_again(carried: tuple[Bench, Path]) -> N
     assert [each.findtext("Type") for each in failures] == ["DUPLICATE_TAPE_BAR_CODES_DETECTED"]
 
 
+def test_another_cartridge_does_not_take_the_place_of_one_that_is_outside(
+    carried: tuple[Bench, Path], build: Build, tmp_path: Path
+) -> None:
+    """Two appliances name their tapes alike: what is on the one that is outside is read when it is back."""
+    bench, _ = carried
+    other = build(seed=8, blob_size=1000)
+    other.wire.put_all("b", {"of another": b"o" * 10_000})
+    other.until_persisted()
+    index = _shelve(other, "SIM001L8", tmp_path / "other")
+    bench.reclaim()
+    operator = Operator(bench.appliance.machine)
+    with pytest.raises(Refusal, match="two tapes"):
+        operator.insert(index)
+    operator.bring_back("SIM001L8", shelf=True)
+    _until(bench, "SIM001L8", "NORMAL")
+    assert _read(bench, "b", "large") == b"abc" * 900
+
+
 def test_an_old_copy_of_a_tape_is_told_from_the_tape(carried: tuple[Bench, Path]) -> None:
     """What is written to a tape after it was copied is not on the copy: its checkpoint is another one."""
     bench, index = carried
