@@ -93,6 +93,9 @@ def _come_home(hands: _Hands) -> None:
         return not waits and not machine.library.in_use and all(task.tape is None for task in machine.drives.tasks())
 
     operator.attend(True)
+    for tape in tapes:
+        if tape.state == "OFFLINE":  # in the way of those that are to leave
+            operator.take(tape.bar_code)
     bench.until(is_still, "something never came to its end")
     for tape in tapes:
         operator.protect(tape.bar_code, False)
@@ -106,6 +109,8 @@ def _come_home(hands: _Hands) -> None:
     bench.until(is_still, "a tape was never looked at")
     assert bench.wire.ask("PUT", "/_rest_/tape?operation=inspect").status == 204
     bench.until(is_still, "an inspection never ended")
+    for _ in range(4):  # what was put may need more room than a storage domain has left
+        operator.insert_blank(shelf=True)
     bench.until_persisted()
     bench.until(is_still, "something never came to its end")
     assert {tape.state for tape in tapes} == {"NORMAL"}
