@@ -107,7 +107,7 @@ class Rebuilder:
 
     def _tape_changed(self, event: TapeChanged) -> None:
         lost = event.tape.state == "LOST" and event.tape.n not in self._lost
-        if lost or self._tapes is not None:
+        if lost or self._tapes is not None or self._task is not None:  # its tape may be the one that goes
             self._machine.store.after_commit(self.look)
 
     def look(self) -> None:
