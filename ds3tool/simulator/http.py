@@ -365,9 +365,18 @@ class HttpServer:
                     self._turn_away(peer)
                     return
                 if self._admitted.is_set():
-                    self._connections[thread] = peer
-                    thread.start()
+                    self._start(thread, peer)
                     return
+
+    def _start(self, thread: threading.Thread, peer: socket.socket) -> None:
+        """Start a connection's thread, with the lock held; turn it away where the host grants no more threads."""
+        self._connections[thread] = peer
+        try:
+            thread.start()
+        except RuntimeError as error:
+            del self._connections[thread]
+            _log.warning("cannot serve a connection: %s", error)
+            self._turn_away(peer)
 
     def _turn_away(self, peer: socket.socket) -> None:
         refusal = busy("There are too many connections.", 1)

@@ -240,6 +240,21 @@ def test_whoever_comes_beyond_the_last_place_is_told_to_come_later(
     assert bench.wire.ask("GET", "/").status == 200
 
 
+def test_where_the_host_grants_no_more_threads_the_server_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes then is told to come later, and whoever comes after that is served."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError(f"can't start {thread.name}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with Raw(bench) as raw:
+            assert raw.reply()[0] == 503
+    assert bench.wire.ask("GET", "/").status == 200
+
+
 def test_hundreds_of_connections_are_served_at_once(bench: Bench) -> None:
     """Each of three hundred clients gets its answer while all of them stay connected."""
     with contextlib.ExitStack() as stack:
