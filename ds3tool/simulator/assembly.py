@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ds3tool.protocol import names
 from ds3tool.protocol.model import ChecksumType
@@ -19,7 +19,7 @@ from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.multipart import Multiparts, MultipartUpload, Part
 from ds3tool.simulator.naked import ArrivedBlob, NakedPuts
 from ds3tool.simulator.plans import Planner
-from ds3tool.simulator.refusals import Refusal, bad_request
+from ds3tool.simulator.refusals import Refusal, bad_request, busy
 from ds3tool.simulator.settings import ApplianceSettings
 from ds3tool.simulator.store import Store
 
@@ -29,7 +29,10 @@ _AT_ONCE = 64 << 20
 
 
 class Assembly:
-    """Completes multipart uploads. Methods are called without the store's lock."""
+    """Completes multipart uploads. Methods are called without the store's lock.
+
+    `stopped` is asked between pieces: when it says so the work is given up, and the upload is as it was.
+    """
 
     def __init__(
         self,
@@ -41,8 +44,10 @@ class Assembly:
         planner: Planner,
         multiparts: Multiparts,
         settings: ApplianceSettings,
+        stopped: Callable[[], bool],
     ) -> None:
         self._store = store
+        self._stopped = stopped
         self._buckets = buckets
         self._cache = cache
         self._naked = naked
@@ -123,7 +128,7 @@ class Assembly:
             try:
                 self._fill(target, parts, start, length)
                 whole = kind is ChecksumType.MD5 and len(parts) == 1 and length == total
-                digest = parts[0].md5 if whole else _digest(target, length, kind)
+                digest = parts[0].md5 if whole else self._digest(target, length, kind)
             finally:
                 os.close(target)
             yield ArrivedBlob(path, length, (kind, digest))
@@ -136,26 +141,30 @@ class Assembly:
             if first < past:
                 source = os.open(self._multiparts.path(part), os.O_RDONLY)
                 try:
-                    _copy(source, first - begin, target, first - start, past - first)
+                    self._copy(source, first - begin, target, first - start, past - first)
                 finally:
                     os.close(source)
             begin += part.length
 
+    def _copy(self, source: int, position: int, target: int, place: int, length: int) -> None:
+        done = 0
+        while done < length:
+            self._go_on()
+            moved = os.copy_file_range(source, target, min(length - done, _AT_ONCE), position + done, place + done)
+            if not moved:
+                raise OSError(f"the file of a part ends after {position + done} bytes")
+            done += moved
 
-def _copy(source: int, position: int, target: int, place: int, length: int) -> None:
-    done = 0
-    while done < length:
-        moved = os.copy_file_range(source, target, min(length - done, _AT_ONCE), position + done, place + done)
-        if not moved:
-            raise OSError(f"the file of a part ends after {position + done} bytes")
-        done += moved
+    def _digest(self, descriptor: int, length: int, kind: ChecksumType) -> bytes:
+        digester = checksums.digester(kind)
+        for start in range(0, length, _PIECE):
+            self._go_on()
+            digester.update(os.pread(descriptor, min(_PIECE, length - start), start))
+        return digester.digest()
 
-
-def _digest(descriptor: int, length: int, kind: ChecksumType) -> bytes:
-    digester = checksums.digester(kind)
-    for start in range(0, length, _PIECE):
-        digester.update(os.pread(descriptor, min(_PIECE, length - start), start))
-    return digester.digest()
+    def _go_on(self) -> None:
+        if self._stopped():
+            raise busy("The appliance is closing.", 1)
 
 
 def _unlink(path: str) -> None:

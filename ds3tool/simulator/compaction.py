@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ds3tool.simulator.tape import Tape
 
 _BATCH = 200
+_AT_ONCE = 64 << 20
 _LOOK_AGAIN_SECONDS = 60.0
 _STATE = "AUTO_COMPACTION_IN_PROGRESS"
 _COPIES = (
@@ -82,7 +83,7 @@ def _move(machine: Machine, tape: Tape, target: Tape, drive: Drive, blobs: list[
                 continue
             if each.length:
                 with opened(machine.library.path(tape), os.O_RDONLY) as source:
-                    _copy(source, each, sink, at)
+                    _copy(source, each, sink, at, drive)
                 drive.spend(Spent.WRITE, drive.mechanics.stream_seconds(each.length), moved=each.length)
             moved.append((each, at))
             at += each.length
@@ -105,10 +106,12 @@ def _move(machine: Machine, tape: Tape, target: Tape, drive: Drive, blobs: list[
         machine.library.save(target)
 
 
-def _copy(source: int, each: BlobOnTape, sink: int, at: int) -> None:
+def _copy(source: int, each: BlobOnTape, sink: int, at: int, drive: Drive) -> None:
     done = 0
     while done < each.length:
-        step = os.copy_file_range(source, sink, each.length - done, each.position + done, at + done)
+        drive.check()
+        left = min(each.length - done, _AT_ONCE)
+        step = os.copy_file_range(source, sink, left, each.position + done, at + done)
         if not step:
             raise OSError(f"the tape ends {each.length - done} bytes before a blob does")
         done += step

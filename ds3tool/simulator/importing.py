@@ -326,6 +326,7 @@ class _Import:
         digester = checksums.digester(kind)
         done = 0
         while done < length:
+            self._drive.check()
             piece = os.pread(source, min(_PIECE, length - done), position + done)
             if not piece:
                 raise _NotImportedError("IMPORT_FAILED_DUE_TO_DATA_INTEGRITY", "it ends before its last file.")

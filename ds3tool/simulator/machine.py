@@ -176,6 +176,7 @@ class Machine:
             planner=self.planner,
             multiparts=self.multiparts,
             settings=settings,
+            stopped=lambda: self.jobs.closing,
         )
         self.replication = Replication(
             store=store,

@@ -199,6 +199,16 @@ def test_an_upload_goes_on_after_a_restart(build: Build, tmp_path: Path) -> None
     assert again.wire.ask("GET", "/b/big").body == b"before after"
 
 
+def test_an_appliance_that_closes_does_not_put_parts_together_first(small: Bench) -> None:
+    """503, and all parts are still there: what takes minutes holds no shutdown up."""
+    upload = _begin(small)
+    _send(small, upload, 1, b"part")
+    small.appliance.machine.release_waiters()
+    assert _complete(small, upload, {1: _etag(b"part")}).status == 503
+    assert len(list(small.wire.ask("GET", f"/b/big?uploadId={upload}").xml.iter("Part"))) == 1
+    assert small.cache_used == 4
+
+
 def test_an_upload_outlives_the_time_in_which_nobody_could_touch_it(build: Build, tmp_path: Path) -> None:
     """However long the appliance was down, or its clock fast when it was killed: the day begins with its start."""
     clock = ManualClock()
