@@ -140,9 +140,10 @@ class Drives:
         """Stop them, wherever they are; returns when none works any more."""
         with self._changed:
             self._closing = True
+            for drive in self.all:
+                drive.closing = True  # before they are woken, lest one look too early and wait again
             self._changed.notify_all()
         for drive in self.all:
-            drive.closing = True
             drive.wake()
         for thread in self._threads:
             if thread.ident is not None:
