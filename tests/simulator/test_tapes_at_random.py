@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -21,12 +22,23 @@ _SETTLED = {"NORMAL", "EJECTED", "LOST", "OFFLINE", "CANNOT_FORMAT_DUE_TO_WRITE_
 class _Hands:
     """Does one thing after the other to an appliance, as a seed says; remembers what was put and not deleted."""
 
-    def __init__(self, bench: Bench, seed: int) -> None:
-        self.bench = bench
+    def __init__(self, start: Callable[[], Bench], seed: int) -> None:
+        self._start = start
+        self.bench = start()
+        assert self.bench.wire.ask("PUT", "/b").status == 200
         self.chance = random.Random(seed)  # order, not secrets
-        self.operator = Operator(bench.appliance.machine)
         self.contents: dict[str, bytes] = {}
         self._number = 0
+
+    @property
+    def operator(self) -> Operator:
+        return Operator(self.bench.appliance.machine)
+
+    def restart(self) -> None:
+        """Close the appliance, whatever it is at, and go on with another one over its state."""
+        self.bench.wire.close()
+        self.bench.appliance.close()
+        self.bench = self._start()
 
     def step(self) -> None:
         """Do the next thing; to be refused is as good as to be obeyed."""
@@ -145,11 +157,13 @@ def _check(hands: _Hands) -> None:
 
 @pytest.mark.sampled(10)
 @pytest.mark.parametrize("seed", range(40))
-def test_what_is_said_to_be_on_tape_is_there_whatever_was_done(build: Build, seed: int) -> None:
-    """Forty things in the order that the seed says, then all tapes home: every copy on record reads as it was put."""
-    bench = build(copies=1 + seed % 2, tapes=5, tape_capacity=4000, entry_exit_slots=2, seed=seed)
-    hands = _Hands(bench, seed)
-    for _ in range(40):
+def test_what_is_said_to_be_on_tape_is_there_whatever_was_done(build: Build, tmp_path: Path, seed: int) -> None:
+    """Forty things in the order that the seed says, a restart in between, then all tapes home: copies are as put."""
+    settings = {"copies": 1 + seed % 2, "tapes": 5, "tape_capacity": 4000, "entry_exit_slots": 2, "seed": seed}
+    hands = _Hands(lambda: build(bucket=None, directory=str(tmp_path), **settings), seed)
+    for number in range(40):
+        if number == 20:
+            hands.restart()
         hands.step()
     _come_home(hands)
     _check(hands)
