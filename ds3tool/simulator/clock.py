@@ -19,6 +19,9 @@ from ds3tool.errors import UsageError
 # How far ahead of a clock that is not the world's its file is, in seconds of the world: after the process was killed
 # it goes on from there, so that no date is given twice.
 _LEASE_SECONDS = 5.0
+# The clock stands still at the end of the year 9999: no date of HTTP or XML is later.
+_LAST = 253_402_300_799.0
+_FASTEST = 1e9
 
 
 class Clock(Protocol):
@@ -123,7 +126,7 @@ class SimulatedClock:
         """Seconds since 1970, UTC, of the appliance."""
         if self._follows:
             return time.time()
-        seconds = self._ahead + self.monotonic()
+        seconds = min(self._ahead + self.monotonic(), _LAST)
         if seconds >= self._lease:
             with self._lock:
                 if seconds >= self._lease:
@@ -155,13 +158,13 @@ class SimulatedClock:
         try:
             # Nobody could wake who waits on a condition for the first time, had the clock moved since it was read.
             if is_known:
-                condition.wait(timeout / pace if pace else None)
+                condition.wait(min(timeout / pace, threading.TIMEOUT_MAX) if pace else None)
         finally:
             with self._lock:
                 del self._waiting[token]
 
     def set_pace(self, pace: float) -> None:
-        """Let time run at `pace` from now on; 0 lets it stand. Raises UsageError for one that is negative."""
+        """Let time run at `pace` from now on; 0 lets it stand. Raises UsageError for one below 0 or above 1e9."""
         _check_pace(pace)
         with self._lock:
             self._depart()
@@ -170,9 +173,9 @@ class SimulatedClock:
         self._wake()
 
     def step(self, seconds: float) -> None:
-        """Let `seconds` pass at once. Raises UsageError for less than 0."""
-        if seconds < 0 or not math.isfinite(seconds):
-            raise UsageError(f"the appliance's clock cannot go {seconds} seconds on")
+        """Let `seconds` pass at once. Raises UsageError for less than 0, and for a step beyond the year 9999."""
+        if seconds < 0 or not self.now() + seconds <= _LAST:
+            raise UsageError(f"the appliance's clock cannot go {seconds} seconds on: its dates end with the year 9999")
         with self._lock:
             self._depart()
             self._keep(self._ahead + self.monotonic() + seconds)
@@ -226,7 +229,7 @@ class SimulatedClock:
         """Keep the hour it is, and nothing after: its appliance is closed."""
         with self._lock:
             if self._path is not None and not self._follows:
-                self._write(self._path, self._ahead + self.monotonic())
+                self._write(self._path, min(self._ahead + self.monotonic(), _LAST))
             self._path = None
 
     def _keep(self, seconds: float) -> None:
@@ -235,8 +238,8 @@ class SimulatedClock:
             self._lease = math.inf
             return
         lease = seconds + _LEASE_SECONDS * self.pace
-        self._write(self._path, lease)
-        self._lease = lease if self.pace else math.inf
+        self._write(self._path, min(lease, _LAST))
+        self._lease = lease if self.pace and lease < _LAST else math.inf
 
     def _write(self, path: Path, seconds: float) -> None:
         partial = path.with_name(f"{path.name}.part")
@@ -245,7 +248,7 @@ class SimulatedClock:
 
 
 def _check_pace(pace: float) -> None:
-    if not (math.isfinite(pace) and pace >= 0):
+    if not 0 <= pace <= _FASTEST:
         raise UsageError(
             f"the appliance's clock cannot run at a pace of {pace}",
             hint="1 is real time, 100 is a hundred times faster, 0 stands still until it is stepped",

@@ -6,7 +6,7 @@ import email.utils
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -135,6 +135,41 @@ def test_clock_cannot_go_back() -> None:
             clock.step(wrong)
         with pytest.raises(UsageError):
             clock.set_pace(wrong)
+
+
+def test_clock_stands_at_the_end_of_the_year_9999(tmp_path: Path) -> None:
+    """No date that cannot be written is ever told: a step beyond it is refused, a fast clock stops there for good."""
+    clock = SimulatedClock(0)
+    clock.resume(tmp_path / "clock")
+    last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+    with pytest.raises(UsageError):
+        clock.step(last)
+    clock.step(last - clock.now() - 1.0)
+    clock.set_pace(1e9)
+    while clock.now() < last:
+        pass
+    again = SimulatedClock(1e9)
+    again.resume(tmp_path / "clock")
+    assert again.now() == clock.now() == last
+
+
+def test_a_wait_may_be_longer_than_threads_can_wait() -> None:
+    """An hour at a pace of a billionth is more than the system takes; the next notice ends it."""
+    clock, condition = SimulatedClock(1e-9), threading.Condition()
+    waits = threading.Event()
+
+    def notify() -> None:
+        assert waits.wait(30)
+        with condition:
+            condition.notify_all()
+
+    notifier = threading.Thread(target=notify)
+    notifier.start()
+    with condition:
+        clock.wait(condition, _HOUR)  # the first wait ends at once
+        waits.set()
+        clock.wait(condition, _HOUR)
+    notifier.join(30)
 
 
 def test_hour_goes_on_over_a_restart(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ class ClockControl(Control):
             in_own_words(lambda: clock.step(step), UsageError)
             skipped = step
         else:
-            skipped = clock.skip()
+            skipped = in_own_words(clock.skip, UsageError)
         return {**self.show(question), "skipped_seconds": skipped}
 
 
