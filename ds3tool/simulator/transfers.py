@@ -96,7 +96,8 @@ class Transfers:
             place = self._find_place(upload, job_id, offset)
             self._check_length(upload, place)
             if place.received is None:
-                self._await_room(place)
+                if place.length:  # what has no bytes takes no room, and waits for none
+                    self._await_room(place)
                 path = self._cache.new_path(place.blob) if place.length else None
         if place.received is not None:
             return self._put_again(upload, place.received)

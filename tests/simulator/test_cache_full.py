@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from ds3tool.simulator.clock import ManualClock
+from ds3tool.simulator.quirks import Quirk
 from tests.simulator.conftest import Bench, Build
 from tests.simulator.wire import Wire
 
@@ -98,6 +99,21 @@ def test_a_put_without_room_is_told_to_come_again(build: Build) -> None:
     assert (reply.status, "location" in reply.headers) == (307, False)
     assert bench.wire.ask("PUT", "/b/naked", b"x" * 1000).status == 503
     assert bench.wire.ask("HEAD", "/b/naked").status == 404
+
+
+def test_what_has_no_bytes_waits_for_no_room(build: Build) -> None:
+    """An empty object is taken while the cache is full, also where the appliance makes it with its job."""
+    for quirks in (frozenset[Quirk](), frozenset({Quirk.EMPTY_AT_CREATION})):
+        bench = _small(build, ManualClock(), quirks=quirks)
+        full = {f"o{number}": 1000 for number in range(8)}
+        job = bench.wire.start_put("b", full).xml.attrib["JobId"]
+        assert len(bench.wire.ready(job).xml.findall("Objects")) == 8
+        created = bench.wire.start_put("b", {"large": 1000, "empty": 0, "folder/": 0})
+        assert created.status == 200
+        if not quirks:
+            for name in ("empty", "folder/"):
+                assert bench.wire.put_blob("b", name, created.xml.attrib["JobId"], 0, b"").status == 200
+        assert bench.wire.ask("HEAD", "/b/empty").status == bench.wire.ask("HEAD", "/b/folder/").status == 200
 
 
 def test_a_held_put_goes_through_as_soon_as_there_is_room(build: Build) -> None:
