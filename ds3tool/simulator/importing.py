@@ -245,9 +245,9 @@ class _Import:
     def _place_blob(self, db: sqlite3.Connection, number: int, placed: _Placed, domain: str) -> bool:
         """Make a blob's row when there is none, and that of its copy; False when it is another blob than is here."""
         row = db.execute(
-            "SELECT n, length FROM blobs WHERE object = ? AND offset = ?", (number, placed.offset)
+            "SELECT n, length, checksum FROM blobs WHERE object = ? AND offset = ?", (number, placed.offset)
         ).fetchone()
-        if row is not None and row[1] != placed.length:
+        if row is not None and row[1:] != (placed.length, placed.digest):
             return False
         blob = self._machine.store.numbers("blobs", 1) if row is None else row[0]
         if row is None:

@@ -158,6 +158,22 @@ def test_names_that_are_taken_are_left_out(carried: tuple[Bench, Path], build: B
     assert _failures(bench) == ["IMPORT_INCOMPLETE"]
 
 
+def test_other_bytes_under_a_known_version_are_left_out(build: Build, tmp_path: Path) -> None:
+    """Appliances of one seed count alike: what has the version and the length of an object here is not taken for it."""
+    benches = [build(blob_size=1000), build(blob_size=1000)]
+    for bench, data in zip(benches, (b"a" * 500, b"b" * 500), strict=True):
+        bench.wire.put_all("b", {"same": data})
+        bench.until_persisted()
+    there, here = benches
+    index = _shelve(there, "SIM001L8", tmp_path / "there")
+    with here.appliance.machine.store.writing() as db:
+        db.execute("UPDATE copies SET suspect = 1")
+    _insert(here, index, "FAR001L8")
+    _import(here, "FAR001L8")
+    assert _failures(here) == ["IMPORT_INCOMPLETE"]
+    assert here.appliance.machine.store.db.execute("SELECT DISTINCT suspect FROM copies").fetchall() == [(1,)]
+
+
 def test_the_second_copy_joins_the_first(build: Build, tmp_path: Path) -> None:
     """Two tapes with the same objects become two copies, one in each storage domain."""
     first = build(copies=2, seed=1)
