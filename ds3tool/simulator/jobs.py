@@ -423,13 +423,15 @@ class JobBook:
         """Take one blob out of an active job, its object being deleted; its entry has gone already.
 
         `waiting`: room is set aside for it. The job may end by this, COMPLETED when there was more, else CANCELED.
+        A job that is being cancelled goes on telling how large it was.
         """
-        job.original -= length
+        counted = 0 if job.canceling else length
+        job.original -= counted
         chunk.bytes -= length
         if waiting:
             self._cache.used -= length
         if job.type is JobType.PUT:
-            job.cached -= length if received else 0
+            job.cached -= counted if received else 0
             chunk.left -= 0 if received else 1
         else:
             job.completed -= length if done else 0

@@ -278,6 +278,8 @@ class Objects:
             if job is None:
                 continue
             chunk = job.chunks.get(chunk_number) or job.storing.get(chunk_number)
+            if chunk is None and job.canceling:
+                continue
             if chunk is None:  # stored on all tapes already
                 job.original -= length
                 job.cached -= length

@@ -40,6 +40,36 @@ def test_a_cancelled_put_leaves_nothing_behind(build: Build, resource: str) -> N
     assert bench.wire.put_all("b", {"whole": b"again"})
 
 
+def test_a_cancelled_put_tells_how_large_it_was(build: Build) -> None:
+    """Sizes of a cancelled job are those it had, though its objects are gone; only truncation shrinks them."""
+    bench = build(blob_size=1000, chunk_size=1000, persist_delay=3600.0)
+    job = _half_sent(bench)
+    assert bench.wire.ask("DELETE", f"/_rest_/job/{job}?force").status == 204
+    shown = bench.wire.job(job)
+    assert (shown.get("OriginalSizeInBytes"), shown.get("CachedSizeInBytes")) == ("3200", "2500")
+    assert shown.get("CompletedSizeInBytes") == "0"
+    record = bench.wire.ask("GET", f"/_rest_/canceled_job/{job}").xml
+    assert (record.findtext("OriginalSizeInBytes"), record.findtext("CachedSizeInBytes")) == ("3200", "2500")
+
+
+def test_jobs_that_have_ended_are_listed_with_full_details_only(bench: Bench) -> None:
+    """The plain list holds what is in progress, `full_details` adds completed and cancelled jobs of the bucket."""
+    done = bench.wire.put_all("b", {"done": b"1"})
+    bench.until_persisted()
+    ended = bench.wire.start_put("b", {"never": 1}).xml.attrib["JobId"]
+    assert bench.wire.ask("DELETE", f"/_rest_/job/{ended}?force").status == 204
+    active = bench.wire.start_put("b", {"open": 1}).xml.attrib["JobId"]
+    assert bench.wire.ask("PUT", "/other").status == 200
+
+    def listed(query: str) -> dict[str, str]:
+        jobs = bench.wire.ask("GET", f"/_rest_/job{query}").xml
+        return {job.attrib["JobId"]: job.attrib["Status"] for job in jobs}
+
+    assert listed("") == {active: "IN_PROGRESS"}
+    assert listed("?full_details") == {active: "IN_PROGRESS", ended: "CANCELED", done: "COMPLETED"}
+    assert listed("?full_details&bucket_id=other") == {}
+
+
 def test_a_cancelled_put_keeps_objects_that_are_on_tape(build: Build) -> None:
     """What is on every tape stays, though its job is cancelled."""
     bench = build(blob_size=1000, chunk_size=1000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ds3tool.protocol import names
-from ds3tool.protocol.model import JobType
+from ds3tool.protocol.model import JobStatus, JobType
 from ds3tool.simulator import xmlin
 from ds3tool.simulator.buckets import Bucket
 from ds3tool.simulator.dispatch import Call, rest
@@ -328,12 +328,18 @@ def truncate_all_active_jobs(call: Call) -> Reply:
 
 @rest("GetJobs")
 def get_jobs(call: Call) -> Reply:
-    """List the jobs in progress, in one document."""
+    """List the jobs in progress, in one document; with `full_details` those that have ended too.
+
+    That is what the vendor's command line client asks for when completed jobs are wanted.
+    """
     machine = call.machine
     bucket = machine.buckets.find(call.needed("bucket_id")).n if call.has("bucket_id") else None
     with machine.store.lock:
         machine.jobs.await_settled()
-        found = [job for job in machine.jobs.active.values() if bucket is None or job.bucket == bucket]
+        known = list(machine.jobs.active.values())
+        if call.has("full_details"):
+            known += machine.jobs.select("status <> ? ORDER BY ended DESC, n DESC", (JobStatus.IN_PROGRESS,))
+        found = [job for job in known if bucket is None or job.bucket == bucket]
         return xml_reply(job_list(machine, found))
 
 
