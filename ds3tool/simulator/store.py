@@ -188,17 +188,25 @@ class Store:
             self._depth = 1
             try:
                 yield self.db
+                self.db.execute("COMMIT")  # which fails where the disk is full
             except BaseException:
                 self._after.clear()
-                self.db.execute("ROLLBACK")
+                if self.db.in_transaction:
+                    self.db.execute("ROLLBACK")
                 raise
-            else:
-                self.db.execute("COMMIT")
             finally:
                 self._depth = 0
             after, self._after = self._after, []
-            for action in after:
+            self._follow_up(after)
+
+    def _follow_up(self, actions: list[Callable[[], None]]) -> None:
+        """Call what was to be called after a commit: all of it, whatever one of them raises."""
+        for place, action in enumerate(actions):
+            try:
                 action()
+            except BaseException:
+                self._follow_up(actions[place + 1 :])
+                raise
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Call `action` when the transaction around has been committed, holding the lock; never when it has not."""
