@@ -21,7 +21,7 @@ from ds3tool.simulator.job import AGGREGATION_SECONDS, Chunk, Job, JobOptions
 from ds3tool.simulator.jobs import JobBook
 from ds3tool.simulator.objects import Objects, name_taken
 from ds3tool.simulator.plans import Planner
-from ds3tool.simulator.receiving import Digest, Upload, new_file, receive
+from ds3tool.simulator.receiving import Digest, Taken, Upload, new_file, receive
 from ds3tool.simulator.refusals import bad_request, busy
 from ds3tool.simulator.settings import ApplianceSettings
 from ds3tool.simulator.store import Store
@@ -75,8 +75,8 @@ class NakedPuts:
         # The latest job of each bucket (its row) and user, whether it still takes more or not.
         self._latest: dict[tuple[int, str], _Open] = {}
 
-    def put(self, upload: Upload, rules: Rules) -> Digest:
-        """Take a whole object in one blob; return its digest. A 503 when there is no room for it."""
+    def put(self, upload: Upload, rules: Rules) -> Taken:
+        """Take a whole object in one blob; return its digest and ETag. A 503 when there is no room for it."""
         length = upload.body.length
         with self._store.lock:
             self.refuse(upload.bucket, upload.name, upload.user_id, rules)
@@ -90,7 +90,7 @@ class NakedPuts:
                 digest = receive(upload.body, descriptor, rules.checksum_type, upload.digest)
                 with self._store.writing() as db:
                     blob = ArrivedBlob(path, length, digest)
-                    self.record(
+                    etag = self.record(
                         db,
                         upload.bucket,
                         upload.name,
@@ -104,7 +104,7 @@ class NakedPuts:
         finally:
             if not kept:
                 self.give_back(length)
-        return digest
+        return Taken(digest, etag)
 
     def refuse(self, bucket: Bucket, name: str, user_id: str, rules: Rules) -> None:
         """Raise what can be known before the bytes come: a 409 for a name that is taken, a 503 where no job may begin.
@@ -147,8 +147,8 @@ class NakedPuts:
         client: str,
         metadata: str | None,
         etag: str | None = None,
-    ) -> None:
-        """Make an object of blobs that are there, and send it on its way to tape, inside a transaction.
+    ) -> str:
+        """Make an object of blobs that are there, send it on its way to tape, and return its ETag; in a transaction.
 
         Their room is set aside already. `etag` is the object's when it is not made from its blobs. A 404 when the
         bucket has gone, a 409 when the name has been taken.
@@ -178,7 +178,7 @@ class NakedPuts:
                 self._cache.take_in(each.path, blob)
             self._store.events.tell(BlobCached(job, blob))
             offset += each.length
-        self._objects.finish(db, number, rules, metadata, etag=etag)
+        return self._objects.finish(db, number, rules, metadata, etag=etag)
 
     def _new_job(self, db: sqlite3.Connection, bucket: Bucket, rules: Rules, *, user_id: str, client: str) -> Job:
         options = JobOptions(

@@ -201,10 +201,10 @@ class Objects:
 
     def finish(
         self, db: sqlite3.Connection, number: int, rules: Rules, metadata: str | None, *, etag: str | None = None
-    ) -> None:
+    ) -> str:
         """Make an object complete, its last blob being in: date, ETag, metadata; older versions step back or go.
 
-        `etag` is the object's when it is not the one of its blobs.
+        `etag` is the object's when it is not the one of its blobs. Returns the ETag.
         """
         row = db.execute(f"SELECT {_COLUMNS} FROM objects WHERE n = ?", (number,)).fetchone()  # noqa: S608 - constants
         finished = from_row(row)
@@ -212,13 +212,19 @@ class Objects:
             bytes(digest)
             for (digest,) in db.execute("SELECT checksum FROM blobs WHERE object = ? ORDER BY offset", (number,))
         ]
+        etag = etag or checksums.etag(digests)
         db.execute(
             "UPDATE objects SET created = ?, etag = ?, metadata = coalesce(?, metadata), latest = 1 WHERE n = ?",
-            (self._clock.now(), etag or checksums.etag(digests), metadata, number),
+            (self._clock.now(), etag, metadata, number),
         )
         self._store.events.tell(ObjectChanged("CREATE", number))
-        if rules.versioning is Versioning.NONE:
-            return
+        if rules.versioning is not Versioning.NONE:
+            self._step_back(db, finished, rules)
+        return etag
+
+    def _step_back(self, db: sqlite3.Connection, finished: StoredObject, rules: Rules) -> None:
+        """Let the older versions of an object that has just been completed step back, or go."""
+        number = finished.n
         older = list(
             self.select(
                 "bucket = ? AND name = ? AND n <> ? AND created IS NOT NULL ORDER BY n DESC",

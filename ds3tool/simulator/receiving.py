@@ -22,6 +22,14 @@ Digest = tuple[ChecksumType, bytes]
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of an upload: the digest of what came, and its object's ETag once that is complete."""
+
+    digest: Digest
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Upload:
     """What a PUT object says: the client's own digest, metadata as the store keeps it, and the body."""
 

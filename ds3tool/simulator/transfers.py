@@ -20,7 +20,7 @@ from ds3tool.simulator.messages import FileSlices
 from ds3tool.simulator.naked import NakedPuts
 from ds3tool.simulator.objects import Objects, StoredObject, no_object
 from ds3tool.simulator.plans import Planner
-from ds3tool.simulator.receiving import Digest, Upload, check_digest, check_kind, new_file, receive
+from ds3tool.simulator.receiving import Digest, Taken, Upload, check_digest, check_kind, new_file, receive
 from ds3tool.simulator.refusals import Refusal, bad_request, later
 from ds3tool.simulator.settings import ApplianceSettings
 from ds3tool.simulator.store import Store
@@ -79,8 +79,8 @@ class Transfers:
 
     # In.
 
-    def put(self, upload: Upload, job_id: str | None, offset: int) -> Digest:
-        """Take a blob of a job, or a whole object without one; return its digest.
+    def put(self, upload: Upload, job_id: str | None, offset: int) -> Taken:
+        """Take a blob of a job, or a whole object without one; return its digest, and the ETag of a complete object.
 
         Raises the refusals of protocol 7.4, 7.5 and 9.9; 307 when a chunk gets no room in a while.
         """
@@ -100,11 +100,15 @@ class Transfers:
                     self._await_room(place)
                 path = self._cache.new_path(place.blob) if place.length else None
         if place.received is not None:
-            return self._put_again(upload, place.received)
+            return Taken(self._put_again(upload, place.received), self._etag(place.object))
         with new_file(path) as descriptor:
             digest = receive(upload.body, descriptor, rules.checksum_type, upload.digest)
-            self._commit(upload, place, rules, digest, path)
-        return digest
+            return Taken(digest, self._commit(upload, place, rules, digest, path))
+
+    def _etag(self, number: int) -> str | None:
+        with self._store.lock:
+            row = self._store.db.execute("SELECT etag FROM objects WHERE n = ?", (number,)).fetchone()
+        return None if row is None else row[0]
 
     def complete_blob(self, upload: Upload, job_id: str, blob: int, size: int | None) -> Digest:
         """Take a blob (its row) whose bytes another part of the appliance has put where the cache keeps them.
@@ -216,8 +220,10 @@ class Transfers:
             raise bad_request("The blob was received before, with other bytes.", names.BAD_DIGEST)
         return known
 
-    def _commit(self, upload: Upload, place: _Place, rules: Rules, digest: Digest, path: str | None) -> None:
+    def _commit(self, upload: Upload, place: _Place, rules: Rules, digest: Digest, path: str | None) -> str | None:
+        """Write down a blob that has come; return the ETag of its object when that is complete."""
         job, chunk = place.job, place.chunk
+        etag = None
         with self._store.writing() as db:
             if not job.active:
                 raise gone(job.id)
@@ -230,13 +236,13 @@ class Transfers:
                 self._lost_race(
                     db.execute("SELECT checksum FROM blobs WHERE n = ?", (place.blob,)).fetchone(), digest, job
                 )
-                return
+                return self._etag(place.object)
             if path is not None:
                 self._cache.take_in(path, place.blob)
             self._store.events.tell(BlobCached(job, place.blob))
             left = job.partial.get(place.object, 1) - 1
             if not left:
-                self._objects.finish(db, place.object, rules, upload.metadata)
+                etag = self._objects.finish(db, place.object, rules, upload.metadata)
             elif upload.metadata is not None:
                 db.execute("UPDATE objects SET metadata = ? WHERE n = ?", (upload.metadata, place.object))
 
@@ -248,6 +254,7 @@ class Transfers:
                 self._jobs.blob_received(job, chunk, place.length)
 
             self._store.after_commit(count)
+        return etag
 
     def _lost_race(self, row: tuple[bytes] | None, digest: Digest, job: Job) -> None:
         """Another PUT of the same blob was quicker: fine when it brought the same bytes."""

@@ -33,14 +33,11 @@ def put_object(call: Call) -> Reply:
         user_id=str(call.user["Id"]),
         client=request.client,
     )
-    kind, digest = call.machine.transfers.put(upload, call.text("job") or None, call.number("offset") or 0)
+    taken = call.machine.transfers.put(upload, call.text("job") or None, call.number("offset") or 0)
+    kind, digest = taken.digest
     headers: Pairs = ((checksums.HEADERS[kind], checksums.to_text(digest)),)
-    with call.machine.store.lock:
-        found = list(
-            call.machine.objects.select("bucket = ? AND name = ? ORDER BY n DESC LIMIT 1", (bucket.n, call.name))
-        )
-    if found and found[0].etag is not None:
-        headers += ((names.ETAG, f'"{found[0].etag}"'),)
+    if taken.etag is not None:
+        headers += ((names.ETAG, f'"{taken.etag}"'),)
     return Reply(200, headers)
 
 
