@@ -37,6 +37,11 @@ class Quirk(StrEnum):
         "Of jobs, chunks and blobs only what nobody can do without",
         "readers that index what may be absent",
     )
+    LEAN_BLOBS = (
+        "lean-blobs",
+        "Blobs of a job do not name its bucket, and no job says whether it is in the cache as a whole",
+        "readers that index what may be absent",
+    )
     INTEGER_VERSIONS = (
         "integer-versions",
         "`Version` instead of `VersionId`, and no version header",
@@ -124,15 +129,18 @@ class Quirk(StrEnum):
     MANAGEMENT_PORT = ("management-port", "It is the management port that listens", 'taking its 404 for "not there"')
 
 
+# The release that the appliance is when no quirk makes it an older one.
+_VERSION = "5.8.0"
 _BEFORE_5 = frozenset({Quirk.INTEGER_VERSIONS})
 _BEFORE_4 = _BEFORE_5 | {Quirk.NO_HEAD_DIGESTS, Quirk.EMPTY_AT_CREATION, Quirk.POLL_ENDS_IN_410}
 # Releases as far as they differ in puts, gets and lists. Source: protocol, sections 9.7 and 17.
 RELEASES: dict[str, frozenset[Quirk]] = {
     "release-3.4": _BEFORE_4,
-    "release-3.0": _BEFORE_4 | {Quirk.FEW_ATTRIBUTES},
+    "release-3.0": _BEFORE_4 | {Quirk.LEAN_BLOBS},
     "release-1.2": (_BEFORE_4 - {Quirk.POLL_ENDS_IN_410})
     | {Quirk.POLL_ENDS_IN_404, Quirk.FEW_ATTRIBUTES, Quirk.OLD_DATES, Quirk.CHUNKS_FROM_ZERO},
 }
+_VERSIONS = {"release-3.4": "3.4.1", "release-3.0": "3.0.1", "release-1.2": "1.2.0"}
 _BY_NAME = {quirk.value: quirk for quirk in Quirk}
 NAMES = (*_BY_NAME, *RELEASES)
 
@@ -148,3 +156,11 @@ def named_quirks(names: Iterable[str]) -> frozenset[Quirk]:
         else:
             raise UsageError(f"there is no quirk {name!r}", hint=f"the quirks are: {', '.join(NAMES)}")
     return found
+
+
+def version_told(quirks: frozenset[Quirk]) -> str:
+    """Return the version that an appliance with `quirks` says it has: the oldest release that is wholly among them."""
+    told = _VERSION
+    for name, version in _VERSIONS.items():
+        told = version if RELEASES[name] <= quirks else told
+    return told

@@ -12,6 +12,10 @@ Rewrite = Callable[[str], str]
 
 _ATTRIBUTE = r'[^"]*'
 _TAG = re.compile(r"<(MasterObjectList|Jobs|Job|Nodes|Node|Objects|Object)((?: [A-Za-z]+=\"[^\"]*\")*)(/?)>")
+# What jobs and blobs have since release 3.2. Source: protocol, 17.
+_LATE_ATTRIBUTES = re.compile(
+    r"(<Object(?= )|<(?:MasterObjectList|Job)(?: [A-Za-z]+=\"[^\"]*\")*?) (?:Bucket|EntirelyInCache)=\"[^\"]*\""
+)
 _ONE_ATTRIBUTE = re.compile(r' ([A-Za-z]+)="([^"]*)"')
 _FIRST_TAG = re.compile(r"<([A-Za-z]+)((?: [A-Za-z]+=\"[^\"]*\")*)(/?)>")
 _WHOLE_DATE = re.compile(r'([">])(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d\.\d{3})Z(?=["<])')
@@ -58,6 +62,11 @@ def _only_needed(match: re.Match[str]) -> str:
 def few_attributes(text: str) -> str:
     """Leave out of jobs, nodes, chunks and blobs every attribute that a client can do without."""
     return _TAG.sub(_only_needed, text)
+
+
+def lean_blobs(text: str) -> str:
+    """Leave out the bucket of each blob, and of jobs whether they are in the cache as a whole."""
+    return _LATE_ATTRIBUTES.sub(r"\1", text)
 
 
 def empty_values(text: str) -> str:
@@ -113,6 +122,7 @@ def without_chunks(text: str) -> str:
 REWRITES: Mapping[Quirk, Rewrite] = {
     Quirk.EMPTY_AT_CREATION: without_empty_blobs,
     Quirk.INTEGER_VERSIONS: integer_versions,
+    Quirk.LEAN_BLOBS: lean_blobs,
     Quirk.FEW_ATTRIBUTES: few_attributes,
     Quirk.CHUNKS_FROM_ZERO: chunks_from_zero,
     Quirk.EMPTY_VALUES: empty_values,

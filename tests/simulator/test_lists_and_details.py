@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from xml.etree.ElementTree import Element
 
 import pytest
 
+from ds3tool.simulator import ManualClock
 from ds3tool.simulator.dispatch import served
-from tests.simulator.conftest import Bench
+from tests.simulator.conftest import Bench, Build
 
 _LISTS = [
     *("user", "bucket", "data_policy", "data_persistence_rule", "storage_domain", "storage_domain_member"),
@@ -64,6 +66,26 @@ def test_objects_are_listed_by_filter(bench: Bench, query: str, names: list[str]
     bench.wire.put_all("b", {"a": b"1", "b.txt": b"2", "dir/": b"", "dir/x": b"3"})
     found = bench.wire.ask("GET", f"/_rest_/object?bucket_id=b&{query}").xml
     assert [each.findtext("Name") for each in found] == names
+
+
+@pytest.mark.parametrize("written", ["{:.0f}", "{:.0f}000", "iso"])
+def test_objects_are_listed_by_date_however_it_is_written(build: Build, written: str) -> None:
+    """Seconds, milliseconds and ISO 8601 name the same moment; what was made on the other side of it is left out."""
+    clock = ManualClock()
+    bench = build(clock)
+    assert bench.wire.ask("PUT", "/b/early", b"1").status == 200
+    clock.advance(100.0)
+    moment = clock.now()
+    clock.advance(100.0)
+    assert bench.wire.ask("PUT", "/b/late", b"1").status == 200
+    iso = datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    text = iso if written == "iso" else written.format(moment)
+
+    def listed(query: str) -> list[str | None]:
+        return [name.text for name in bench.wire.ask("GET", f"/_rest_/object?bucket_id=b&{query}").xml.iter("Name")]
+
+    assert (listed(f"start_date={text}"), listed(f"end_date={text}")) == (["late"], ["early"])
+    assert bench.wire.ask("GET", "/_rest_/object?start_date=tomorrow").status == 400
 
 
 def test_one_object_is_found_by_name_or_id(bench: Bench) -> None:

@@ -202,6 +202,28 @@ def test_old_documents_lack_what_came_later(build: Build) -> None:
     assert not [name for name in head.headers if name.startswith(("ds3-blob", "version-id"))]
 
 
+def test_release_3_0_tells_all_of_a_job_that_3_0_knew(build: Build) -> None:
+    """Name, status and counters of 3.0 are there; a blob's bucket and the whole cache's word came with 3.2."""
+    bench = awkward(build, *RELEASES["release-3.0"])
+    created = bench.wire.start_put("b", {"a": 10}).xml
+    blob = next(created.iter("Object"))
+    assert (created.get("BucketName"), blob.get("Bucket"), created.get("EntirelyInCache")) == ("b", None, None)
+    known = ("Aggregating", "CachedSizeInBytes", "Name", "Naked", "OriginalSizeInBytes", "Priority", "StartDate")
+    assert [name for name in known if name not in created.attrib] == []
+    listed = next(bench.wire.ask("GET", "/_rest_/job").xml.iter("Job"))
+    assert (listed.get("Naked"), listed.get("EntirelyInCache")) == ("false", None)
+
+
+@pytest.mark.parametrize(
+    ("release", "version"),
+    [("release-1.2", "1.2.0"), ("release-3.0", "3.0.1"), ("release-3.4", "3.4.1"), (None, "5.8.0")],
+)
+def test_an_appliance_says_which_release_it_is(build: Build, release: str | None, version: str) -> None:
+    """Clients decide by the version of the build information: it is that of the release which is played."""
+    bench = build(quirks=named_quirks([release, "offers-again"]) if release else frozenset(), bucket=None)
+    assert bench.wire.ask("GET", "/_rest_/system_information").xml.findtext("BuildInformation/Version") == version
+
+
 def test_placeholders_stand_for_addresses_of_nodes(build: Build) -> None:
     """The end point is a word, and no port of it is the appliance's."""
     bench = awkward(build, Quirk.NODES_ELSEWHERE)

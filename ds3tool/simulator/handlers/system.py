@@ -12,11 +12,11 @@ from ds3tool.simulator.dispatch import Call, rest
 from ds3tool.simulator.machine import Machine
 from ds3tool.simulator.marshalling import record_reply
 from ds3tool.simulator.messages import Reply
+from ds3tool.simulator.quirks import version_told
 from ds3tool.simulator.refusals import bad_request
 from ds3tool.simulator.xmlout import Value
 
-# The contract that this one follows. Source: protocol, 11.4 and appendix A.
-_VERSION = "5.8.0"
+# That of the contract which this one follows. Source: protocol, 11.4 and appendix A.
 _REVISION = "3150467"
 _API_VERSION = "0123456789ABCDEF0123456789ABCDEF.FEDCBA9876543210FEDCBA9876543210"
 _THRESHOLDS = ("AutoReclaimInitiateThreshold", "AutoReclaimTerminateThreshold", "BurstThreshold")
@@ -32,7 +32,11 @@ def get_system_information(call: Call) -> Reply:
     values = {
         "ApiVersion": _API_VERSION,
         "BackendActivated": backend["Activated"],
-        "BuildInformation": {"Branch": "sim", "Revision": _REVISION, "Version": _VERSION},
+        "BuildInformation": {
+            "Branch": "sim",
+            "Revision": _REVISION,
+            "Version": version_told(machine.settings.quirks),
+        },
         "InstanceId": backend["InstanceId"],
         "Now": int(machine.clock.now() * 1000),
         "SerialNumber": str(machine.node["SerialNumber"]),
