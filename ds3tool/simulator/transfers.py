@@ -356,7 +356,7 @@ class Transfers:
         blob, length, cached = row
         if cached_only and not cached:
             raise Refusal(404, names.NOT_FOUND, f"NotFound[404]: '{version.name}' is not in the cache.")
-        job = self._naked_job(version, offset)
+        job = self._job_of(bucket, version, offset)
         if cached and job is None:
             return self._open(version, blob, offset, None, None)
         if job is None:
@@ -370,10 +370,20 @@ class Transfers:
     def _naked_name(self, version: StoredObject, offset: int) -> str:
         return f"GET of {self._objects.ids.of(version.n)} at {offset}"
 
-    def _naked_job(self, version: StoredObject, offset: int) -> Job | None:
-        """Return the job that an earlier request without one made to load a blob, if it is still to be read."""
+    def _job_of(self, bucket: Bucket, version: StoredObject, offset: int) -> Job | None:
+        """Return the job of a blob that is asked for without one, if it is still to be read.
+
+        It is what an earlier such request made to load it, or a client's that resolves implicitly.
+        """
+        identifier = self._objects.ids.of(version.n)
         for job in self._jobs.readers.values():
             if job.naked and job.name == self._naked_name(version, offset):
+                return job
+            if (
+                job.implicit
+                and (job.type, job.bucket) == (JobType.GET, bucket.n)
+                and self._entry(job, bucket, version.name, identifier, offset)
+            ):
                 return job
         return None
 

@@ -273,6 +273,23 @@ def test_one_version_is_got_by_its_id(build: Build) -> None:
     assert bench.wire.get_blob("b", "a", job.attrib["JobId"], 0).body == b"one"
 
 
+def test_a_get_that_resolves_implicitly_needs_no_job_parameter(bench: Bench) -> None:
+    """Gets without a job count for the one that asked for their blobs so; a plain job is not served by them."""
+    _archived(bench, {"a": b"x" * 1500, "c": b"hello"})
+    bench.reclaim()
+    plain = bench.wire.start_get("b", ["a", "c"]).xml.attrib["JobId"]
+    job = bench.wire.start_get("b", ["a", "c"], parameters="&implicit_job_id_resolution=true").xml.attrib["JobId"]
+    bench.until(
+        lambda: all(
+            each.ready for known in bench.appliance.machine.jobs.readers.values() for each in known.chunks.values()
+        )
+    )
+    bodies = [bench.wire.ask("GET", f"/b/{target}").body for target in ("a?offset=0", "a?offset=1000", "c")]
+    assert bodies == [b"x" * 1000, b"x" * 500, b"hello"]
+    assert bench.wire.job(job).get("Status") == "COMPLETED"
+    assert len(list(bench.wire.job(plain).iter("Object"))) == 3
+
+
 def test_a_shuffled_appliance_offers_the_same_in_another_order(build: Build) -> None:
     """Chunks and the blobs of a chunk come in any order; none is lost and none comes twice."""
     names = [f"o{number:02d}" for number in range(30)]
