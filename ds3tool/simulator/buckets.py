@@ -101,6 +101,13 @@ class Buckets:
         """Return the bucket of row `number`, or None when it has been deleted."""
         return self._by_number.get(number)
 
+    def current(self, bucket: Bucket) -> Bucket:
+        """Return a bucket that was looked up earlier as it is now; a 404 when it has been deleted meanwhile."""
+        found = self._by_number.get(bucket.n)
+        if found is None:
+            raise no_bucket(bucket.name)
+        return found
+
     def create(self, name: str, *, identifier: str, policy: str, user: str, now: float, protected: bool) -> Bucket:
         """Create a bucket; 400 for its name, 403 for a reserved one, 409 for one that is taken."""
         if not _NAME.fullmatch(name):
@@ -133,17 +140,18 @@ class Buckets:
         protected: bool | None = None,
         chunk_size: int | None = None,
     ) -> Bucket:
-        """Change what is given and return the bucket as it is then."""
-        changed = replace(
-            bucket,
-            data_policy_id=policy or bucket.data_policy_id,
-            user_id=user or bucket.user_id,
-            protected=bucket.protected if protected is None else protected,
-            chunk_size=bucket.chunk_size if chunk_size is None else chunk_size,
-        )
-        if changed == bucket:
-            return bucket
+        """Change what is given and return the bucket as it is then; a 404 when it has been deleted meanwhile."""
         with self._store.writing() as db:
+            current = self.current(bucket)  # others may have changed it since it was looked up
+            changed = replace(
+                current,
+                data_policy_id=policy or current.data_policy_id,
+                user_id=user or current.user_id,
+                protected=current.protected if protected is None else protected,
+                chunk_size=current.chunk_size if chunk_size is None else chunk_size,
+            )
+            if changed == current:
+                return current
             db.execute(
                 "UPDATE buckets SET data_policy_id = ?, user_id = ?, protected = ?, chunk_size = ? WHERE n = ?",
                 (changed.data_policy_id, changed.user_id, changed.protected, changed.chunk_size, changed.n),

@@ -176,6 +176,8 @@ class _Import:
             with self._machine.store.writing() as db:
                 for entry in entries:
                     bucket = buckets[entry.bucket]
+                    if bucket is not None and self._machine.buckets.find_number(bucket.n) is None:
+                        bucket = buckets[entry.bucket] = None  # deleted meanwhile
                     if bucket is None or not self._take_blob(db, bucket, entry, domain):
                         self._leave_out(f"{entry.bucket}/{entry.name}")
 
@@ -306,7 +308,7 @@ class _Import:
                 placed = [self._digested(source, each, rules.checksum_type) for each in _cut(entry, blob_size)]
                 with machine.store.writing() as db:
                     number = self._known(db, version)
-                    if number is None:
+                    if number is None and machine.buckets.find_number(bucket.n) is not None:
                         number = self._new_object(db, bucket, version, entry.name, entry.length)
                     if number is None:
                         self._leave_out(entry.name)

@@ -103,7 +103,7 @@ class Multiparts:
         rules = self._buckets.rules(bucket)
         self.forget_old()
         with self._store.writing() as db:
-            self._buckets.named(bucket.name)
+            self._buckets.current(bucket)
             self._naked.refuse(bucket, name, user_id, rules)
             number = self._store.numbers("uploads", 1)
             row = (number, bucket.n, name, user_id, client, now, metadata, now)

@@ -153,7 +153,7 @@ class NakedPuts:
         Their room is set aside already. `etag` is the object's when it is not made from its blobs. A 404 when the
         bucket has gone, a 409 when the name has been taken.
         """
-        self._buckets.named(bucket.name)
+        self._buckets.current(bucket)
         if rules.versioning is Versioning.NONE and self._objects.exists(bucket.n, name):
             raise name_taken(name)
         opened = self._open_job(bucket, user_id, rules)

@@ -265,12 +265,13 @@ class Planner:
         return ChunkWriter(db, self._store, job, self._settings.effective_chunk_size, most)
 
     def new_job(self, db: sqlite3.Connection, bucket: Bucket, kind: JobType, options: JobOptions) -> Job:
-        """Write a job without blobs, inside a transaction; a 503 when no more jobs may begin.
+        """Write a job without blobs, inside a transaction; a 404 when the bucket has gone, a 503 for one job too many.
 
         Priority and processing order must have been decided.
         """
         assert options.priority is not None
         assert options.processing_order is not None
+        self._buckets.current(bucket)
         self._backend.admit(len(self._jobs.active))
         number = self._store.numbers("jobs", 1)
         job = Job(

@@ -47,15 +47,15 @@ def create_bucket(
     the caller may not use. The user's default needs no further permission: an administrator chose it.
     """
     machine = call.machine
-    owner_to_be = machine.beans.find("User", user_id)
-    if policy:
-        found = machine.beans.find("DataPolicy", policy)
-        machine.access.check_policy(call.user, found)
-    elif owner_to_be["DefaultDataPolicyId"]:
-        found = machine.beans.find("DataPolicy", owner_to_be["DefaultDataPolicyId"])
-    else:
-        raise bad_request("The user has no default data policy, and none is given.")
-    with machine.store.lock:
+    with machine.store.lock:  # from the first look on, lest the owner or the data policy go meanwhile
+        owner_to_be = machine.beans.find("User", user_id)
+        if policy:
+            found = machine.beans.find("DataPolicy", policy)
+            machine.access.check_policy(call.user, found)
+        elif owner_to_be["DefaultDataPolicyId"]:
+            found = machine.beans.find("DataPolicy", owner_to_be["DefaultDataPolicyId"])
+        else:
+            raise bad_request("The user has no default data policy, and none is given.")
         refuse_too_many(call, owner_to_be)
         return machine.buckets.create(
             name,
