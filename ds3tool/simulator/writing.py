@@ -15,7 +15,7 @@ import functools
 import heapq
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ds3tool.protocol.model import ChecksumType
@@ -24,7 +24,7 @@ from ds3tool.simulator.buckets import Bucket, Buckets
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.drive import Drive
-from ds3tool.simulator.events import ChunkPersisted
+from ds3tool.simulator.events import ChunkPersisted, TapeForgotten
 from ds3tool.simulator.failures import Failures
 from ds3tool.simulator.faults import Fault, Faults
 from ds3tool.simulator.job import Chunk, Job
@@ -110,8 +110,15 @@ class Writer:
         # Called when copies have come to be.
         self._written = written
         self._queues: dict[_Group, _Queue] = {}
-        self._remaining: dict[int, set[str]] = {}
+        # Of each chunk on its way: the storage domains that it is still to be written to, and `_upsets` at its coming.
+        self._remaining: dict[int, tuple[set[str], int]] = {}
+        # How often rules have changed, or copies were dropped: what is on its way may need more copies since then.
+        self._upsets = 0
+        # Chunks whose data policy asks for no copy at all: they wait for a rule.
+        self._homeless: list[tuple[Job, Chunk]] = []
         self._order = 0
+        store.events.listen(TapeForgotten, lambda _: self._upset())
+        beans.watch("DataPersistenceRule", self._upset)
 
     # What might be done.
 
@@ -132,7 +139,7 @@ class Writer:
             self._take_in(job, chunk)
         for group, queue in list(self._queues.items()):
             while queue.items and not self._is_wanted(queue.items[0]):
-                heapq.heappop(queue.items)
+                self._remaining.pop(heapq.heappop(queue.items)[4].n, None)
             if not queue.items:
                 if not queue.writing:
                     del self._queues[group]
@@ -159,13 +166,26 @@ class Writer:
     def _take_in(self, job: Job, chunk: Chunk) -> None:
         if not job.active or chunk.n not in job.storing:
             return
+        domains = self._buckets.rules(self._buckets.numbered(job.bucket)).domains
+        if domains:
+            self._want(job, chunk, domains)
+        else:
+            self._homeless.append((job, chunk))
+
+    def _want(self, job: Job, chunk: Chunk, domains: Iterable[str]) -> None:
+        """Have a chunk written to tapes of these storage domains."""
         bucket = self._buckets.numbered(job.bucket)
-        domains = self._buckets.rules(bucket).domains
-        self._remaining[chunk.n] = set(domains)
+        self._remaining[chunk.n] = (set(domains), self._upsets)
         now = self._clock.monotonic()
         for domain in domains:
             isolated = self._isolates(bucket, domain)
             self._enqueue(_Group(domain, bucket.n if isolated else None), job, chunk, now)
+
+    def _upset(self) -> None:
+        self._upsets += 1
+        homeless, self._homeless = self._homeless, []
+        for job, chunk in homeless:
+            self._take_in(job, chunk)
 
     def _isolates(self, bucket: Bucket, domain: str) -> bool:
         return any(
@@ -404,11 +424,17 @@ class Writer:
         return spoiled
 
     def _chunk_stored(self, domain: str, job: Job, chunk: Chunk) -> None:
-        remaining = self._remaining.get(chunk.n, set())
+        remaining, upsets = self._remaining.get(chunk.n, (set[str](), self._upsets))
         remaining.discard(domain)
         if remaining or not job.active or chunk.n not in job.storing:
             return
         self._remaining.pop(chunk.n, None)
+        if upsets != self._upsets:
+            domains = self._buckets.rules(self._buckets.numbered(job.bucket)).domains
+            late = [each for each in domains if self._unstored(chunk, each)]
+            if late:
+                self._want(job, chunk, late)
+                return
         with self._store.writing() as db:
             db.execute(
                 "UPDATE blobs SET persisted = 1 WHERE n IN (SELECT blob FROM entries WHERE chunk = ?)", (chunk.n,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ds3tool.simulator import Appliance, ApplianceSettings
+from ds3tool.simulator.clock import SimulatedClock
 from tests.simulator.conftest import Bench, Build
 from tests.simulator.test_suspects import degraded, suspect
 from tests.simulator.wire import Wire
@@ -127,6 +128,36 @@ def test_a_new_rule_gets_its_copies(build: Build) -> None:
     assert shown.findtext("BucketId") == bench.wire.ask("GET", "/_rest_/bucket/b").xml.findtext("Id")
     assert bench.wire.ask("PUT", f"/_rest_/tape/{tape_of(bench, 'Tape first copy')}?state=LOST").status == 200
     assert got(bench) == CONTENTS
+
+
+def test_what_is_on_its_way_follows_the_rules_as_they_change(build: Build) -> None:
+    """Without any rule a put waits for one; one that is added while it is written asks for another copy of it."""
+    bench = build(SimulatedClock(0.0), timed=True, drives=1, copies=1)
+    machine, wire = bench.appliance.machine, bench.wire
+
+    def new_rule(policy: str | None, domain: str | None) -> None:
+        rule = f"data_policy_id={policy}&storage_domain_id={domain}&isolation_level=STANDARD&type=PERMANENT"
+        assert wire.ask("POST", f"/_rest_/data_persistence_rule?{rule}").status == 201
+
+    first = wire.ask("GET", "/_rest_/storage_domain").xml[0].findtext("Id")
+    second = wire.ask("POST", "/_rest_/storage_domain?name=second").xml.findtext("Id")
+    partition = wire.ask("GET", "/_rest_/tape_partition").xml[0].findtext("Id")
+    member = f"storage_domain_id={second}&tape_partition_id={partition}&tape_type=LTO8"
+    assert wire.ask("POST", f"/_rest_/storage_domain_member?{member}").status == 201
+    policy = wire.ask("POST", "/_rest_/data_policy?name=none").xml.findtext("Id")
+    assert wire.ask("POST", f"/_rest_/bucket?name=lawless&data_policy_id={policy}").status == 201
+    assert wire.ask("PUT", "/lawless/a", b"a" * 500).status == 200
+    assert wire.ask("PUT", "/b/b", b"b" * 500).status == 200
+    (drive,) = machine.drives.all
+    bench.until(lambda: drive.task is not None)  # `a`, which was due before, has found no rule
+    new_rule(wire.ask("GET", "/_rest_/bucket/b").xml.findtext("DataPolicyId"), second)
+    new_rule(policy, first)
+    assert isinstance(machine.clock, SimulatedClock)
+    machine.clock.set_pace(10_000.0)
+    bench.until_persisted()
+    copies = "SELECT o.name, c.domain FROM copies c JOIN blobs b ON b.n = c.blob JOIN objects o ON o.n = b.object"
+    with machine.store.lock:
+        assert set(machine.store.db.execute(copies)) == {("a", first), ("b", first), ("b", second)}
 
 
 def test_a_rebuild_is_taken_up_after_a_restart(tmp_path: Path) -> None:
