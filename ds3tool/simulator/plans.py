@@ -62,8 +62,11 @@ class Planner:
 
     # Puts.
 
-    def create_put(self, bucket: Bucket, listed: PutList, options: JobOptions) -> Job | None:
-        """Create a put job, or append to an aggregating one; None when every name was left out as existing.
+    def create_put(self, bucket: Bucket, listed: PutList, options: JobOptions) -> Job:
+        """Create a put job, or append to an aggregating one.
+
+        Where every name was left out as existing it is a job without chunks, and has ended: the SDKs take nothing but
+        a job for an answer.
 
         Raises a 400 for a name given twice or a blob size that is not accepted, a 409 for a name that exists, a 503
         when a job that asks for all of its room at once cannot have it.
@@ -77,8 +80,6 @@ class Planner:
                 f"An object has {max(listed.sizes)} bytes, and its one blob cannot have over {blob_size}."
             )
         chosen = self._without_conflicts(bucket, listed, rules, ignore=options.ignore_conflicts)
-        if not chosen:
-            return None
         options = replace(
             options,
             priority=options.priority or rules.put_priority,
@@ -94,6 +95,8 @@ class Planner:
             db.execute("UPDATE jobs SET original = ? WHERE n = ?", (job.original, job.n))
         self._buckets.modify(bucket, chunk_size=self._settings.effective_chunk_size)
         self.begin(job, chunks)
+        if not chosen and joined is None:
+            self._jobs.close(job)
         whole = options.preallocate or options.aggregating
         if whole and not all(self._jobs.allocate(job, each, whole=True) for each in chunks):
             self._give_up(job, first, joined=joined is not None)

@@ -194,7 +194,21 @@ def test_a_name_that_exists_refuses_the_whole_job(bench: Bench) -> None:
     assert "new" not in [key.text for key in wire.ask("GET", "/b").xml.iter("Key")]
     kept = wire.start_put("b", {"new": 1, "a": 1}, "&ignore_naming_conflicts")
     assert [blob.get("Name") for blob in kept.xml.iter("Object")] == ["new"]
-    assert wire.start_put("b", {"new": 1, "a": 1}, "&ignore_naming_conflicts=").status == 204
+
+
+def test_a_put_of_nothing_new_is_a_job_that_has_ended(bench: Bench) -> None:
+    """Every name being there, conflicts ignored: 200 with a job without chunks, which is no longer active."""
+    wire = bench.wire
+    wire.start_put("b", {"new": 1, "a": 1})
+    left = wire.start_put("b", {"new": 1, "a": 1}, "&ignore_naming_conflicts=")
+    assert left.status == 200
+    shown = (left.xml.get("Status"), left.xml.get("OriginalSizeInBytes"), left.xml.findall("Objects"))
+    assert shown == ("COMPLETED", "0", [])
+    job = left.xml.attrib["JobId"]
+    assert len(left.xml.findall("Nodes/Node")) == 1
+    assert wire.job(job).get("Status") == "COMPLETED"
+    assert wire.ask("GET", f"/_rest_/active_job/{job}").status == 404
+    assert wire.ready(job).status in (404, 410)
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,6 @@ def create_put(call: Call) -> Reply:
         if not rules.always_force and not call.has("force"):
             machine.safety.check(bucket, rules)
         job = machine.planner.create_put(bucket, listed, options)
-    if job is None:
-        return Reply(204)
     return master_object_list(machine, job, None)
 
 
