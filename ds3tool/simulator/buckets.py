@@ -94,8 +94,11 @@ class Buckets:
         return bucket
 
     def numbered(self, number: int) -> Bucket:
-        """Return the bucket of row `number`; KeyError when there is none."""
-        return self._by_number[number]
+        """Return the bucket of row `number`; a 404 when there is none: it has been deleted meanwhile."""
+        found = self._by_number.get(number)
+        if found is None:
+            raise Refusal(404, names.NO_SUCH_BUCKET, "NoSuchBucket[404]: The bucket has been deleted.")
+        return found
 
     def find_number(self, number: int) -> Bucket | None:
         """Return the bucket of row `number`, or None when it has been deleted."""

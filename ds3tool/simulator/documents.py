@@ -66,10 +66,8 @@ class Spool:
 
 def job_attributes(machine: Machine, job: Job) -> str:
     """Return the attributes that every answer about a job begins with."""
-    try:
-        bucket = machine.buckets.numbered(job.bucket).name
-    except KeyError:
-        bucket = ""
+    found = machine.buckets.find_number(job.bucket)
+    bucket = "" if found is None else found.name
     user = machine.beans.get("User", job.user_id)
     values: dict[str, Value] = {
         "Aggregating": job.aggregating,

@@ -63,3 +63,19 @@ def test_a_put_job_does_not_undo_what_was_changed_meanwhile(bench: Bench) -> Non
     status, _ = _interrupted(wire, "PUT", "/_rest_/bucket/b?operation=start_bulk_put", _LIST, meanwhile)
     assert status == 200
     assert wire.ask("GET", "/_rest_/bucket/b").xml.findtext("Protected") == "true"
+
+
+def test_a_job_whose_bucket_goes_before_it_is_answered_is_a_404(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing fails when the bucket is deleted between the making of a job and its document."""
+    machine = bench.appliance.machine
+    create = machine.planner.create_put
+
+    def create_and_delete(*values: object) -> object:
+        job = create(*values)  # type: ignore[arg-type] # as it was called
+        with machine.store.writing() as db:
+            machine.buckets.remove(db, machine.buckets.named("b"))
+        return job
+
+    monkeypatch.setattr(machine.planner, "create_put", create_and_delete)
+    refused = bench.wire.start_put("b", {"a": 10})
+    assert (refused.status, refused.code) == (404, "NoSuchBucket")
