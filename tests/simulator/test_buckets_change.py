@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from ds3tool.simulator.dispatch import Call
+from ds3tool.simulator.handlers.service import remove_bucket
+from ds3tool.simulator.refusals import Refusal
 from tests.simulator.conftest import Bench
 from tests.simulator.wire import Wire
 
@@ -79,3 +84,16 @@ def test_a_job_whose_bucket_goes_before_it_is_answered_is_a_404(bench: Bench, mo
     monkeypatch.setattr(machine.planner, "create_put", create_and_delete)
     refused = bench.wire.start_put("b", {"a": 10})
     assert (refused.status, refused.code) == (404, "NoSuchBucket")
+
+
+def test_who_deletes_a_bucket_twice_does_not_delete_the_next_one_of_its_name(bench: Bench) -> None:
+    """The second of two who delete a bucket comes when there is a new one of that name: that one stays."""
+    wire, buckets = bench.wire, bench.appliance.machine.buckets
+    deleted = buckets.named("b")
+    assert wire.ask("DELETE", "/b").status == 204
+    assert wire.ask("PUT", "/b").status == 200
+    call = cast("Call", SimpleNamespace(machine=bench.appliance.machine))
+    with pytest.raises(Refusal, match="NoSuchBucket"):
+        remove_bucket(call, deleted, force=True)
+    assert wire.ask("HEAD", "/b").status == 200
+    assert wire.ask("PUT", "/b").status == 409

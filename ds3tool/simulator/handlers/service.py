@@ -93,6 +93,7 @@ def remove_bucket(call: Call, bucket: Bucket, *, force: bool) -> None:
     """Delete a bucket; its objects too when forced, else a 409 while it has any."""
     machine = call.machine
     with machine.store.lock:
+        bucket = machine.buckets.current(bucket)  # it may have been deleted meanwhile, and be another one by now
         if bucket.protected:
             raise conflict(f"Conflict[409]: The bucket '{bucket.name}' is protected.")
         if not force and machine.objects.count("bucket = ? LIMIT 1", (bucket.n,)):
