@@ -19,6 +19,8 @@ from ds3tool.simulator.targets import decode
 _TRUE = ("true", "1", "yes")
 _FALSE = ("false", "0", "no")
 _DATES = ("start_date", "end_date")
+# Words that may be looked for, but that nobody may set. Source: protocol, 8.1.
+_APPLIANCES_OWN = {"BlobStoreTaskPriority": ("CRITICAL", "BACKGROUND")}
 REST_PREFIX = "/_rest_/"
 
 
@@ -213,7 +215,8 @@ def _check_parameters(call: Call, row: Operation) -> None:
             continue
         allowed = words(parameter.type)
         if allowed is not None:
-            call.choice(parameter.name, allowed)
+            own = _APPLIANCES_OWN.get(parameter.type, ()) if row.verb != "GET" else ()
+            call.choice(parameter.name, tuple(word for word in allowed if word not in own))
         elif parameter.type.lower() in ("int", "integer", "long"):
             call.number(parameter.name)
         elif parameter.type.lower() == "boolean":

@@ -39,6 +39,17 @@ def test_a_member_is_of_tapes_that_the_partitions_drives_write(
     assert desk.status("POST", resource, storage_domain_id=domain, **parameters) == status
 
 
+@pytest.mark.parametrize("priority", ["critical", "BACKGROUND"])
+def test_priorities_of_the_appliance_are_nobodys_to_set(desk: Desk, priority: str) -> None:
+    """No policy may have them for its jobs and no verification for its work, but they may be looked for."""
+    policy = desk.create("data_policy", name=fresh_name())
+    assert desk.status("PUT", f"data_policy/{policy}", default_put_job_priority=priority) == 400
+    assert desk.status("PUT", f"data_policy/{policy}", default_put_job_priority="urgent") == 200
+    assert desk.status("POST", "data_policy", name=fresh_name(), rebuild_priority=priority) == 400
+    assert desk.status("PUT", "tape", operation="verify", task_priority=priority) == 400
+    assert desk.status("GET", "active_job", priority=priority) == 200
+
+
 def test_files_named_after_objects_have_no_versions(desk: Desk) -> None:
     """A domain with LTFS names of objects and a policy with versions exclude each other, whichever comes first."""
     domain = desk.create("storage_domain", name=fresh_name(), ltfs_file_naming="OBJECT_NAME")
