@@ -187,9 +187,14 @@ class JobBook:
         return chunks
 
     def ready(self, job: Job, preferred: int | None, only: int | None) -> list[Chunk]:
-        """Return the chunks that the client may work on now, allocating what there is room for."""
+        """Return the chunks that the client may work on now, allocating what there is room for.
+
+        Of a get job that is promised them in order none is ready before those that come earlier: its client may write
+        them to a stream, one after the other.
+        """
         job.active_at = self._clock.now()
         found: list[Chunk] = []
+        in_order = job.type is JobType.GET and job.processing_order == "IN_ORDER"
         if job.type is JobType.VERIFY or job.staging:
             return found
         for chunk in self.in_turn(job):
@@ -201,7 +206,9 @@ class JobBook:
                 break
             if job.type is JobType.PUT or chunk.ready:
                 found.append(chunk)
-        if self._shuffler is not None:
+            elif in_order:
+                break
+        if self._shuffler is not None and not in_order:
             self._shuffler.shuffle(found)
         return found
 

@@ -273,6 +273,28 @@ def test_one_version_is_got_by_its_id(build: Build) -> None:
     assert bench.wire.get_blob("b", "a", job.attrib["JobId"], 0).body == b"one"
 
 
+def test_chunks_that_are_promised_in_order_wait_for_the_earlier_ones(build: Build) -> None:
+    """While the first chunk is on tape a later one in the cache is offered to a job without a guarantee only."""
+    bench = build(blob_size=1000, chunk_size=1000)
+    ask = bench.wire.ask
+    _archived(bench, {"a": b"a" * 1000})
+    bench.reclaim()
+    _archived(bench, {"c": b"c" * 1000})
+    assert ask("PUT", "/_rest_/tape_partition?quiesced=PENDING").status == 204
+
+    def offered(job: str) -> list[str]:
+        return [blob.attrib["Name"] for blob in bench.wire.ready(job).xml.iter("Object")]
+
+    any_order, ordered = (
+        bench.wire.start_get("b", ["a", "c"], order).xml.attrib["JobId"] for order in ("NONE", "IN_ORDER")
+    )
+    assert (offered(any_order), offered(ordered)) == (["c"], [])
+    assert ask("PUT", "/_rest_/tape_partition?quiesced=NO").status == 204
+    job = next(each for each in bench.appliance.machine.jobs.active.values() if each.id == ordered)
+    bench.until(lambda: all(chunk.ready for chunk in job.chunks.values()))
+    assert offered(ordered) == ["a", "c"]
+
+
 def test_a_get_that_resolves_implicitly_needs_no_job_parameter(bench: Bench) -> None:
     """Gets without a job count for the one that asked for their blobs so; a plain job is not served by them."""
     _archived(bench, {"a": b"x" * 1500, "c": b"hello"})
