@@ -11,6 +11,7 @@ state to be NORMAL; an ejection waits for all of these.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -68,6 +69,9 @@ class Upkeep:
     def resume(self) -> None:
         """After a start: hand to the drives what had been asked for."""
         for tape in self._library.tapes.values():
+            if tape.state == "NORMAL":  # an import that was killed at its very end has left its index
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._library.index_path(tape))
             self._submit(tape)
 
     def under_way(self, tape: Tape) -> bool:
@@ -91,6 +95,7 @@ class Upkeep:
         if tape.written and tape.domain_id is not None and not force:
             raise conflict(f"Conflict[409]: The tape {tape.bar_code} holds data: it is formatted by force only.")
         self._cancel_task(tape, verifying=False)
+        tape.directive = json.dumps({"force": force})
         self._library.enter(tape, "FORMAT_PENDING")
         self._submit(tape)
 
@@ -271,6 +276,14 @@ def _format(machine: Machine, tape: Tape, drive: Drive) -> None:
     """Empty a tape, unless its tab is set or no drive can read it."""
     with machine.store.lock:
         if tape.state not in ("FORMAT_PENDING", "FORMAT_IN_PROGRESS"):
+            return
+        unforced = tape.directive is not None and json.loads(tape.directive).get("force") is False
+        if unforced and machine.store.db.execute("SELECT 1 FROM copies WHERE tape = ?", (tape.n,)).fetchone():
+            with machine.store.writing():  # a drive was writing to it when it was still empty
+                tape.directive = None
+                message = f"The tape {tape.bar_code} was not formatted: it holds data by now."
+                machine.failures.tape("FORMAT_FAILED", tape, message, drive.id)
+                machine.library.enter(tape, "NORMAL")
             return
         machine.library.enter(tape, "FORMAT_IN_PROGRESS")
     drive.rewind()

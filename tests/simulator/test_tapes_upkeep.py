@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from ds3tool.simulator.clock import ManualClock
+from ds3tool.simulator import Appliance, ApplianceSettings
+from ds3tool.simulator.clock import ManualClock, SimulatedClock
 from ds3tool.simulator.cron import CronTimes
 from ds3tool.simulator.operator import Operator
 from ds3tool.simulator.refusals import Refusal
 from ds3tool.simulator.tape import Tape
+from ds3tool.simulator.tape_index import TapeLabel, write_index
 from tests.simulator.conftest import Bench, Build
+from tests.simulator.wire import Wire
 
 
 def _used(bench: Bench) -> Tape:
@@ -384,3 +387,43 @@ def test_what_is_no_expression_is_refused(text: str) -> None:
     """With a 400."""
     with pytest.raises(Refusal, match="cron expression"):
         CronTimes(text)
+
+
+def test_a_tape_that_is_written_to_meanwhile_is_not_formatted_without_force(build: Build) -> None:
+    """Empty when that was asked for, it holds data when its turn comes: the format is called off, and has failed."""
+    bench = build(SimulatedClock(0.0), timed=True, drives=1, tapes=2)
+    machine, wire = bench.appliance.machine, bench.wire
+    wire.put_all("b", {"a": b"a" * 500})
+    (drive,) = machine.drives.all
+    bench.until(lambda: drive.task is not None)
+    assert drive.task is not None
+    tape = drive.task.tape
+    assert tape is not None
+    assert wire.ask("PUT", f"/_rest_/tape/{tape.bar_code}?operation=format").status == 200
+    assert isinstance(machine.clock, SimulatedClock)
+    machine.clock.set_pace(10_000.0)
+    bench.until_persisted()
+    bench.until(lambda: tape.state == "NORMAL")
+    assert [each.findtext("Type") for each in wire.ask("GET", "/_rest_/tape_failure").xml] == ["FORMAT_FAILED"]
+    with machine.store.lock:
+        assert machine.store.db.execute("SELECT tape FROM copies").fetchall() == [(tape.n,)]
+
+
+def test_an_index_that_an_import_left_behind_is_not_taken_for_anothers(tmp_path: Path) -> None:
+    """Killed between the end of an import and the removal of the index, the tape stays this appliance's."""
+    settings = ApplianceSettings(directory=str(tmp_path), tapes=1, persist_delay=0.0, seed=7)
+    label = TapeLabel("somebody else", "t", "SIM001L8", "SIM0000001", "LTO8", 10**12, 500)
+    for index_left in (False, True):
+        if index_left:
+            write_index(tmp_path / "tapes" / "SIM001L8.index", label, ())
+        with Appliance(settings) as appliance:
+            bench = Bench(appliance, Wire(appliance.endpoint, appliance.access_key, appliance.secret_key))
+            if not index_left:
+                bench.wire.ask("PUT", "/b")
+                bench.wire.put_all("b", {"a": b"a" * 500})
+                bench.until_persisted()
+            (tape,) = appliance.machine.library.tapes.values()
+            assert bench.wire.ask("PUT", "/_rest_/tape/SIM001L8?operation=inspect").status == 200
+            bench.until(lambda: tape.state != "PENDING_INSPECTION")  # noqa: B023 - it is waited for here
+            assert tape.state == "NORMAL"
+            bench.wire.close()
