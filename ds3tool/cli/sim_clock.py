@@ -55,14 +55,15 @@ def told_waiting(waiting: Mapping[str, Any]) -> str:
         return ""
     busy, mounts = format_duration(waiting["drive_seconds"]), counted(waiting["mounts"], "mount")
     of_its_time, of_ours = format_duration(waiting["appliance_seconds"]), format_duration(waiting["real_seconds"])
-    return f"{mounts}, drives and robot at work for {busy}, within {of_its_time} of appliance time, {of_ours} of yours"
+    return f"{mounts}, {of_its_time} of appliance time ({of_ours} of yours); drives and robot at work for {busy} in all"
 
 
 def _spent(spent: Mapping[str, Any]) -> str:
     parts = []
     for what, entry in spent.items():
+        named = "tasks waiting for a drive" if what == "wait" else what
         moved = f", {format_size(entry['bytes'])}" if entry["bytes"] else ""
-        parts.append(f"{what} {entry['count']:,} x, {format_duration(entry['seconds'])}{moved}")
+        parts.append(f"{named} {entry['count']:,} x, {format_duration(entry['seconds'])}{moved}")
     return "; ".join(parts) or "nothing"
 
 
@@ -73,6 +74,9 @@ def _time(name: str) -> Field[Told]:
         text=lambda when: when.strftime("%Y-%m-%d %H:%M:%SZ"),
     )
 
+
+# So many jobs are told of one by one in a table; in JSON, all that the appliance tells of.
+_JOBS_TOLD = 3
 
 FIELDS: list[Field[Told]] = [
     _time("appliance_time"),
@@ -100,6 +104,9 @@ def clock(
     Its time is that of dates, of idle jobs, and of what the robot and the drives take (sim start --timed). At a pace of
     1000 a restore from a hundred tapes is rehearsed in seconds, and the waiting it would have cost is told here.
     Requests are still signed, and told to come again, by the real time.
+
+    Waiting is the time in which any tape was at work or waited for, pauses between jobs left out. A high pace makes
+    much of every moment that the host itself needs: where it matters, take a low one.
     """
     change = _change(pace=0.0 if stop and pace is None else pace, stop=stop, step=step, skip=skip)
     answer = ask(find(settings.state_path, directory=directory, port=port), "/clock", change)
@@ -111,6 +118,12 @@ def clock(
     if told.skipped:
         output.line(f"skipped {format_duration(told.skipped)}")
     output.record(told, _TABLE_FIELDS)
+    jobs = list(told.waiting["by_job"].items())[-_JOBS_TOLD:]
+    if jobs:
+        output.line("")
+        output.line("Of that, for the jobs that had to do with tapes last, the latest at the end:")
+    for job, waiting in jobs:
+        output.hanging(f"{job}  ", told_waiting(waiting))
 
 
 def _change(*, pace: float | None, stop: bool, step: str | None, skip: bool) -> dict[str, object] | None:

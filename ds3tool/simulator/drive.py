@@ -122,10 +122,14 @@ class Drive:
         """Enter into the ledger what was done."""
         tape = None if self.tape is None else self.tape.bar_code
         jobs = [] if self.task is None else [self._job_id(number) for number in self.task.jobs]
+        # One thing was done after the other, and the last may have ended before the host woke its thread.
+        ago = sum(tally.seconds for tally in self._tallies.values())
+        if self.timed:
+            ago += max(0.0, self._clock.monotonic() - self._until)
         for what, tally in self._tallies.items():
-            self._ledger.add(
-                what, tally.seconds, count=tally.count, moved=tally.moved, tape=tape, jobs=jobs, by=self.id
-            )
+            ago = max(0.0, ago - tally.seconds)
+            count, moved = tally.count, tally.moved
+            self._ledger.add(what, tally.seconds, count=count, moved=moved, tape=tape, jobs=jobs, by=self.id, ago=ago)
         self._tallies.clear()
 
     def check(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,6 +11,8 @@ from enum import StrEnum
 # Of so many jobs and tapes, those last heard of, the ledger keeps accounts of their own.
 _JOBS = 1000
 _TAPES = 2000
+# Of the pauses of an account, so many of the latest are told apart: work that is entered later may lie within them.
+_PAUSES = 8
 
 
 class Spent(StrEnum):
@@ -43,8 +45,9 @@ class Entry:
 class Account:
     """What was spent for one tape (`subject`: its bar code), one job (its id), or in all (None).
 
-    `appliance_seconds` and `client_seconds`: from the first entry to the last, by the appliance's clock and by the
-    clock of the clients: "100 mounts, 2 h 13 m of the appliance, 9 s of yours".
+    `appliance_seconds`: while any of it was done or waited for, work side by side counted once and the pauses between
+    left out; `client_seconds`: the same by the clock of the clients, nearly, where the pace changed meanwhile:
+    "100 mounts, 2 h 13 m of the appliance, 9 s of yours".
     """
 
     subject: str | None
@@ -74,9 +77,35 @@ class LedgerSummary:
 
 @dataclass(slots=True)
 class _Sums:
+    """Of times, the first is by the appliance's clock, the second by that of the clients; of pauses, both lengths."""
+
     since: tuple[float, float]
     until: tuple[float, float]
     cells: dict[Spent, list[float]] = field(default_factory=dict)
+    # The latest pauses: from when to when by the appliance's clock, and for how long by that of the clients.
+    pauses: deque[tuple[float, float, float]] = field(default_factory=deque)
+    paused: tuple[float, float] = (0.0, 0.0)
+
+    def reach(self, begin: float, end: tuple[float, float]) -> None:
+        """Let the account reach `end`, with something that began at `begin`; ends come nearly in order."""
+        since, (until, client_until) = self.since, self.until
+        if begin > until:
+            length = begin - until
+            self._pause(until, begin, (end[1] - client_until) * length / (end[0] - until))
+        elif begin < since[0]:
+            self.since = (begin, since[1])
+        while self.pauses and self.pauses[-1][1] > begin:
+            start, stop, client = self.pauses.pop()
+            self.paused = (self.paused[0] - (stop - start), self.paused[1] - client)
+            if start < begin:
+                self._pause(start, begin, client * (begin - start) / (stop - start))
+        self.until = (max(until, end[0]), max(client_until, end[1]))
+
+    def _pause(self, start: float, stop: float, client: float) -> None:
+        if len(self.pauses) == _PAUSES:
+            self.pauses.popleft()
+        self.pauses.append((start, stop, client))
+        self.paused = (self.paused[0] + stop - start, self.paused[1] + client)
 
     def add(self, what: Spent, count: int, seconds: float, moved: int) -> None:
         cell = self.cells.setdefault(what, [0, 0.0, 0])
@@ -89,13 +118,14 @@ class _Sums:
         for what in Spent:
             count, seconds, moved = self.cells.get(what, (0, 0.0, 0))
             spent[what] = Entry(int(count), float(seconds), int(moved))
-        return Account(subject, spent, self.until[0] - self.since[0], self.until[1] - self.since[1])
+        passed, client_passed = self.until[0] - self.since[0], self.until[1] - self.since[1]
+        return Account(subject, spent, max(0.0, passed - self.paused[0]), max(0.0, client_passed - self.paused[1]))
 
 
 class Ledger:
     """The book of one appliance since its start. Methods may be called from any thread.
 
-    Memory: one account in all, and at most 2,000 tapes' and 1,000 jobs' of nine cells each, below 3 MB.
+    Memory: one account in all, and at most 2,000 tapes' and 1,000 jobs' of nine cells each, below 6 MB.
     """
 
     def __init__(self, now: Callable[[], float], client_now: Callable[[], float]) -> None:
@@ -118,14 +148,16 @@ class Ledger:
         tape: str | None = None,
         jobs: Iterable[str] = (),
         by: str | None = None,
+        ago: float = 0.0,
     ) -> None:
         """Enter what has just been done: `seconds` of the appliance's clock that end now, `moved` bytes.
 
-        `tape` is a bar code, `jobs` are the ids of those it was done for: each is charged the whole. `by`
-        is the id of the drive that did it.
+        `tape` is a bar code, `jobs` are the ids of those it was done for: each is charged the whole. `by` is the id of
+        the drive that did it. It ended `ago` seconds before now, and until now other things were done that are entered
+        as well.
         """
         end = (self._now(), self._client_now())
-        begin = (end[0] - seconds, end[1])
+        begin = (end[0] - seconds - ago, end[1])
         with self._lock:
             if self._total is None:
                 self._total = _Sums(begin, end)
@@ -134,7 +166,7 @@ class Ledger:
                 accounts.append(_newest(self._tapes, tape, begin, _TAPES))
             accounts += [_newest(self._jobs, job, begin, _JOBS) for job in jobs]
             for account in accounts:
-                account.until = end
+                account.reach(begin[0], end)
                 account.add(what, count, seconds, moved)
         if self.watch is not None:
             self.watch(what, Entry(count, seconds, moved), tape, by)
