@@ -54,9 +54,12 @@ class LogLine:
 
 
 def _deed(told: dict[str, Any]) -> str:
-    tape = f" {told['tape']}" if told["tape"] else ""
+    what, tape = told["what"], told["tape"]
     took = f" ({format_duration(told['seconds'])})" if told["seconds"] else ""
-    return f"{told['what']}{tape}{took}"
+    if tape:
+        # What is told of a tape itself begins with its verb: "is EJECTED (outside)".
+        what = f"{tape} {what}" if told["by"] == "library" else f"{what} {tape}"
+    return f"{what}{took}"
 
 
 def _request(told: dict[str, Any]) -> str:

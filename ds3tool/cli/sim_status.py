@@ -16,6 +16,7 @@ from ds3tool.cli.settings import Settings
 from ds3tool.cli.sim_clock import told_clock, told_waiting
 from ds3tool.cli.sim_controls import ask
 from ds3tool.cli.sim_options import WhichDirectory, WhichPort
+from ds3tool.cli.sim_tape import told_doing
 from ds3tool.errors import Ds3Error
 from ds3tool.sizes import format_duration, format_size
 
@@ -150,9 +151,9 @@ def _cache(cache: dict[str, int]) -> str:
 
 
 def _drive(drive: dict[str, Any]) -> str:
-    state = "" if drive["state"] == "NORMAL" else f" {drive['state']}"
+    state = "" if drive["state"] == "NORMAL" else f" {drive['state']},"
     held = "empty" if drive["tape"] is None else f"holds {drive['tape']}"
-    doing = f", {drive['doing']}" if drive["doing"] else ""
+    doing = f", {told_doing(drive['doing'])}" if drive["doing"] else ""
     return f"{drive['serial_number']}{state} {held}{doing}"
 
 

@@ -71,6 +71,11 @@ _WAYS: dict[TapeAct, _Way] = {
 _PLACES = {"slot": "storage slots", "hand": "robot's hand", "port": "entry/exit slots"}
 
 
+def told_doing(doing: str) -> str:
+    """Return what a drive does, for people: for which job, JSON tells."""
+    return doing.partition(",")[0]
+
+
 def _field(name: str, heading: str | None = None, *, tabled: bool = True, size: bool = False) -> Field[Told]:
     text = format_size if size else None
     return Field(name, lambda told: told[name], heading=heading, text=text, right=size, tabled=tabled)
@@ -98,7 +103,7 @@ DRIVE_FIELDS: list[Field[Told]] = [
     _field("cleaning_required", "dirty"),
     _field("tape"),
     _field("mounts"),
-    _field("doing"),
+    Field("doing", lambda told: told.get("doing"), text=told_doing),
     _field("error"),
 ]
 _ACTED_FIELDS: list[Field[Told]] = [

@@ -124,7 +124,8 @@ class Appliance:
             return HttpServer(host, port, self._handle, self._refuse, self._common, watch=self._note)
         except OSError as error:
             where = f"{self.settings.host}:{self.settings.port}"
-            raise UsageError(f"the appliance cannot listen at {where}: {error}", hint="choose another port") from error
+            hint = "choose another port, or an address of this host"
+            raise UsageError(f"the appliance cannot listen at {where}: {error}", hint=hint) from error
 
     def _open_door(self) -> ControlDoor | None:
         port = self.settings.control_port

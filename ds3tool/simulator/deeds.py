@@ -17,6 +17,7 @@ _WORDS = {
     Spent.VERIFY: "verified",
     Spent.OTHER: "worked on",
 }
+_WAYS = {Spent.READ: "from", Spent.WRITE: "to"}
 
 
 class Deeds:
@@ -37,7 +38,7 @@ class Deeds:
         bean = self._machine.beans.get("TapeDrive", by)
         name = f"drive {by if bean is None else bean['SerialNumber']}"
         pieces = f"{entry.count:,} {'piece' if entry.count == 1 else 'pieces'}"
-        much = f" {format_size(entry.bytes)} in {pieces} of" if entry.bytes else ""
+        much = f" {format_size(entry.bytes)} in {pieces} {_WAYS.get(what, 'on')}" if entry.bytes else ""
         seconds = entry.seconds or None
         self._diary.deed(name, f"{word}{much}", at=self._machine.clock.now(), tape=tape, seconds=seconds)
 
@@ -47,4 +48,4 @@ class Deeds:
         if before != now:
             self._seen[tape.n] = now
             at = self._machine.clock.now()
-            self._diary.deed("library", f"{tape.state} ({tape.place}) is", at=at, tape=tape.bar_code)
+            self._diary.deed("library", f"is {tape.state} ({tape.place})", at=at, tape=tape.bar_code)

@@ -286,7 +286,7 @@ class Operator:
         if known is not None and (new or known.place != OUTSIDE):
             message = f"The bar code {bar_code} is on two tapes."
             self._machine.failures.partition("DUPLICATE_TAPE_BAR_CODES_DETECTED", known.partition_id, message)
-            raise conflict(f"Conflict[409]: {message}")
+            raise conflict(f"Conflict[409]: {message} One of them is in here: put the other in under another bar code.")
 
     def _refuse_another(self, known: Tape, label: TapeLabel) -> None:
         """Refuse to take another cartridge for one that is outside and holds copies: their bytes would be gone."""
