@@ -161,6 +161,10 @@ class Workshop:
 
     def _test(self, drive: Drive, tape: Tape) -> None:
         """Write and read back; the tape holds nothing that is of use to anybody, before and after."""
+        machine = self._machine
+        with machine.store.lock:  # a drive may have been writing to it when it was made a test tape
+            if machine.store.db.execute("SELECT 1 FROM copies WHERE tape = ?", (tape.n,)).fetchone() is not None:
+                raise BadCopyError(f"the tape {tape.bar_code} holds data")
         path = self._machine.library.path(tape)
         pattern = os.urandom(_PIECE)
         drive.rewind()

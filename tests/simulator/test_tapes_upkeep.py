@@ -409,6 +409,27 @@ def test_a_tape_that_is_written_to_meanwhile_is_not_formatted_without_force(buil
         assert machine.store.db.execute("SELECT tape FROM copies").fetchall() == [(tape.n,)]
 
 
+def test_no_drive_is_tested_with_a_tape_that_holds_data(build: Build) -> None:
+    """Made a test tape while a drive wrote to it, a tape keeps what was written; the test has failed."""
+    bench = build(SimulatedClock(0.0), timed=True, drives=1, tapes=2)
+    machine, wire = bench.appliance.machine, bench.wire
+    wire.put_all("b", {"a": b"a" * 500})
+    (drive,) = machine.drives.all
+    bench.until(lambda: drive.task is not None)
+    assert drive.task is not None
+    tape = drive.task.tape
+    assert tape is not None
+    assert wire.ask("PUT", f"/_rest_/tape/{tape.bar_code}?role=TEST").status == 200
+    assert wire.ask("PUT", f"/_rest_/tape_drive/{drive.id}?operation=test&skip_clean").status == 200
+    assert isinstance(machine.clock, SimulatedClock)
+    machine.clock.set_pace(10_000.0)
+    bench.until_persisted()
+    bench.until(lambda: not machine.drives.tasks())
+    failures = wire.ask("GET", "/_rest_/tape_failure").xml
+    assert [each.findtext("Type") for each in failures] == ["DRIVE_TEST_FAILED"]
+    assert os.path.getsize(machine.library.path(tape)) >= 500
+
+
 def test_an_index_that_an_import_left_behind_is_not_taken_for_anothers(tmp_path: Path) -> None:
     """Killed between the end of an import and the removal of the index, the tape stays this appliance's."""
     settings = ApplianceSettings(directory=str(tmp_path), tapes=1, persist_delay=0.0, seed=7)
