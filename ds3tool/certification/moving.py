@@ -39,7 +39,7 @@ def large_object(ground: Ground) -> str:
             f"the appliance has made {blobs} blob of it, where at most {extent.blob} bytes were asked"
         )
     compared = ground.get([sample])
-    if compared != extent.large:
+    if compared < extent.large:  # more, where a blob was fetched twice
         raise UnexpectedError(f"{compared:,} of {extent.large:,} bytes came back")
     shown = f"{blobs} blobs" if blobs else "blobs of which no digests are told"
     return f"{format_size(result.bytes)} in {shown} came back the same"

@@ -60,10 +60,11 @@ def after_reclaim(ground: Ground) -> str:
         return not any(one.blob.in_cache for blobs in _placed(ground, samples).values() for one in blobs)
 
     ground.until(out_of_cache, within=min(60.0, ground.extent.within_seconds), what="blobs that leave the cache")
-    compared = ground.get(samples)
-    if compared != sum(sample.size for sample in samples):
-        raise UnexpectedError(f"{compared:,} bytes came back")
-    return f"{format_size(compared)} were read from tape and came back the same"
+    compared, size = ground.get(samples), sum(sample.size for sample in samples)
+    # A blob that was fetched twice counts twice.
+    if compared < size:
+        raise UnexpectedError(f"{compared:,} of {size:,} bytes came back")
+    return f"{format_size(size)} were read from tape and came back the same"
 
 
 def cache_full(ground: Ground) -> str:
