@@ -18,7 +18,7 @@ import pytest
 from ds3tool import Ds3Client, GetRun, LocalSink, LocalSource, ManualClock, PutRun, RunSettings
 from ds3tool.protocol.model import TapeState
 from ds3tool.simulator import Appliance, ApplianceSettings
-from ds3tool.simulator.lotame import LotameSimulator, LotameSimulatorSettings
+from ds3tool.simulator.lotame.service import LotameSimulator, LotameSimulatorSettings
 from tests.cli.archive import Archive
 from tests.far.servers import FarSide
 from tests.faults.test_every_fault import from_tape

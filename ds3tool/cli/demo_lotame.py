@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ds3tool.client import Ds3Client
     from ds3tool.jobs.run import RunResult
     from ds3tool.lotame.client import LotameClient
-    from ds3tool.simulator.lotame import LotameSimulator
+    from ds3tool.simulator.lotame.service import LotameSimulator
 
 EXAMPLES = ("ds3tool demo lotame", "ds3tool demo lotame -o json")
 
@@ -87,7 +87,7 @@ def demo_lotame(*, settings: Settings) -> None:
     """
     from ds3tool.cli.settings import connect
     from ds3tool.simulator import Appliance, ApplianceSettings
-    from ds3tool.simulator.lotame import LotameSimulator, LotameSimulatorSettings, SimulatedFeed
+    from ds3tool.simulator.lotame.service import LotameSimulator, LotameSimulatorSettings, SimulatedFeed
 
     story, clock = Story(settings), _HoursPass()
     feeds = (

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ds3tool.simulator.beans import Beans, Fields
 from ds3tool.simulator.buckets import Bucket, Buckets
-from ds3tool.simulator.refusals import denied
+from ds3tool.simulator.records.beans import Beans, Fields
 from ds3tool.simulator.store import Store
+from ds3tool.simulator.wire.refusals import denied
 
 # The built-in groups. Source: the vendor's announcement of access control lists (release 3.0).
 ADMINISTRATORS = "Administrators"

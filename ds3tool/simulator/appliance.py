@@ -17,7 +17,7 @@ from typing import IO, Self
 
 from ds3tool.errors import LockedError, UsageError
 from ds3tool.protocol import names
-from ds3tool.simulator import handlers, signatures, xmlout
+from ds3tool.simulator import handlers
 from ds3tool.simulator.awkward import Awkward
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.control import ControlDoor
@@ -26,13 +26,14 @@ from ds3tool.simulator.diary import Diary
 from ds3tool.simulator.dispatch import Call, Served, find
 from ds3tool.simulator.faults import Faults
 from ds3tool.simulator.faulty import Faulty
-from ds3tool.simulator.http import Answered, HttpServer
 from ds3tool.simulator.machine import Machine
-from ds3tool.simulator.messages import XML_TYPE, Reply, Request
 from ds3tool.simulator.permissions import check
-from ds3tool.simulator.refusals import Refusal, denied
 from ds3tool.simulator.settings import ApplianceSettings
-from ds3tool.simulator.signatures import SignedRequest
+from ds3tool.simulator.wire import signatures, xmlout
+from ds3tool.simulator.wire.http import Answered, HttpServer
+from ds3tool.simulator.wire.messages import XML_TYPE, Reply, Request
+from ds3tool.simulator.wire.refusals import Refusal, denied
+from ds3tool.simulator.wire.signatures import SignedRequest
 
 _log = logging.getLogger(__name__)
 

@@ -9,17 +9,17 @@ from datetime import datetime
 
 from ds3tool.protocol import names
 from ds3tool.protocol.model import JobType
-from ds3tool.simulator import checksums
 from ds3tool.simulator.dispatch import Call
 from ds3tool.simulator.documents import master_object_list
-from ds3tool.simulator.job import Job
+from ds3tool.simulator.jobs.job import Job
+from ds3tool.simulator.jobs.receiving import Upload
 from ds3tool.simulator.machine import Machine
-from ds3tool.simulator.messages import XML_TYPE, Reply
 from ds3tool.simulator.quirks import Quirk
-from ds3tool.simulator.receiving import Upload
-from ds3tool.simulator.refusals import Refusal, not_found
 from ds3tool.simulator.rewriting import CHUNK, REWRITES, text_of, with_text, without_chunks
 from ds3tool.simulator.settings import ApplianceSettings
+from ds3tool.simulator.wire import checksums
+from ds3tool.simulator.wire.messages import XML_TYPE, Reply
+from ds3tool.simulator.wire.refusals import Refusal, not_found
 
 # Hours, in all: a hundred polls, five minutes apart.
 _SLOW_POLLS = 100

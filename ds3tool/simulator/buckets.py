@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from ds3tool.protocol import names
 from ds3tool.protocol.model import ChecksumType, Versioning
-from ds3tool.simulator.beans import Beans, Fields
 from ds3tool.simulator.events import BucketRemoved
-from ds3tool.simulator.refusals import Refusal, bad_request, conflict, denied
+from ds3tool.simulator.records.beans import Beans, Fields
 from ds3tool.simulator.store import Store
+from ds3tool.simulator.wire.refusals import Refusal, bad_request, conflict, denied
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,63}")
 _RESERVED = frozenset({"_rest_", ".", ".."})

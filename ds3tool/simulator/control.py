@@ -29,9 +29,9 @@ from ds3tool.simulator.controls.reset import ResetControl
 from ds3tool.simulator.controls.status import StatusControl
 from ds3tool.simulator.controls.tapes import DriveControl, TapeControl
 from ds3tool.simulator.controls.time import ClockControl
-from ds3tool.simulator.http import HttpServer
-from ds3tool.simulator.messages import Reply, Request
-from ds3tool.simulator.refusals import Refusal, bad_request
+from ds3tool.simulator.wire.http import HttpServer
+from ds3tool.simulator.wire.messages import Reply, Request
+from ds3tool.simulator.wire.refusals import Refusal, bad_request
 
 if TYPE_CHECKING:
     from ds3tool.simulator.appliance import Appliance

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ds3tool.simulator.diary import Diary
-from ds3tool.simulator.ledger import Entry, Spent
 from ds3tool.simulator.machine import Machine
-from ds3tool.simulator.tape import Tape
+from ds3tool.simulator.tapes.ledger import Entry, Spent
+from ds3tool.simulator.tapes.tape import Tape
 from ds3tool.sizes import format_size
 
 # What a drive does that somebody who looks on wants to know; seeks and waits are in the ledger alone.

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any, NamedTuple
 
-from ds3tool.simulator.http import Answered
+from ds3tool.simulator.wire.http import Answered
 
 KEPT_REQUESTS = 10_000
 KEPT_DEEDS = 10_000

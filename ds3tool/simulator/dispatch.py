@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ds3tool.protocol import names
-from ds3tool.simulator.beans import Fields
 from ds3tool.simulator.contract import Operation, operation, words
 from ds3tool.simulator.machine import Machine
-from ds3tool.simulator.messages import Reply, Request
-from ds3tool.simulator.refusals import Refusal, bad_request
-from ds3tool.simulator.targets import decode
+from ds3tool.simulator.records.beans import Fields
+from ds3tool.simulator.wire.messages import Reply, Request
+from ds3tool.simulator.wire.refusals import Refusal, bad_request
+from ds3tool.simulator.wire.targets import decode
 
 _TRUE = ("true", "1", "yes")
 _FALSE = ("false", "0", "no")

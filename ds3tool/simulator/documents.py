@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import IO
 
 from ds3tool.protocol.model import JobType
-from ds3tool.simulator import xmlout
 from ds3tool.simulator.buckets import Bucket
 from ds3tool.simulator.contract import kind
-from ds3tool.simulator.job import Chunk, Job
-from ds3tool.simulator.library import Tape
+from ds3tool.simulator.jobs.job import Chunk, Job
 from ds3tool.simulator.machine import Machine
-from ds3tool.simulator.messages import XML_TYPE, FileSlices, Pairs, Reply, xml_reply
 from ds3tool.simulator.objects import StoredObject
-from ds3tool.simulator.xmlout import Value, Xml, bean, date, element, fields
+from ds3tool.simulator.tapes.library import Tape
+from ds3tool.simulator.wire import xmlout
+from ds3tool.simulator.wire.messages import XML_TYPE, FileSlices, Pairs, Reply, xml_reply
+from ds3tool.simulator.wire.xmlout import Value, Xml, bean, date, element, fields
 
 # A document that grows beyond this goes through a file, so that its length is known and memory is not filled.
 _IN_MEMORY = 4 << 20

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from ds3tool.simulator.buckets import Bucket
-    from ds3tool.simulator.job import Chunk, Job
-    from ds3tool.simulator.library import Tape
+    from ds3tool.simulator.jobs.job import Chunk, Job
+    from ds3tool.simulator.tapes.library import Tape
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,11 @@ from ds3tool.protocol.model import JobType
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.dispatch import Call
 from ds3tool.simulator.faults import Fault, Faults, Strike
-from ds3tool.simulator.job import Job
-from ds3tool.simulator.media import write_all
-from ds3tool.simulator.messages import XML_TYPE, Body, Cut, Reply, Sender
-from ds3tool.simulator.refusals import Refusal, busy, denied, later
+from ds3tool.simulator.jobs.job import Job
 from ds3tool.simulator.rewriting import CHUNK, text_of, with_text
+from ds3tool.simulator.tapes.media import write_all
+from ds3tool.simulator.wire.messages import XML_TYPE, Body, Cut, Reply, Sender
+from ds3tool.simulator.wire.refusals import Refusal, busy, denied, later
 
 _SKEW_SECONDS = 3600.0
 _TRICKLE_PIECES = 20

@@ -17,7 +17,7 @@ from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.events import BucketRemoved, ObjectChanged
 from ds3tool.simulator.ids import IdFamily
 from ds3tool.simulator.store import Store
-from ds3tool.simulator.xmlout import Value, date
+from ds3tool.simulator.wire.xmlout import Value, date
 
 _KEPT_SECONDS = 30 * 24 * 3600.0
 

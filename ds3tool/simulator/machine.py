@@ -12,40 +12,40 @@ from pathlib import Path
 
 from ds3tool.protocol.model import JobStatus, JobType
 from ds3tool.simulator.access import Access
-from ds3tool.simulator.assembly import Assembly
-from ds3tool.simulator.backend import Backend
-from ds3tool.simulator.beans import Beans, Fields
 from ds3tool.simulator.buckets import Buckets
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock, SimulatedClock
-from ds3tool.simulator.degraded import Degradation
-from ds3tool.simulator.drives import Drives
 from ds3tool.simulator.events import ObjectsDropped
-from ds3tool.simulator.failures import Failures
 from ds3tool.simulator.faults import Faults
 from ds3tool.simulator.history import BucketHistory
 from ds3tool.simulator.ids import IdFamily
-from ds3tool.simulator.job import Job
-from ds3tool.simulator.jobs import JobBook
-from ds3tool.simulator.ledger import Ledger, Spent
-from ds3tool.simulator.library import Library
-from ds3tool.simulator.mechanics import GENERATIONS, ROBOT_MOVE_SECONDS
-from ds3tool.simulator.multipart import Multiparts
-from ds3tool.simulator.naked import NakedPuts
+from ds3tool.simulator.jobs.assembly import Assembly
+from ds3tool.simulator.jobs.backend import Backend
+from ds3tool.simulator.jobs.book import JobBook
+from ds3tool.simulator.jobs.job import Job
+from ds3tool.simulator.jobs.multipart import Multiparts
+from ds3tool.simulator.jobs.naked import NakedPuts
+from ds3tool.simulator.jobs.plans import Planner
+from ds3tool.simulator.jobs.reach import Reach
+from ds3tool.simulator.jobs.replication import Replication
+from ds3tool.simulator.jobs.safety import Safety
+from ds3tool.simulator.jobs.transfers import Transfers
 from ds3tool.simulator.notifications import Notifications
 from ds3tool.simulator.objects import Objects
-from ds3tool.simulator.plans import Planner
-from ds3tool.simulator.reach import Reach
-from ds3tool.simulator.rebuilding import Rebuilder
-from ds3tool.simulator.replication import Replication
-from ds3tool.simulator.safety import Safety
+from ds3tool.simulator.records.beans import Beans, Fields
 from ds3tool.simulator.settings import ApplianceSettings
-from ds3tool.simulator.signatures import SecretKey
 from ds3tool.simulator.store import Store
-from ds3tool.simulator.tape_policies import TapePolicies
-from ds3tool.simulator.transfers import Transfers
-from ds3tool.simulator.upkeep import Upkeep
-from ds3tool.simulator.workshop import Workshop
+from ds3tool.simulator.tapes.degraded import Degradation
+from ds3tool.simulator.tapes.drives import Drives
+from ds3tool.simulator.tapes.failures import Failures
+from ds3tool.simulator.tapes.ledger import Ledger, Spent
+from ds3tool.simulator.tapes.library import Library
+from ds3tool.simulator.tapes.mechanics import GENERATIONS, ROBOT_MOVE_SECONDS
+from ds3tool.simulator.tapes.policies import TapePolicies
+from ds3tool.simulator.tapes.rebuilding import Rebuilder
+from ds3tool.simulator.tapes.upkeep import Upkeep
+from ds3tool.simulator.tapes.workshop import Workshop
+from ds3tool.simulator.wire.signatures import SecretKey
 
 _ADMINISTRATOR = "Administrator"
 _SECRET_LENGTH = 16

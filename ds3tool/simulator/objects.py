@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 from ds3tool.protocol import names
 from ds3tool.protocol.model import ChecksumType, JobType, Versioning
-from ds3tool.simulator import checksums
 from ds3tool.simulator.buckets import Bucket, Rules
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.events import ObjectChanged
 from ds3tool.simulator.ids import IdFamily
-from ds3tool.simulator.job import Chunk, Job
-from ds3tool.simulator.jobs import JobBook
-from ds3tool.simulator.refusals import Refusal, conflict
+from ds3tool.simulator.jobs.book import JobBook
+from ds3tool.simulator.jobs.job import Chunk, Job
 from ds3tool.simulator.store import Store
+from ds3tool.simulator.wire import checksums
+from ds3tool.simulator.wire.refusals import Refusal, conflict
 
 _COLUMNS = "n, bucket, name, size, created, latest, etag, metadata, job"
 

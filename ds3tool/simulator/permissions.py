@@ -25,7 +25,7 @@ from ds3tool.simulator.access import Permission, Standing
 from ds3tool.simulator.buckets import Bucket
 from ds3tool.simulator.contract import Operation
 from ds3tool.simulator.dispatch import Call, Served
-from ds3tool.simulator.refusals import denied
+from ds3tool.simulator.wire.refusals import denied
 
 # Returns when the user whose standing it is may make the call; raises a 403, or a 404 for what is not there.
 Rule = Callable[[Call, Standing], None]

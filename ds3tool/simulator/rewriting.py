@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from ds3tool.simulator.messages import FileSlices, Reply
 from ds3tool.simulator.quirks import Quirk
+from ds3tool.simulator.wire.messages import FileSlices, Reply
 
 Rewrite = Callable[[str], str]
 

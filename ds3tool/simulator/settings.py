@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from ds3tool.errors import UsageError
 from ds3tool.protocol.model import ChecksumType, Versioning
 from ds3tool.simulator.faults import FaultRate
-from ds3tool.simulator.mechanics import DEFAULT_TYPE, GENERATIONS
 from ds3tool.simulator.quirks import Quirk
+from ds3tool.simulator.tapes.mechanics import DEFAULT_TYPE, GENERATIONS
 
 GIB = 1 << 30
 TAPE_TYPE = DEFAULT_TYPE

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ds3tool.clock import Waitable
-from ds3tool.simulator.lotame import LotameSimulator, LotameSimulatorSettings, SimulatedFeed
+from ds3tool.simulator.lotame.service import LotameSimulator, LotameSimulatorSettings, SimulatedFeed
 from tests.cli.runner import Run, run
 
 FEED = 9001

@@ -22,7 +22,7 @@ from ds3tool.lotame.news import News
 from ds3tool.lotame.pull import Puller
 from ds3tool.lotame.settings import find_settings
 from ds3tool.lotame.watermark import Watermarks
-from ds3tool.simulator.lotame import LotameFault, SimulatedFeed
+from ds3tool.simulator.lotame.service import LotameFault, SimulatedFeed
 from tests.cli.lotame_box import FEED, Box, box
 
 USUAL = (

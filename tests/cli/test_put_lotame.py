@@ -21,7 +21,7 @@ from ds3tool.errors import JobLostError
 from ds3tool.jobs.run import RunResult
 from ds3tool.lotame.model import FeedUpdates, S3Location, Updates
 from ds3tool.lotame.watermark import Watermarks
-from ds3tool.simulator.lotame import LotameFault, SimulatedFeed
+from ds3tool.simulator.lotame.service import LotameFault, SimulatedFeed
 from tests.cli.archive import Archive
 from tests.cli.lotame_box import FEED, Box, box
 

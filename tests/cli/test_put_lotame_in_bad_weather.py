@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ds3tool.simulator.lotame import SimulatedFeed
+from ds3tool.simulator.lotame.service import SimulatedFeed
 from tests.cli.archive import Archive
 from tests.cli.lotame_box import Box, box
 from tests.cli.runner import Run

@@ -28,8 +28,8 @@ from ds3tool.jobs.put import PutRun
 from ds3tool.protocol.model import Job, JobDetails, JobStatus, JobType, ObjectToGet, ObjectToPut, Versioning
 from ds3tool.simulator import Appliance, ApplianceSettings, Quirk, SystemClock
 from ds3tool.simulator.clock import ManualClock as AppliancesClock
+from ds3tool.simulator.jobs.transfers import Transfers
 from ds3tool.simulator.quirks import RELEASES
-from ds3tool.simulator.transfers import Transfers
 from ds3tool.sources.local import LocalSource
 from ds3tool.transport.bodies import BytesBody
 from ds3tool.transport.settings import ConnectionSettings

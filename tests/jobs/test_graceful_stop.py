@@ -19,7 +19,7 @@ from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.put import PutRun
 from ds3tool.jobs.recorder import MemoryRecorder
 from ds3tool.protocol.model import JobStatus
-from ds3tool.simulator.transfers import Transfers
+from ds3tool.simulator.jobs.transfers import Transfers
 from ds3tool.sinks.local import LocalSink
 from tests.jobs.doubles import Stage, blob, chunk
 from tests.jobs.interrupted import Work

@@ -24,7 +24,7 @@ from ds3tool.jobs.run import RunResult
 from ds3tool.protocol.model import Versioning
 from ds3tool.protocol.ranges import ByteRange
 from ds3tool.simulator import Quirk
-from ds3tool.simulator.transfers import Transfers
+from ds3tool.simulator.jobs.transfers import Transfers
 from ds3tool.sinks.leftovers import part_name
 from ds3tool.sources.local import LocalSource, Symlinks
 from tests.jobs.interrupted import Moment

@@ -24,7 +24,7 @@ from ds3tool.jobs.put import PutRun
 from ds3tool.jobs.recorder import MovedBlobs
 from ds3tool.protocol.model import JobDetails, JobStatus, JobType, ObjectToPut, Priority, Versioning
 from ds3tool.simulator import Appliance, Quirk
-from ds3tool.simulator.transfers import Transfers
+from ds3tool.simulator.jobs.transfers import Transfers
 from tests.jobs.doubles import SwiftClock
 from tests.jobs.interrupted import Killed, Moment, MortalRecorder, Work
 from tests.jobs.quick_clocks import AppliancesQuickClock, QuickClock

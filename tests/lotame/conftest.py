@@ -10,7 +10,7 @@ import pytest
 from ds3tool.clock import ManualClock
 from ds3tool.lotame.client import LotameClient
 from ds3tool.lotame.settings import LotameSettings, find_settings
-from ds3tool.simulator.lotame import LotameSimulator, LotameSimulatorSettings
+from ds3tool.simulator.lotame.service import LotameSimulator, LotameSimulatorSettings
 
 # 2026-01-01 00:20 UTC: the hours before midnight have all their files.
 NOW = 1_767_225_600 + 1200.0

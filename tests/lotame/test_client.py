@@ -29,7 +29,7 @@ from ds3tool.errors import (
 from ds3tool.lotame.client import LotameClient
 from ds3tool.lotame.model import S3Location, WebLocation
 from ds3tool.lotame.settings import LotameSettings
-from ds3tool.simulator.lotame import LotameSimulator, LotameSimulatorSettings, SimulatedFeed
+from ds3tool.simulator.lotame.service import LotameSimulator, LotameSimulatorSettings, SimulatedFeed
 from tests.lotame.answering import http, saying
 from tests.lotame.conftest import NOW
 from tests.lotame.test_answers import updates_of

@@ -16,7 +16,7 @@ from ds3tool.errors import Ds3Error, FarSideDeniedError, FarSideUnreachableError
 from ds3tool.lotame.client import LotameClient
 from ds3tool.lotame.credentials import FeedCredentials
 from ds3tool.lotame.model import FeedUpdates, S3Credentials
-from ds3tool.simulator.lotame import LotameSimulator, LotameSimulatorSettings, SimulatedFeed
+from ds3tool.simulator.lotame.service import LotameSimulator, LotameSimulatorSettings, SimulatedFeed
 
 LIFE = timedelta(hours=1)
 

@@ -11,8 +11,8 @@ from urllib.parse import quote
 from ds3tool.simulator import Appliance
 from ds3tool.simulator.contract import Operation, Parameter, Property, kind, operations, words
 from ds3tool.simulator.machine import Machine
-from ds3tool.simulator.parameters import property_of
-from ds3tool.simulator.records import kind_of
+from ds3tool.simulator.records.engine import kind_of
+from ds3tool.simulator.records.parameters import property_of
 from tests.simulator.wire import Answer, Wire, path_of
 
 # What an appliance has without being asked, and what it has one of.
@@ -127,7 +127,8 @@ class Stage:
         job = self.wire.put_all("b", {name: b"x"})
         jobs = self.machine.jobs
         with jobs.changed:
-            assert jobs.changed.wait_for(lambda: all(each.id != job for each in jobs.active.values()), 10), "a put job never ended"
+            ended = jobs.changed.wait_for(lambda: all(each.id != job for each in jobs.active.values()), 10)
+            assert ended, "a put job never ended"
         return name
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ds3tool.simulator.contract import Operation, operation
-from ds3tool.simulator.records import kind_of
+from ds3tool.simulator.records.engine import kind_of
 from tests.simulator.stage import Ask, Stage
 
 Case = Callable[[Stage], Ask]

@@ -11,7 +11,7 @@ import pytest
 
 from ds3tool.simulator.dispatch import Call
 from ds3tool.simulator.handlers.service import remove_bucket
-from ds3tool.simulator.refusals import Refusal
+from ds3tool.simulator.wire.refusals import Refusal
 from tests.simulator.conftest import Bench
 from tests.simulator.wire import Wire
 

@@ -8,7 +8,7 @@ import pytest
 
 from ds3tool.protocol.model import Versioning
 from ds3tool.simulator.clock import ManualClock
-from ds3tool.simulator.job import Job
+from ds3tool.simulator.jobs.job import Job
 from tests.simulator.conftest import Bench, Build
 
 

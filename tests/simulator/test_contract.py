@@ -9,8 +9,8 @@ import pytest
 from ds3tool.simulator import Appliance, ApplianceSettings
 from ds3tool.simulator.contract import Operation, Parameter, Property, kind, operations, words
 from ds3tool.simulator.dispatch import served
-from ds3tool.simulator.parameters import property_of
-from ds3tool.simulator.records import kind_of
+from ds3tool.simulator.records.engine import kind_of
+from ds3tool.simulator.records.parameters import property_of
 from tests.simulator.shapes import check_answer
 from tests.simulator.stage import Ask, Stage
 from tests.simulator.subjects import given, objects

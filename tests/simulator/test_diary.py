@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 
 from ds3tool.simulator.diary import Diary
-from ds3tool.simulator.http import Answered
-from ds3tool.simulator.messages import Request
-from ds3tool.simulator.targets import Target
+from ds3tool.simulator.wire.http import Answered
+from ds3tool.simulator.wire.messages import Request
+from ds3tool.simulator.wire.targets import Target
 
 
 class NoBody:

@@ -12,10 +12,18 @@ import pytest
 
 from ds3tool.simulator import Appliance, ApplianceSettings
 from ds3tool.simulator.clock import SimulatedClock
-from ds3tool.simulator.drive import Drive
-from ds3tool.simulator.ledger import Account, Ledger, Spent
-from ds3tool.simulator.library import Tape
-from ds3tool.simulator.tasks import DriveFailedError, DriveTask, TaskAbortedError, TaskKind, TaskState, aged, rank_of
+from ds3tool.simulator.tapes.drive import Drive
+from ds3tool.simulator.tapes.ledger import Account, Ledger, Spent
+from ds3tool.simulator.tapes.library import Tape
+from ds3tool.simulator.tapes.tasks import (
+    DriveFailedError,
+    DriveTask,
+    TaskAbortedError,
+    TaskKind,
+    TaskState,
+    aged,
+    rank_of,
+)
 from tests.simulator.conftest import Bench, Build
 from tests.simulator.wire import Wire
 

@@ -10,8 +10,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from ds3tool.protocol.model import ObjectToGet, ObjectToPut, Tape, Versioning
-from ds3tool.simulator import library, xmlin, xmlout
 from ds3tool.simulator.documents import tape_fields
+from ds3tool.simulator.tapes import library
+from ds3tool.simulator.wire import xmlin, xmlout
 from tests.golden.documents import REQUESTS, RESPONSES, Golden
 from tests.simulator.conftest import Bench, Build
 

@@ -10,7 +10,8 @@ from typing import Self
 
 import pytest
 
-from ds3tool.simulator import Appliance, ApplianceSettings, http
+from ds3tool.simulator import Appliance, ApplianceSettings
+from ds3tool.simulator.wire import http
 from tests.simulator.conftest import Bench
 from tests.simulator.wire import Wire, path_of
 

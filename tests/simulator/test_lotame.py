@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError, ResponseStreamingError
 
 from ds3tool.clock import ManualClock
 from ds3tool.errors import UsageError
-from ds3tool.simulator.lotame import LotameFault, LotameSimulator, LotameSimulatorSettings, SimulatedFeed
+from ds3tool.simulator.lotame.service import LotameFault, LotameSimulator, LotameSimulatorSettings, SimulatedFeed
 
 NOW = 1_767_225_600 + 1200.0  # 2026-01-01 00:20 UTC
 HOUR = 3600

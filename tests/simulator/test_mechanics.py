@@ -9,7 +9,7 @@ import pytest
 from ds3tool.errors import UsageError
 from ds3tool.simulator import ApplianceSettings
 from ds3tool.simulator.contract import words
-from ds3tool.simulator.mechanics import GENERATIONS, can_read, can_write, mechanics_of
+from ds3tool.simulator.tapes.mechanics import GENERATIONS, can_read, can_write, mechanics_of
 from tests.simulator.conftest import Build
 
 _LTO8 = GENERATIONS["LTO8"]

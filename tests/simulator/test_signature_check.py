@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ds3tool.simulator.clock import ManualClock
-from ds3tool.simulator.refusals import Refusal
-from ds3tool.simulator.signatures import SecretKey, SignedRequest, check_signature, strings_to_sign
+from ds3tool.simulator.wire.refusals import Refusal
+from ds3tool.simulator.wire.signatures import SecretKey, SignedRequest, check_signature, strings_to_sign
 from tests.simulator.conftest import Bench, Build
 from tests.simulator.wire import Wire
 

@@ -6,7 +6,7 @@ import pytest
 
 from ds3tool.protocol.model import JobStatus
 from ds3tool.simulator.clock import ManualClock
-from ds3tool.simulator.operator import Operator
+from ds3tool.simulator.tapes.operator import Operator
 from tests.simulator.conftest import Bench, Build
 from tests.simulator.wire import Answer
 

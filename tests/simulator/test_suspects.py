@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from ds3tool.simulator.operator import Operator
+from ds3tool.simulator.tapes.operator import Operator
 from tests.simulator.conftest import Bench, Build
 from tests.simulator.wire import Answer
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from ds3tool.simulator import Appliance, ApplianceSettings
-from ds3tool.simulator.operator import Operator
+from ds3tool.simulator.tapes.operator import Operator
 from tests.simulator.conftest import Bench, Build
 from tests.simulator.wire import Wire
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ds3tool.simulator.operator import Operator
-from ds3tool.simulator.refusals import Refusal
-from ds3tool.simulator.tape import OUTSIDE
+from ds3tool.simulator.tapes.operator import Operator
+from ds3tool.simulator.tapes.tape import OUTSIDE
+from ds3tool.simulator.wire.refusals import Refusal
 from tests.simulator.conftest import Bench, Build
 
 _OPERATIONS = ("eject", "cancel_eject", "online", "cancel_online", "inspect", "verify", "cancel_verify", "format")

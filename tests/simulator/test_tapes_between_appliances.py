@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ds3tool.simulator.operator import Operator
-from ds3tool.simulator.refusals import Refusal
-from ds3tool.simulator.tape_index import BadIndexError, TapeLabel, read_entries, read_label, write_index
+from ds3tool.simulator.tapes.index import BadIndexError, TapeLabel, read_entries, read_label, write_index
+from ds3tool.simulator.tapes.operator import Operator
+from ds3tool.simulator.wire.refusals import Refusal
 from tests.simulator.conftest import Bench, Build
 
 

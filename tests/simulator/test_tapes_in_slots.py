@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from ds3tool.simulator.clock import ManualClock
-from ds3tool.simulator.ledger import Spent
-from ds3tool.simulator.operator import Operator
-from ds3tool.simulator.refusals import Refusal
-from ds3tool.simulator.tape import Tape
+from ds3tool.simulator.tapes.ledger import Spent
+from ds3tool.simulator.tapes.operator import Operator
+from ds3tool.simulator.tapes.tape import Tape
+from ds3tool.simulator.wire.refusals import Refusal
 from tests.simulator.conftest import Bench, Build
 
 

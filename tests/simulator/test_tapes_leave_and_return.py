@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ds3tool.simulator.clock import ManualClock, SimulatedClock
-from ds3tool.simulator.operator import Operator
+from ds3tool.simulator.tapes.operator import Operator
 from tests.simulator.conftest import Bench, Build
 
 

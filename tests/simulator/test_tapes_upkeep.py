@@ -9,11 +9,11 @@ import pytest
 
 from ds3tool.simulator import Appliance, ApplianceSettings
 from ds3tool.simulator.clock import ManualClock, SimulatedClock
-from ds3tool.simulator.cron import CronTimes
-from ds3tool.simulator.operator import Operator
-from ds3tool.simulator.refusals import Refusal
-from ds3tool.simulator.tape import Tape
-from ds3tool.simulator.tape_index import TapeLabel, write_index
+from ds3tool.simulator.tapes.cron import CronTimes
+from ds3tool.simulator.tapes.index import TapeLabel, write_index
+from ds3tool.simulator.tapes.operator import Operator
+from ds3tool.simulator.tapes.tape import Tape
+from ds3tool.simulator.wire.refusals import Refusal
 from tests.simulator.conftest import Bench, Build
 from tests.simulator.wire import Wire
 

@@ -26,7 +26,7 @@ from ds3tool.jobs.run import RunSettings
 from ds3tool.jobs.works import works
 from ds3tool.protocol.model import JobType
 from ds3tool.simulator import Appliance, ApplianceSettings
-from ds3tool.simulator.messages import Reply, Request
+from ds3tool.simulator.wire.messages import Reply, Request
 from ds3tool.sinks.local import LocalSink
 from ds3tool.sources.local import LocalSource
 from ds3tool.transport.settings import ConnectionSettings

@@ -18,7 +18,7 @@ from ds3tool.lotame.client import LotameClient
 from ds3tool.lotame.model import FeedUpdates, S3Location, Updates
 from ds3tool.lotame.settings import find_settings
 from ds3tool.lotame.watermark import Watermarks
-from ds3tool.simulator.lotame import SimulatedFeed
+from ds3tool.simulator.lotame.service import SimulatedFeed
 from ds3tool.sources.lotame import LotamePlace, LotameSource
 from ds3tool.sources.lotame_names import FeedPin, answer_name, is_answer
 from tests.cli.lotame_box import FEED, Box, box

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from ds3tool.errors import Ds3Error
-from ds3tool.simulator.refusals import Refusal, bad_request
+from ds3tool.simulator.wire.refusals import Refusal, bad_request
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ds3tool.simulator.controls.documents import Control, Question
-from ds3tool.simulator.refusals import bad_request
+from ds3tool.simulator.wire.refusals import bad_request
 
 if TYPE_CHECKING:
     from ds3tool.simulator.appliance import Appliance

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ds3tool.simulator.controls.documents import Control, Question
-from ds3tool.simulator.operator import CLEANINGS, Operator
-from ds3tool.simulator.refusals import bad_request
-from ds3tool.simulator.tape import Tape
+from ds3tool.simulator.tapes.operator import CLEANINGS, Operator
+from ds3tool.simulator.tapes.tape import Tape
+from ds3tool.simulator.wire.refusals import bad_request
 
 if TYPE_CHECKING:
     from ds3tool.simulator.appliance import Appliance

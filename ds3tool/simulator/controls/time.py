@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ds3tool.errors import UsageError
 from ds3tool.simulator.clock import SimulatedClock
 from ds3tool.simulator.controls.documents import Control, Question, in_own_words
-from ds3tool.simulator.ledger import Account, LedgerSummary
-from ds3tool.simulator.refusals import Refusal, bad_request
+from ds3tool.simulator.tapes.ledger import Account, LedgerSummary
+from ds3tool.simulator.wire.refusals import Refusal, bad_request
 
 if TYPE_CHECKING:
     from ds3tool.simulator.appliance import Appliance

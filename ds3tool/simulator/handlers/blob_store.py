@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ds3tool.simulator import xmlout
 from ds3tool.simulator.contract import kind
 from ds3tool.simulator.dispatch import Call, rest
-from ds3tool.simulator.marshalling import marshal
-from ds3tool.simulator.messages import Reply, xml_reply
-from ds3tool.simulator.tasks import DriveTask, TaskState
+from ds3tool.simulator.records.marshalling import marshal
+from ds3tool.simulator.tapes.tasks import DriveTask, TaskState
+from ds3tool.simulator.wire import xmlout
+from ds3tool.simulator.wire.messages import Reply, xml_reply
 
 
 @rest("GetDataPlannerBlobStoreTasks")

@@ -11,12 +11,12 @@ from ds3tool.simulator.documents import bucket_fields, data, data_list, object_f
 from ds3tool.simulator.handlers.placement import blob_attributes, tapes_of
 from ds3tool.simulator.handlers.policies import check_move
 from ds3tool.simulator.handlers.service import create_bucket, refuse_too_many, remove_bucket
-from ds3tool.simulator.messages import Reply
 from ds3tool.simulator.objects import StoredObject
-from ds3tool.simulator.paging import glob, headers, matcher, page, window
-from ds3tool.simulator.parameters import moment
-from ds3tool.simulator.refusals import Refusal, denied, not_found
-from ds3tool.simulator.xmlout import Value, Xml, bean, element
+from ds3tool.simulator.records.paging import glob, headers, matcher, page, window
+from ds3tool.simulator.records.parameters import moment
+from ds3tool.simulator.wire.messages import Reply
+from ds3tool.simulator.wire.refusals import Refusal, denied, not_found
+from ds3tool.simulator.wire.xmlout import Value, Xml, bean, element
 
 _ORDER = "ORDER BY name, created DESC, n"
 

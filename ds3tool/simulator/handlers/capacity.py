@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ds3tool.simulator import records
-from ds3tool.simulator.beans import Fields
 from ds3tool.simulator.contract import kind
 from ds3tool.simulator.dispatch import Call, rest
-from ds3tool.simulator.library import Tape
-from ds3tool.simulator.marshalling import record_reply
-from ds3tool.simulator.messages import Reply
+from ds3tool.simulator.records import engine as records
+from ds3tool.simulator.records.beans import Fields
+from ds3tool.simulator.records.marshalling import record_reply
+from ds3tool.simulator.tapes.library import Tape
+from ds3tool.simulator.wire.messages import Reply
 
 
 @rest("GetSystemCapacitySummary")

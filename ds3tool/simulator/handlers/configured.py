@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from ds3tool.simulator import records
 from ds3tool.simulator.contract import Operation, operations
 from ds3tool.simulator.dispatch import Handler, rest, served
-from ds3tool.simulator.parameters import property_of
+from ds3tool.simulator.records import engine as records
+from ds3tool.simulator.records.parameters import property_of
 
 
 def _handler(row: Operation) -> Handler | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ds3tool.simulator import records
 from ds3tool.simulator.dispatch import Call, rest
 from ds3tool.simulator.documents import data_list
 from ds3tool.simulator.handlers.buckets import bucket_list
-from ds3tool.simulator.messages import Reply
-from ds3tool.simulator.paging import headers, window
-from ds3tool.simulator.xmlout import Value, bean
+from ds3tool.simulator.records import engine as records
+from ds3tool.simulator.records.paging import headers, window
+from ds3tool.simulator.wire.messages import Reply
+from ds3tool.simulator.wire.xmlout import Value, bean
 
 _OTHER_RULES = ("AzureReplicationRuleId", "Ds3ReplicationRuleId", "S3ReplicationRuleId")
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ds3tool.simulator import records
-from ds3tool.simulator.beans import Fields
-from ds3tool.simulator.cron import CronTimes
 from ds3tool.simulator.dispatch import Call, rest
 from ds3tool.simulator.machine import Machine
-from ds3tool.simulator.mechanics import can_write
-from ds3tool.simulator.messages import Reply
-from ds3tool.simulator.refusals import bad_request, conflict
+from ds3tool.simulator.records import engine as records
+from ds3tool.simulator.records.beans import Fields
+from ds3tool.simulator.tapes.cron import CronTimes
+from ds3tool.simulator.tapes.mechanics import can_write
+from ds3tool.simulator.wire.messages import Reply
+from ds3tool.simulator.wire.refusals import bad_request, conflict
 
 _PERCENTS = ("MaxTapeFragmentationPercent", "AutoCompactionThreshold")
 _NO_DATA = ("LTO_CLEANING_TAPE", "TS_CLEANING_TAPE", "UNKNOWN", "FORBIDDEN")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ds3tool.simulator.dispatch import Call, rest
 from ds3tool.simulator.documents import data_list
-from ds3tool.simulator.messages import Reply
-from ds3tool.simulator.paging import headers, window
-from ds3tool.simulator.xmlout import bean
+from ds3tool.simulator.records.paging import headers, window
+from ds3tool.simulator.wire.messages import Reply
+from ds3tool.simulator.wire.xmlout import bean
 
 
 @rest("GetBucketHistory")

@@ -6,16 +6,16 @@ import dataclasses
 
 from ds3tool.protocol import names
 from ds3tool.protocol.model import JobStatus, JobType
-from ds3tool.simulator import xmlin
 from ds3tool.simulator.buckets import Bucket
 from ds3tool.simulator.dispatch import Call, rest
 from ds3tool.simulator.documents import chunk_xml, data, data_list, job_fields, job_list, master_object_list
-from ds3tool.simulator.job import PRIORITY_RANK, Chunk, Job, JobOptions
-from ds3tool.simulator.messages import Reply, xml_reply
-from ds3tool.simulator.paging import matcher, page
-from ds3tool.simulator.parameters import moment
-from ds3tool.simulator.refusals import bad_request, busy, conflict, not_found
-from ds3tool.simulator.xmlout import bean, date
+from ds3tool.simulator.jobs.job import PRIORITY_RANK, Chunk, Job, JobOptions
+from ds3tool.simulator.records.paging import matcher, page
+from ds3tool.simulator.records.parameters import moment
+from ds3tool.simulator.wire import xmlin
+from ds3tool.simulator.wire.messages import Reply, xml_reply
+from ds3tool.simulator.wire.refusals import bad_request, busy, conflict, not_found
+from ds3tool.simulator.wire.xmlout import bean, date
 
 # CRITICAL and BACKGROUND exist, but nobody may ask for them. Source: protocol, 8.1.
 _PRIORITIES = tuple(name for name in PRIORITY_RANK if name not in ("CRITICAL", "BACKGROUND"))

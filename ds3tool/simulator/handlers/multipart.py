@@ -5,16 +5,16 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from ds3tool.protocol import names
-from ds3tool.simulator import checksums, xmlin, xmlout
 from ds3tool.simulator.buckets import Bucket
 from ds3tool.simulator.dispatch import Call, s3
 from ds3tool.simulator.handlers.service import owner
-from ds3tool.simulator.messages import Reply, xml_reply
-from ds3tool.simulator.multipart import MOST_PARTS
-from ds3tool.simulator.plans import metadata_text
-from ds3tool.simulator.refusals import Refusal
-from ds3tool.simulator.targets import check_name
-from ds3tool.simulator.xmlout import Value, Xml, bean, date, element, fields
+from ds3tool.simulator.jobs.multipart import MOST_PARTS
+from ds3tool.simulator.jobs.plans import metadata_text
+from ds3tool.simulator.wire import checksums, xmlin, xmlout
+from ds3tool.simulator.wire.messages import Reply, xml_reply
+from ds3tool.simulator.wire.refusals import Refusal
+from ds3tool.simulator.wire.targets import check_name
+from ds3tool.simulator.wire.xmlout import Value, Xml, bean, date, element, fields
 
 # Default and most of one page, of parts and of uploads. Source: Amazon S3.
 _PAGE = 1000

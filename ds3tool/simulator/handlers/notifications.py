@@ -6,11 +6,11 @@ are refused, since nothing could be sent by them. A registration for a job that 
 
 from __future__ import annotations
 
-from ds3tool.simulator.beans import Fields
 from ds3tool.simulator.dispatch import Call
 from ds3tool.simulator.notifications import KINDS
-from ds3tool.simulator.records import making
-from ds3tool.simulator.refusals import bad_request
+from ds3tool.simulator.records.beans import Fields
+from ds3tool.simulator.records.engine import making
+from ds3tool.simulator.wire.refusals import bad_request
 
 _METHODS = ("POST", "PUT")
 _RECORDS = tuple(kind.record for kind in KINDS)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from ds3tool.protocol import names
-from ds3tool.simulator import checksums
 from ds3tool.simulator.dispatch import Call, s3
-from ds3tool.simulator.messages import Pairs, Reply
+from ds3tool.simulator.jobs.plans import metadata_text
+from ds3tool.simulator.jobs.receiving import Upload
+from ds3tool.simulator.jobs.transfers import Download
 from ds3tool.simulator.objects import StoredObject
-from ds3tool.simulator.plans import metadata_text
-from ds3tool.simulator.ranges import content_range, parse_ranges
-from ds3tool.simulator.receiving import Upload
-from ds3tool.simulator.refusals import Refusal
-from ds3tool.simulator.targets import check_name
-from ds3tool.simulator.transfers import Download
-from ds3tool.simulator.xmlout import date
+from ds3tool.simulator.wire import checksums
+from ds3tool.simulator.wire.messages import Pairs, Reply
+from ds3tool.simulator.wire.ranges import content_range, parse_ranges
+from ds3tool.simulator.wire.refusals import Refusal
+from ds3tool.simulator.wire.targets import check_name
+from ds3tool.simulator.wire.xmlout import date
 
 
 @s3("PutObject")

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from ds3tool.protocol import names
-from ds3tool.simulator import xmlin, xmlout
-from ds3tool.simulator.beans import Fields
 from ds3tool.simulator.dispatch import Call, rest
 from ds3tool.simulator.documents import Spool, data_list, placement
-from ds3tool.simulator.library import Tape
 from ds3tool.simulator.machine import Machine
-from ds3tool.simulator.messages import Reply
 from ds3tool.simulator.objects import StoredObject
-from ds3tool.simulator.paging import headers, window
-from ds3tool.simulator.refusals import Refusal
-from ds3tool.simulator.xmlin import WantedObject
-from ds3tool.simulator.xmlout import Xml, element
+from ds3tool.simulator.records.beans import Fields
+from ds3tool.simulator.records.paging import headers, window
+from ds3tool.simulator.tapes.library import Tape
+from ds3tool.simulator.wire import xmlin, xmlout
+from ds3tool.simulator.wire.messages import Reply
+from ds3tool.simulator.wire.refusals import Refusal
+from ds3tool.simulator.wire.xmlin import WantedObject
+from ds3tool.simulator.wire.xmlout import Xml, element
 
 
 def tapes_of(machine: Machine, blob: int, domain: str | None = None) -> list[Tape]:

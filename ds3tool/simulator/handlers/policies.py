@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ds3tool.simulator import records
-from ds3tool.simulator.beans import Fields
 from ds3tool.simulator.buckets import Bucket
 from ds3tool.simulator.dispatch import Call
 from ds3tool.simulator.machine import Machine
-from ds3tool.simulator.refusals import bad_request, conflict
-from ds3tool.simulator.xmlout import Value
+from ds3tool.simulator.records import engine as records
+from ds3tool.simulator.records.beans import Fields
+from ds3tool.simulator.wire.refusals import bad_request, conflict
+from ds3tool.simulator.wire.xmlout import Value
 
 _REPLICATION_RULES = ("AzureDataReplicationRule", "Ds3DataReplicationRule", "S3DataReplicationRule")
 # Names on tape are those of objects: two versions of one cannot lie there.

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 
 from ds3tool.protocol.model import JobType
-from ds3tool.simulator import checksums
 from ds3tool.simulator.dispatch import Call, rest, s3
 from ds3tool.simulator.documents import Spool, master_object_list
 from ds3tool.simulator.handlers.jobs import job_options
-from ds3tool.simulator.messages import Reply
-from ds3tool.simulator.plans import metadata_text
-from ds3tool.simulator.receiving import Upload
-from ds3tool.simulator.refusals import bad_request, not_found
-from ds3tool.simulator.replication import MOST_TEXT
-from ds3tool.simulator.targets import check_name
+from ds3tool.simulator.jobs.plans import metadata_text
+from ds3tool.simulator.jobs.receiving import Upload
+from ds3tool.simulator.jobs.replication import MOST_TEXT
+from ds3tool.simulator.wire import checksums
+from ds3tool.simulator.wire.messages import Reply
+from ds3tool.simulator.wire.refusals import bad_request, not_found
+from ds3tool.simulator.wire.targets import check_name
 
 _TEXT = "application/json"
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from ds3tool.protocol import names
-from ds3tool.simulator import xmlin, xmlout
-from ds3tool.simulator.beans import Fields
 from ds3tool.simulator.buckets import Bucket
 from ds3tool.simulator.dispatch import Call, s3
 from ds3tool.simulator.documents import optional_date
-from ds3tool.simulator.messages import Reply, xml_reply
 from ds3tool.simulator.objects import StoredObject
-from ds3tool.simulator.references import forget_references
-from ds3tool.simulator.refusals import Refusal, bad_request, conflict
-from ds3tool.simulator.xmlout import Xml, bean, date, element, fields
+from ds3tool.simulator.records.beans import Fields
+from ds3tool.simulator.records.references import forget_references
+from ds3tool.simulator.wire import xmlin, xmlout
+from ds3tool.simulator.wire.messages import Reply, xml_reply
+from ds3tool.simulator.wire.refusals import Refusal, bad_request, conflict
+from ds3tool.simulator.wire.xmlout import Xml, bean, date, element, fields
 
 
 def owner(user: Fields) -> Xml:

@@ -7,7 +7,6 @@ that is not suspect a 409. There are no pools and no targets here, so nothing is
 
 from __future__ import annotations
 
-from ds3tool.simulator import records, xmlin
 from ds3tool.simulator.buckets import Bucket
 from ds3tool.simulator.dispatch import Call, rest
 from ds3tool.simulator.documents import data_list, object_fields, placement
@@ -16,10 +15,12 @@ from ds3tool.simulator.handlers.buckets import bucket_list
 from ds3tool.simulator.handlers.placement import blob_attributes
 from ds3tool.simulator.ids import IdFamily
 from ds3tool.simulator.machine import Machine
-from ds3tool.simulator.messages import Reply
-from ds3tool.simulator.paging import headers, page, window
-from ds3tool.simulator.refusals import bad_request, conflict, not_found
-from ds3tool.simulator.xmlout import Xml, bean, element
+from ds3tool.simulator.records import engine as records
+from ds3tool.simulator.records.paging import headers, page, window
+from ds3tool.simulator.wire import xmlin
+from ds3tool.simulator.wire.messages import Reply
+from ds3tool.simulator.wire.refusals import bad_request, conflict, not_found
+from ds3tool.simulator.wire.xmlout import Xml, bean, element
 
 # A copy's id is made of two row numbers.
 _TAPES_AT_MOST = 1 << 20

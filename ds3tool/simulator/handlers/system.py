@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from ds3tool.simulator import records
-from ds3tool.simulator.beans import Fields
 from ds3tool.simulator.contract import kind
 from ds3tool.simulator.dispatch import Call, rest
 from ds3tool.simulator.machine import Machine
-from ds3tool.simulator.marshalling import record_reply
-from ds3tool.simulator.messages import Reply
 from ds3tool.simulator.quirks import version_told
-from ds3tool.simulator.refusals import bad_request
-from ds3tool.simulator.xmlout import Value
+from ds3tool.simulator.records import engine as records
+from ds3tool.simulator.records.beans import Fields
+from ds3tool.simulator.records.marshalling import record_reply
+from ds3tool.simulator.wire.messages import Reply
+from ds3tool.simulator.wire.refusals import bad_request
+from ds3tool.simulator.wire.xmlout import Value
 
 # That of the contract which this one follows. Source: protocol, 11.4 and appendix A.
 _REVISION = "3150467"

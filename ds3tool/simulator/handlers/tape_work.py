@@ -6,15 +6,15 @@ that wait or are at it) and name in a 207 each of them that could not be acted u
 
 from __future__ import annotations
 
-from ds3tool.simulator import records
-from ds3tool.simulator.beans import Fields
 from ds3tool.simulator.dispatch import Call, rest
 from ds3tool.simulator.handlers.tapes import Action, every, one, several
-from ds3tool.simulator.importing import ImportOptions
-from ds3tool.simulator.library import Tape
-from ds3tool.simulator.messages import Reply
-from ds3tool.simulator.refusals import bad_request
-from ds3tool.simulator.tape import ABSENT
+from ds3tool.simulator.records import engine as records
+from ds3tool.simulator.records.beans import Fields
+from ds3tool.simulator.tapes.importing import ImportOptions
+from ds3tool.simulator.tapes.library import Tape
+from ds3tool.simulator.tapes.tape import ABSENT
+from ds3tool.simulator.wire.messages import Reply
+from ds3tool.simulator.wire.refusals import bad_request
 
 # Source: contract, the flag SpecifiableByUser of BlobStoreTaskPriority.
 _PRIORITIES = ("URGENT", "HIGH", "NORMAL", "LOW")

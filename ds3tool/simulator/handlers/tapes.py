@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ds3tool.simulator import records, xmlin, xmlout
-from ds3tool.simulator.beans import Fields
 from ds3tool.simulator.contract import kind, words
 from ds3tool.simulator.dispatch import Call, rest
 from ds3tool.simulator.documents import data, tape_fields
 from ds3tool.simulator.handlers.placement import tapes_of
-from ds3tool.simulator.library import Tape
-from ds3tool.simulator.marshalling import list_reply
-from ds3tool.simulator.messages import Reply, xml_reply
-from ds3tool.simulator.paging import page
-from ds3tool.simulator.parameters import property_of, test_of
-from ds3tool.simulator.refusals import Refusal, bad_request
-from ds3tool.simulator.tape import ABSENT
-from ds3tool.simulator.xmlout import Xml, bean, element
+from ds3tool.simulator.records import engine as records
+from ds3tool.simulator.records.beans import Fields
+from ds3tool.simulator.records.marshalling import list_reply
+from ds3tool.simulator.records.paging import page
+from ds3tool.simulator.records.parameters import property_of, test_of
+from ds3tool.simulator.tapes.library import Tape
+from ds3tool.simulator.tapes.tape import ABSENT
+from ds3tool.simulator.wire import xmlin, xmlout
+from ds3tool.simulator.wire.messages import Reply, xml_reply
+from ds3tool.simulator.wire.refusals import Refusal, bad_request
+from ds3tool.simulator.wire.xmlout import Xml, bean, element
 
 Action = Callable[[Tape], None]
 

@@ -6,13 +6,13 @@ reach it fails as it does when it is away, and is told in the target's failures.
 
 from __future__ import annotations
 
-from ds3tool.simulator import records
-from ds3tool.simulator.beans import Fields
 from ds3tool.simulator.contract import kind
 from ds3tool.simulator.dispatch import Call, rest
-from ds3tool.simulator.marshalling import list_reply, record_reply
-from ds3tool.simulator.messages import Reply
-from ds3tool.simulator.refusals import bad_request, conflict
+from ds3tool.simulator.records import engine as records
+from ds3tool.simulator.records.beans import Fields
+from ds3tool.simulator.records.marshalling import list_reply, record_reply
+from ds3tool.simulator.wire.messages import Reply
+from ds3tool.simulator.wire.refusals import bad_request, conflict
 
 _CLOUDS = ("AzureTarget", "S3Target")
 _TARGETS = (*_CLOUDS, "Ds3Target")

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Container
 from typing import Any
 
-from ds3tool.simulator.beans import Fields
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.contract import kind as contract_kind
 from ds3tool.simulator.faults import Fault, Faults
@@ -24,8 +23,9 @@ from ds3tool.simulator.notifications.kinds import BY_NAME, NoticeKind
 from ds3tool.simulator.notifications.notices import Notice, Notices
 from ds3tool.simulator.notifications.posting import Parcel, Posting, PostingError
 from ds3tool.simulator.notifications.registrations import Registrations
+from ds3tool.simulator.records.beans import Fields
 from ds3tool.simulator.store import Store
-from ds3tool.simulator.xmlout import date
+from ds3tool.simulator.wire.xmlout import date
 
 _log = logging.getLogger(__name__)
 

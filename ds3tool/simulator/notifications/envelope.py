@@ -19,7 +19,7 @@ from typing import Any
 
 from ds3tool.simulator.contract import Kind, Property, kind
 from ds3tool.simulator.notifications.naming import convention
-from ds3tool.simulator.xmlout import Xml, attribute, element, plain
+from ds3tool.simulator.wire.xmlout import Xml, attribute, element, plain
 
 _ROOT = "Data"
 Values = Mapping[str, Any]

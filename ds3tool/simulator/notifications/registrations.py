@@ -11,9 +11,9 @@ LastFailure stays after a success, as the last one there was.
 
 from __future__ import annotations
 
-from ds3tool.simulator.beans import Beans, Fields
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.notifications.kinds import BY_NAME, KINDS, NoticeKind
+from ds3tool.simulator.records.beans import Beans, Fields
 
 # What was looked at last, of the changes of buckets; not a property of the contract's type, and not shown.
 CURSOR = "cursor"

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ds3tool.simulator.beans import Beans, Fields
 from ds3tool.simulator.buckets import Buckets
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.faults import Faults
 from ds3tool.simulator.history import BucketHistory
 from ds3tool.simulator.ids import IdFamily
-from ds3tool.simulator.jobs import JobBook
+from ds3tool.simulator.jobs.book import JobBook
 from ds3tool.simulator.notifications import kinds
 from ds3tool.simulator.notifications.courier import Courier
 from ds3tool.simulator.notifications.kinds import NoticeKind
 from ds3tool.simulator.notifications.notices import Notices
 from ds3tool.simulator.notifications.outbox import Outbox
 from ds3tool.simulator.notifications.registrations import CURSOR, Registrations
+from ds3tool.simulator.records.beans import Beans, Fields
 from ds3tool.simulator.store import Store
 
 # Changes of buckets that one notice tells at most.

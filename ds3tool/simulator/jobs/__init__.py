@@ -1,0 +1,1 @@
+"""Jobs: planned, given room, moved blob by blob, ended; with or without a bulk request."""

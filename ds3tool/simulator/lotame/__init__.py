@@ -1,0 +1,1 @@
+"""Lotame's DataStream in a box."""

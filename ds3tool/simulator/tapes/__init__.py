@@ -1,0 +1,1 @@
+"""The tape library: cartridges, robot, drives, the operator, and what is done with tapes."""

@@ -1,0 +1,1 @@
+"""How HTTP and its documents are spoken: heads, bodies, signatures, digests, XML."""
