@@ -50,8 +50,8 @@ class Agenda:
         self._queue.remove(task)
         return True
 
-    def offers(self, is_free: Callable[[Tape], bool]) -> Iterator[Offer]:
-        """Yield all that drives might do; `is_free` tells whether one may have a tape."""
+    def offers(self, is_free: Callable[[Tape], bool], is_returning: Callable[[Tape], bool]) -> Iterator[Offer]:
+        """Yield all that drives might do; `is_free` tells whether one may have a tape, `is_returning` if soon."""
         now = self._clock.monotonic()
         for task in list(self._queue):
             free = task.tape is None or is_free(task.tape)
@@ -60,7 +60,7 @@ class Agenda:
                 take = functools.partial(_itself, task)
                 yield Offer(task.kind, rank, task.since, 0, task.tape, take, drive_id=task.drive_id)
         yield from self._reader.offers(is_free)
-        yield from self._writer.offers(is_free)
+        yield from self._writer.offers(is_free, is_returning)
 
     def listed(self) -> list[DriveTask]:
         """Return what waits: submitted tasks, and one for each storage domain and for each job that wants something."""

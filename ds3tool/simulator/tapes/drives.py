@@ -80,6 +80,8 @@ class Drives:
         self._timed = timed
         self._changed = jobs.changed
         self._closing = False
+        # The tapes that drives are putting away, by the place of the drive, until they may be had again.
+        self._leaving: dict[int, Tape] = {}
         self._next_watch = clock.monotonic()
         # Called with a drive's bean when it has to be cleaned.
         self.soiled: Callable[[Fields], None] | None = None
@@ -300,7 +302,7 @@ class Drives:
     def _assign_one(self) -> bool:
         idle = [drive for drive in self.all if drive.is_idle and self.reservations.works(drive)]
         mounted = {drive.tape.n: drive for drive in idle if drive.tape is not None}
-        offers = list(self._agenda.offers(self._is_free))
+        offers = list(self._agenda.offers(self._is_free, self._is_returning))
         offers.sort(
             key=lambda offer: (
                 offer.rank,
@@ -323,6 +325,13 @@ class Drives:
         if tape.n not in self._library.in_use:
             return True
         return any(drive.tape is tape and drive.is_idle for drive in self.all)
+
+    def _is_returning(self, tape: Tape) -> bool:
+        """Whether a drive is putting a tape away, or is about to: it will be free without anybody's doing."""
+        return tape in self._leaving.values() or any(
+            drive.tape is tape and (drive.unloading or (drive.task is not None and drive.task.tape is not tape))
+            for drive in self.all
+        )
 
     def _drive_for(self, offer: Offer, idle: list[Drive]) -> Drive | None:
         """Return the drive that is to take an offer, None when none may now."""
@@ -378,14 +387,17 @@ class Drives:
         """Bring a drive's tape back to its slot; a drive that is broken lets it go all the same."""
         tape = drive.tape
         assert tape is not None, "only a tape can be put away"
+        with self._changed:
+            self._leaving[drive.place] = tape
         drive.begin()
         try:
             drive.unmount()
         except (DriveFailedError, TaskAbortedError):
             drive.tape = None
         finally:
-            if drive.tape is None:
-                with self._changed:
+            with self._changed:
+                self._leaving.pop(drive.place, None)
+                if drive.tape is None:
                     self._library.release(tape)
 
     def _do(self, drive: Drive, task: DriveTask) -> None:

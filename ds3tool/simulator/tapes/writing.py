@@ -128,10 +128,11 @@ class Writer:
             return None
         return max(0.0, self._jobs.to_store[0][0] - self._clock.monotonic()) or 0.001
 
-    def offers(self, is_free: Callable[[Tape], bool]) -> Iterator[Offer]:
+    def offers(self, is_free: Callable[[Tape], bool], is_returning: Callable[[Tape], bool]) -> Iterator[Offer]:
         """Yield what drives might write: for each storage domain the chunk whose turn it is, with a tape that is free.
 
-        `is_free` tells whether a drive may take a tape: it is in a slot, or in a drive that has nothing to do.
+        `is_free` tells whether a drive may take a tape: it is in a slot, or in a drive that has nothing to do;
+        `is_returning` whether it is on its way to be that.
         """
         now = self._clock.monotonic()
         while self._jobs.to_store and self._jobs.to_store[0][0] <= now:
@@ -145,7 +146,7 @@ class Writer:
                     del self._queues[group]
                 continue
             _, _, since, job, _ = queue.items[0]
-            tape = self._choose_tape(group, queue, job, is_free)
+            tape = self._choose_tape(group, queue, job, is_free, is_returning)
             if tape is not None:
                 take = functools.partial(self._take, group, queue, tape)
                 rank = aged(job.rank, now - since)
@@ -202,7 +203,14 @@ class Writer:
         queue = self._queues.setdefault(group, _Queue())
         heapq.heappush(queue.items, (turn, self._order, since, job, chunk))
 
-    def _choose_tape(self, group: _Group, queue: _Queue, job: Job, is_free: Callable[[Tape], bool]) -> Tape | None:
+    def _choose_tape(
+        self,
+        group: _Group,
+        queue: _Queue,
+        job: Job,
+        is_free: Callable[[Tape], bool],
+        is_returning: Callable[[Tape], bool],
+    ) -> Tape | None:
         length = self._next_length(group, queue)
         domain = self._beans.get("StorageDomain", group.domain) or {}
         one_by_one = domain.get("WriteOptimization") != "PERFORMANCE"
@@ -212,6 +220,8 @@ class Writer:
         fitting = self._library.tapes_with_room(group.domain, None if bucket is None else bucket.id, length)
         preference = {tape.n: self._preference(group.domain, tape) for tape in fitting}
         fitting = [tape for tape in fitting if preference[tape.n] is not None]
+        if one_by_one and any(tape.domain_id is not None and is_returning(tape) for tape in fitting):
+            return None  # it was written to just now, and is put away: to begin another one would be too hasty
         free = [tape for tape in fitting if is_free(tape)]
         if job.spanning and free:
             free = self._few_media(group, job, free)
