@@ -34,8 +34,9 @@ $(VENV)/more.stamp: $(VENV)/test.stamp
 demo: $(VENV)/demo.stamp
 	$(BIN)/ds3tool demo
 
+# A third of the tests' time is waiting for servers and processes, so three run at once on two cores.
 test: $(VENV)/test.stamp lint types
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 3 -q
 
 test-more: $(VENV)/more.stamp
 	$(BIN)/python -m pytest -q -m more

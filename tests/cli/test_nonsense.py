@@ -187,7 +187,7 @@ CASES = [
 ]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("words", "option"), CASES, ids=lambda one: " ".join(one) if isinstance(one, tuple) else one)
 def test_no_nonsense_value_is_sent_or_surprises(
     words: tuple[str, ...], option: str, environ: dict[str, str], refusing: Counting, tmp_path: Path

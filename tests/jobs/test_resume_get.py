@@ -533,6 +533,7 @@ def test_a_plan_may_be_all_there_already(work: GetWork, tmp_path: Path, served: 
 # -- whatever the appliance is like -----------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("quirks", [*EVERY_QUIRK, *EVERY_RELEASE])
 def test_resume_under_every_quirk_and_release(
     room_with: Callable[..., Room], tmp_path: Path, quirks: frozenset[Quirk]

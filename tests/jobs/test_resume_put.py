@@ -128,6 +128,7 @@ def test_objects_that_are_on_tape_and_out_of_the_cache_are_not_sent_again(
     work.assert_whole(tmp_path)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("quirks", [*EVERY_QUIRK, *EVERY_RELEASE])
 @pytest.mark.parametrize(
     "moment",

@@ -55,7 +55,7 @@ def stocked(appliance: WatchedAppliance, tree: Path, tmp_path_factory: pytest.Te
     return bucket
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("verb", "point", "count"), CASES)
 def test_a_tool_killed_at_a_point_is_resumed_whole(
     appliance: WatchedAppliance, stocked: str, tree: Path, tmp_path: Path, verb: str, point: str, count: int
