@@ -38,7 +38,7 @@ from ds3tool.sizes import parse_size
 # Of the bare copy's speed; of the bare server's requests; a second; and MiB that a million objects may add.
 BAR_LARGE = 0.5
 BAR_SMALL = 2000
-BAR_MEMORY = 64
+BAR_MEMORY = 96  # SQLite keeps 64 of them as pages
 _SPLICE = 1 << 20
 _PIECE = 4 << 20
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
