@@ -6,11 +6,11 @@ import contextlib
 import select
 import socket
 import threading
-from typing import Self
+from typing import NoReturn, Self
 
 import pytest
 
-from ds3tool.simulator import Appliance, ApplianceSettings
+from ds3tool.simulator import Appliance, ApplianceSettings, appliance
 from ds3tool.simulator.wire import http
 from tests.simulator.conftest import Bench
 from tests.simulator.wire import Wire, path_of
@@ -254,6 +254,20 @@ def test_where_the_host_grants_no_more_threads_the_server_goes_on(
         with Raw(bench) as raw:
             assert raw.reply()[0] == 503
     assert bench.wire.ask("GET", "/").status == 200
+
+
+def test_a_failure_inside_is_logged_without_what_the_query_says(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A secret key that is set by request stands in its query, and in no log when the appliance fails at it."""
+
+    def fail(call: object) -> NoReturn:
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr(appliance, "find", fail)
+    assert bench.wire.ask("POST", "/_rest_/user?name=bob&secret_key=hush-hush").status == 500
+    assert "POST /_rest_/user failed" in caplog.text
+    assert "hush-hush" not in caplog.text
 
 
 def test_hundreds_of_connections_are_served_at_once(bench: Bench) -> None:

@@ -157,7 +157,8 @@ class _Connection:
             self._tell(0, 0, whole=False)
             raise
         except Exception:  # noqa: BLE001 - whatever a handler got wrong must not end the server, and must be seen
-            _log.exception("%s %s failed", head.verb, head.raw_target)
+            # Without its query, in which a user's secret key may stand.
+            _log.exception("%s %s failed", head.verb, path)
             failure = Refusal(500, names.INTERNAL_ERROR, "InternalError[500]: The appliance failed; see its log.")
             return self._server.refuse(failure, path)
 
