@@ -111,10 +111,10 @@ class Ground:
             self.left.append(f"the bucket {self.bucket}, as --keep has it; remove it with: ds3tool rb --force")
             return
         try:
+            self._delete_objects()
             if self._made:
-                self.client.delete_bucket(self.bucket, force=True)
-            else:
-                self._delete_objects()
+                # Never by force: somebody may have put something into it meanwhile.
+                self.client.delete_bucket(self.bucket)
         except Ds3Error as error:
             what = f"the bucket {self.bucket}" if self._made else f"objects below {self.bucket}/{self.prefix}"
             self.left.append(f"{what} could not be removed: {error.message}")

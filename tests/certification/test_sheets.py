@@ -98,6 +98,18 @@ def test_a_bucket_that_was_there_keeps_what_was_in_it(build: Build) -> None:
     assert "--keep" in kept.left[0]
 
 
+def test_what_others_put_into_the_runs_own_bucket_stays(build: Build) -> None:
+    """The bucket is never removed by force: with somebody else's object in it, it is told as left."""
+    bench = build()
+
+    def put(line: Line) -> None:
+        bench.client.put_object("ours", "somebody else's", BytesBody(b"not of the run"))
+
+    sheet = bench.run("metadata", bucket="ours", on_line=put)
+    assert [one.key for one in bench.client.list_objects("ours")] == ["somebody else's"]
+    assert "bucket ours could not be removed" in sheet.left[0]
+
+
 def test_an_interruption_takes_everything_away_first(build: Build) -> None:
     """Ctrl-C in the midst of a run leaves no bucket and no job."""
     bench = build()
