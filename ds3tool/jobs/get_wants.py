@@ -10,7 +10,8 @@ from ds3tool.jobs.get_found import Found, gaps
 from ds3tool.jobs.pieces import covered
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.state import JobState
-from ds3tool.protocol.model import BlobColumns, Chunk
+from ds3tool.protocol.blob_columns import BlobColumns
+from ds3tool.protocol.model import Chunk
 from ds3tool.protocol.ranges import ByteRange
 
 _REPLACED = "it was replaced since it was listed, or read by another client; get it again"

@@ -21,7 +21,8 @@ from collections.abc import Iterator, Sequence
 from enum import IntEnum
 
 from ds3tool.jobs.remainder import HeldBlobs
-from ds3tool.protocol.model import BlobColumns, Chunk
+from ds3tool.protocol.blob_columns import BlobColumns
+from ds3tool.protocol.model import Chunk
 
 # A Retry-After of 0 says "at once": ask again this soon, and ever less often while nothing changes.
 _SHORTEST_ASK_SECONDS = 0.05

@@ -13,7 +13,7 @@ from typing import Generic, NoReturn, TypeVar
 from xml.parsers import expat
 
 from ds3tool.errors import ProtocolError, UsageError
-from ds3tool.protocol.model import BlobColumns
+from ds3tool.protocol.blob_columns import BlobColumns
 
 T = TypeVar("T")
 

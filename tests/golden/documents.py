@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ds3tool.protocol.blob_columns import BlobColumns
 from ds3tool.protocol.model import (
     Blob,
-    BlobColumns,
     BucketDetails,
     BucketSummary,
     CacheFilesystem,

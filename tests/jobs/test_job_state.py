@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import pytest
 
 from ds3tool.jobs.state import JobState
-from ds3tool.protocol.model import Blob, BlobColumns, Chunk
+from ds3tool.protocol.blob_columns import BlobColumns
+from ds3tool.protocol.model import Blob, Chunk
 
 
 def chunk(identifier: str, *blobs: Blob) -> Chunk:

@@ -10,8 +10,9 @@ import pytest
 
 from ds3tool.errors import UsageError
 from ds3tool.protocol import requests, responses
+from ds3tool.protocol.blob_columns import BlobColumns
 from ds3tool.protocol.messages import Headers, Response
-from ds3tool.protocol.model import BlobColumns, Chunk, ObjectToGet, ObjectToPut
+from ds3tool.protocol.model import Chunk, ObjectToGet, ObjectToPut
 
 MIB = 1024 * 1024
 PER_CHUNK = 5_000
