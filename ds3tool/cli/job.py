@@ -232,11 +232,15 @@ def wait(
 ) -> None:
     """Wait until a job is completed: a put is when every copy is on its media.
 
-    Ends with exit code 12 when the job was cancelled.
+    Ends with exit code 12 when the job was cancelled. A verify job is completed when all has been read, also what came
+    wrong: which objects lack a copy since is what verify objects tells.
     """
     with connect(settings) as client:
         details = wait_for_job(client, job, in_cache=cache, interval_seconds=interval, clock=RealClock())
         settings.results().record(details, SHOW_FIELDS)
+    if details.job.type is JobType.VERIFY:
+        where = f"ds3://{details.job.bucket or 'BUCKET'}/"
+        messages.warn(f"completed is not verified; what could not be read is told by: ds3tool verify objects {where}")
 
 
 @command(app, "cancel", examples=["ds3tool job cancel --yes 3c0f8a52-8f3d-4b57-9c59-2b7e1d1f0a01"])

@@ -69,6 +69,15 @@ def test_waiting_ends_when_every_copy_is_on_tape(archive: Archive, tmp_path: Pat
     assert (row["id"], row["bucket"], row["status"]) == (job, bucket, "COMPLETED")
 
 
+def test_a_verify_job_that_is_completed_is_not_called_verified(archive: Archive) -> None:
+    """A job that has read wrong bytes is COMPLETED too: `job wait` says where it is told what came wrong."""
+    bucket = archive.bucket("a")
+    archive.until(lambda: not list(archive.client.list_active_jobs(bucket=bucket)))
+    job = archive.run("verify", "job", f"ds3://{bucket}/", "-o", "json").expect().json["jobs"][0]["id"]
+    waited = archive.run("job", "wait", job, "--interval", "1").expect()
+    assert f"ds3tool verify objects ds3://{bucket}/" in waited.stderr
+
+
 @pytest.mark.parametrize("verb", ["show", "wait", "cancel", "truncate"])
 def test_a_job_nobody_knows_ends_with_4(archive: Archive, verb: str) -> None:
     """An unknown id is told, whatever was to be done with it."""
