@@ -151,13 +151,20 @@ def find(state_folder: Path, *, directory: Path | None, port: int | None) -> Run
 def stop(appliance: RunningAppliance) -> None:
     """End the appliance and return when it is gone; raises Ds3Error when it does not end."""
     os.kill(appliance.pid, signal.SIGTERM)
+    if not is_gone_soon(appliance):
+        raise Ds3Error(
+            f"the appliance (process {appliance.pid}) does not end",
+            hint=f"end it by force: kill -9 {appliance.pid}",
+        )
+
+
+def is_gone_soon(appliance: RunningAppliance) -> bool:
+    """Wait for an appliance that is ending; return whether it is gone after as long as that may take."""
     until = time.monotonic() + _STOP_SECONDS
     lock = Path(appliance.directory) / _LOCK_NAME
     with contextlib.suppress(FileNotFoundError):
         while _is_locked(lock):
             if time.monotonic() > until:
-                raise Ds3Error(
-                    f"the appliance (process {appliance.pid}) does not end",
-                    hint=f"end it by force: kill -9 {appliance.pid}",
-                )
+                return False
             time.sleep(_POLL_SECONDS)
+    return True

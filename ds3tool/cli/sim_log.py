@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ds3tool.cli.appliances import RunningAppliance, find, in_directory
+from ds3tool.cli.appliances import RunningAppliance, find, is_gone_soon
 from ds3tool.cli.options import command
 from ds3tool.cli.output import Field, OutputFormat
 from ds3tool.cli.settings import Settings
@@ -130,13 +130,12 @@ def _lines(told: dict[str, Any]) -> Iterator[LogLine]:
 
 
 def _followed(appliance: RunningAppliance, told: dict[str, Any]) -> Iterator[LogLine]:
-    from pathlib import Path
-
     while True:
         yield from _lines(told)
         try:
             told = ask(appliance, "/log", query={"after": told["last"], "wait": _WAIT_SECONDS})
         except Ds3Error:
-            if in_directory(Path(appliance.directory)) is None:
-                return  # it has ended, and so has its log
+            # Its controls end before it does; when it has ended, so has its log.
+            if is_gone_soon(appliance):
+                return
             raise

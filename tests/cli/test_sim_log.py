@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ds3tool.cli import appliances, sim_log
+from ds3tool.errors import Ds3Error
 from ds3tool.transport.bodies import BytesBody
 from tests.cli.sim_host import SimHost, sim_host
 
@@ -67,8 +70,8 @@ def test_a_request_that_was_cut_has_no_status(host: SimHost) -> None:
     assert "broken off" in host.sim("log").expect().stdout
 
 
-def test_what_comes_is_followed_until_the_appliance_ends(host: SimHost) -> None:
-    """Entries come as they are written, each once, without a gap; the end of the appliance is the end of the log."""
+def test_what_comes_is_followed(host: SimHost) -> None:
+    """Entries come as they are written, each once, without a gap."""
     host.client.bucket_exists("before")
     appliance = appliances.in_directory(host.appliance.directory)
     assert appliance is not None
@@ -91,6 +94,25 @@ def test_what_comes_is_followed_until_the_appliance_ends(host: SimHost) -> None:
     follower.join()
     assert seen == ["/before", "/one", "/two"]
     assert "has no end" in host.sim("log", "--follow", "-o", "json").expect(2).stderr
+
+
+def test_the_end_of_the_appliance_is_the_end_of_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its controls end before it does: who follows waits for it to be gone, and takes that for no failure."""
+    refused = threading.Event()
+
+    def refuse(*_: object, **__: object) -> dict[str, Any]:
+        refused.set()
+        raise Ds3Error("the controls do not answer")
+
+    with ThreadPoolExecutor(1) as threads:
+        with sim_host(tmp_path) as host:
+            appliance = appliances.in_directory(host.appliance.directory)
+            assert appliance is not None
+            told = host.ask("/log", tail=0)
+            monkeypatch.setattr(sim_log, "ask", refuse)
+            followed = threads.submit(lambda: list(sim_log._followed(appliance, told)))
+            assert refused.wait(30)
+        assert followed.result(30) == []
 
 
 def test_the_same_seed_and_requests_have_the_same_ids_and_faults(tmp_path: Path) -> None:
