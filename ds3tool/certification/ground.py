@@ -218,17 +218,17 @@ class Ground:
         Chunks are taken as done when they were yielded: whoever asks for the next one has moved those before.
         """
         left = {blob for chunk in job.chunks for blob in _places(chunk)}
+
+        def offered() -> list[tuple[str, int, int]]:
+            # What is done may be offered again: that is no answer, or nobody would ever pause.
+            ready = self.client.get_ready_chunks(job.job.id).chunks
+            return [place for chunk in ready for place in _places(chunk) if place in left]
+
         while left:
-            offered = self.until(
-                lambda: self.client.get_ready_chunks(job.job.id).chunks,
-                within=self.extent.within_seconds,
-                what=f"chunks of job {job.job.id}",
-            )
-            for chunk in offered:
-                for place in _places(chunk):
-                    if place in left:
-                        left.discard(place)
-                        yield place
+            within, what = self.extent.within_seconds, f"chunks of job {job.job.id}"
+            for place in self.until(offered, within=within, what=what):
+                left.discard(place)
+                yield place
 
     def exists(self, sample: Sample) -> bool:
         """Whether an object of a sample's key is there, whole."""

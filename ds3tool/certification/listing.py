@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ds3tool.certification.ground import Ground, read
 from ds3tool.certification.sheet import NotApplicableError, UnexpectedError
+from ds3tool.protocol.model import Versioning
 
 _PAGE = 10
 _KEYS = 35
@@ -50,7 +51,7 @@ def versions(ground: Ground) -> str:
     bodies = [sample.read(0, sample.size) for sample in samples]
     found = list(client.list_objects(bucket, prefix=key, versions=True))
     latest = [one for one in found if one.is_latest]
-    if len(latest) != 1 or not 1 <= len(found) <= len(bodies):
+    if len(latest) != 1 or not _versions_kept(ground, len(bodies)) <= len(found) <= len(bodies):
         raise UnexpectedError(f"{len(found)} versions are listed, {len(latest)} of them as the latest")
     if client.get_object(bucket, key, read) != bodies[-1]:
         raise UnexpectedError("without a version, it is not the last one put that comes")
@@ -78,6 +79,14 @@ def undelete(ground: Ground) -> str:
     client.undelete_object(bucket, sample.key)
     sample.check(0, client.get_object(bucket, sample.key, read))
     return "404 and not listed after the delete; the same bytes after undelete"
+
+
+def _versions_kept(ground: Ground, count: int) -> int:
+    """Return how many of so many versions the policy keeps at least: of KEEP_LATEST the older ones may be gone."""
+    policy = ground.policy
+    if policy.versioning is not Versioning.KEEP_MULTIPLE_VERSIONS:
+        return 1
+    return min(count, policy.max_versions_to_keep or count)
 
 
 def _need_versions(ground: Ground) -> None:

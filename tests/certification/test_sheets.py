@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ds3tool.certification import CASES, Line, Sheet, Verdict
-from ds3tool.protocol.model import Versioning
+from ds3tool.certification.sheet import UnexpectedError
+from ds3tool.protocol.model import ObjectToPut, Versioning
 from ds3tool.simulator import Appliance, ApplianceSettings, named_quirks
 from ds3tool.transport.bodies import BytesBody
-from tests.certification.conftest import Build
+from tests.certification.conftest import KIB, Build
 
 
 def verdicts(sheet: Sheet) -> dict[str, Verdict]:
@@ -69,6 +72,33 @@ def test_what_is_wrong_fails_the_case_that_is_about_it(build: Build, fault: str,
     (line,) = bench.run(case).lines
     assert line.verdict is Verdict.FAIL
     assert said in line.seen
+
+
+def test_a_version_that_is_lost_fails_the_case_about_versions(build: Build) -> None:
+    """Where the policy keeps every version, all that were put have to be listed, and not only some."""
+    bench = build()
+
+    def keep_the_latest(line: Line) -> None:
+        machine = bench.appliance.machine
+        policy = next(each for each in machine.beans.all("DataPolicy") if each["Versioning"] != "NONE")
+        machine.beans.update("DataPolicy", str(policy["Id"]), {"Versioning": "KEEP_LATEST"})
+
+    told = verdicts(bench.run("metadata", "versions", on_line=keep_the_latest))
+    assert told == {"metadata": Verdict.PASS, "versions": Verdict.FAIL}
+
+
+def test_chunks_that_are_offered_again_are_waited_for_no_longer_than_others(build: Build) -> None:
+    """Who is offered nothing but what is done gives up in time, and does not ask without end."""
+    bench = build(cache_size=256 * KIB, chunk_size=128 * KIB)
+    ground = bench.ground()
+    ground.extent = replace(ground.extent, within_seconds=0.0)
+    with ground:
+        job = bench.client.create_put_job(ground.bucket, [ObjectToPut("o", 512 * KIB)])
+        ground.note_job(job.job.id)
+        seen: list[object] = []
+        with pytest.raises(UnexpectedError, match="chunks of job"):
+            seen.extend(ground.blobs_of(job))
+    assert 0 < len(set(seen)) == len(seen) < 4
 
 
 def test_what_has_no_meaning_is_told_with_the_reason(build: Build) -> None:
