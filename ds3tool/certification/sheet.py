@@ -45,9 +45,9 @@ class Sheet:
     left: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
-    def count(self, verdict: Verdict) -> int:
-        """Return how many lines have this verdict."""
-        return sum(line.verdict is verdict for line in self.lines)
+    def count(self, verdict: str) -> int:
+        """Return how many lines have this verdict, a `Verdict` or its word."""
+        return sum(line.verdict == verdict for line in self.lines)
 
     @property
     def passed(self) -> bool:

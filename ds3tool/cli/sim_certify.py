@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +20,8 @@ from ds3tool.errors import UsageError
 from ds3tool.sizes import format_duration, parse_duration, parse_size
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ds3tool.certification import Case, Extent, Ground, Line, Sheet
     from ds3tool.client import Ds3Client
     from ds3tool.transport.settings import ConnectionSettings
@@ -67,17 +69,13 @@ LINE_FIELDS: list[Field[Line]] = [
 ]
 
 
-def _count(verdict: str) -> Callable[[Sheet], int]:
-    return lambda sheet: sum(line.verdict == verdict for line in sheet.lines)
-
-
 SHEET_FIELDS: list[Field[Sheet]] = [
     Field("endpoint", lambda sheet: sheet.endpoint),
     Field("bucket", lambda sheet: sheet.bucket),
     Field("seed", lambda sheet: sheet.seed),
-    Field("passed", _count("pass")),
-    Field("failed", _count("fail")),
-    Field("not_applicable", _count("n/a")),
+    Field("passed", lambda sheet: sheet.count("pass")),
+    Field("failed", lambda sheet: sheet.count("fail")),
+    Field("not_applicable", lambda sheet: sheet.count("n/a")),
     Field("seconds", lambda sheet: round(sheet.seconds, 3)),
     Field("left", lambda sheet: sheet.left),
     Field("lines", lambda sheet: [as_mapping(line, LINE_FIELDS) for line in sheet.lines]),
@@ -174,17 +172,14 @@ def _extent(usual: Extent, *, size: str | None, blob_size: str | None, objects: 
 
 @contextmanager
 def _tried_on(
-    settings: Settings, *, directory: object, port: int | None
+    settings: Settings, *, directory: Path | None, port: int | None
 ) -> Iterator[tuple[Ds3Client, ConnectionSettings, Extent, str | None]]:
     """Give a client of the appliance that is meant, its connection, how much it takes, and its management port."""
-    from pathlib import Path
-
     from ds3tool.certification import Extent
     from ds3tool.client import Ds3Client
     from ds3tool.transport.settings import ConnectionSettings
 
     if directory is not None or port is not None:
-        assert directory is None or isinstance(directory, Path)
         running = find(settings.state_path, directory=directory, port=port)
         connection = ConnectionSettings(
             running.endpoint,
@@ -248,8 +243,7 @@ def _conclude(output: Output, sheet: Sheet, settings: Settings) -> None:
     if output.shape is OutputFormat.CSV:
         output.records(sheet.lines, LINE_FIELDS)
     if output.shape is OutputFormat.TABLE and not settings.quiet:
-        counts = {word: sum(line.verdict == word for line in sheet.lines) for word in ("pass", "fail", "n/a")}
-        told = f"{counts['pass']} passed, {counts['fail']} failed, {counts['n/a']} not applicable"
+        told = f"{sheet.count('pass')} passed, {sheet.count('fail')} failed, {sheet.count('n/a')} not applicable"
         output.line(f"{told}, in {format_duration(sheet.seconds)}")
     if error is not None:
         raise error
