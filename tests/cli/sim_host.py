@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,17 @@ class SimHost:
         found = appliances.in_directory(self.appliance.directory)
         assert found is not None
         return sim_controls.ask(found, path, change, query=query)
+
+    def until_noted(self, requests: int) -> None:
+        """Wait until so many requests stand in the log: one is noted when its reply is on its way already."""
+        diary, deadline = self.appliance.diary, time.monotonic() + 30
+        while True:
+            last = diary.last
+            noted = sum(diary.counts().values())
+            if noted >= requests:
+                return
+            assert time.monotonic() < deadline, f"{noted} of {requests} requests are noted"
+            diary.wait(last, 1.0)
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ def test_requests_and_what_drives_did_are_told_in_order(host: SimHost) -> None:
     with machine.jobs.changed:
         assert machine.jobs.changed.wait_for(lambda: not machine.jobs.active, 30)
     host.client.bucket_exists("c")
+    host.until_noted(3)
     lines = host.sim("log", "-o", "ndjson").expect().lines
     assert [line["n"] for line in lines] == sorted(line["n"] for line in lines)
     requests = [line for line in lines if line["kind"] == "request"]
@@ -54,6 +55,7 @@ def test_the_tail_is_as_long_as_asked_for(host: SimHost) -> None:
     """The newest entries, the oldest of them first; none for 0."""
     for number in range(5):
         host.client.bucket_exists(f"b{number}")
+    host.until_noted(5)
     assert [line["path"] for line in host.sim("log", "--tail", "2", "-o", "json").expect().json] == ["/b3", "/b4"]
     assert host.ask("/log", tail=0)["entries"] == []
     assert [line["path"] for line in host.ask("/log", after=3)["entries"]] == ["/b3", "/b4"]
@@ -65,6 +67,7 @@ def test_a_request_that_was_cut_has_no_status(host: SimHost) -> None:
     host.appliance.faults.set("reset-before-reply", 1.0)
     with pytest.raises(Exception, match=r"reset|closed|answer"):
         host.client.get_service()
+    host.until_noted(1)
     (line,) = host.ask("/log")["entries"]
     assert (line["status"], line["whole"], line["operation"]) == (None, False, "GetService")
     assert "broken off" in host.sim("log").expect().stdout
@@ -73,6 +76,7 @@ def test_a_request_that_was_cut_has_no_status(host: SimHost) -> None:
 def test_what_comes_is_followed(host: SimHost) -> None:
     """Entries come as they are written, each once, without a gap."""
     host.client.bucket_exists("before")
+    host.until_noted(1)
     appliance = appliances.in_directory(host.appliance.directory)
     assert appliance is not None
     told = host.ask("/log", tail=1)
@@ -127,6 +131,7 @@ def test_the_same_seed_and_requests_have_the_same_ids_and_faults(tmp_path: Path)
                     host.client.create_bucket(f"b{number}")
                 except Exception:  # noqa: BLE001 - the fault that is looked for
                     continue
+            host.until_noted(12)
             lines = host.ask("/log")["entries"]
             made = [bucket.id for bucket in host.appliance.machine.buckets.all()]
         return [(line.get("path"), line.get("status")) for line in lines] + [("ids", *made)]

@@ -71,6 +71,7 @@ def test_requests_are_counted_by_operation_and_status(host: SimHost) -> None:
     nobody = ConnectionSettings(host.appliance.endpoint, "x", "y", max_retry_seconds=0.0)
     with Ds3Client(nobody) as stranger, pytest.raises(AccessDeniedError):
         stranger.get_service()
+    host.until_noted(6)
     counts = {(row["operation"], row["status"]): row["count"] for row in status(host)["requests"]}
     assert counts == {("PutBucket", 200): 1, ("HeadBucket", 200): 3, ("HeadBucket", 404): 1, (None, 403): 1}
     assert dict(sim_status.told(status(host)))["requests"].startswith("6: 3 HeadBucket 200")
