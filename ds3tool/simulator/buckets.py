@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from ds3tool.protocol import names
 from ds3tool.protocol.model import ChecksumType, Versioning
 from ds3tool.simulator.events import BucketRemoved
+from ds3tool.simulator.ids import is_uuid
 from ds3tool.simulator.records.beans import Beans, Fields
 from ds3tool.simulator.store import Store
 from ds3tool.simulator.wire.refusals import Refusal, bad_request, conflict, denied
@@ -84,11 +85,16 @@ class Buckets:
         return bucket
 
     def find(self, identifier: str) -> Bucket:
-        """Return the bucket with this name or UUID; a 404 when there is none."""
-        bucket = self._by_name.get(identifier)
-        if bucket is None:
+        """Return the bucket with this UUID or name; a 404 when there is none.
+
+        The UUID comes first, as with all records: nobody gets at another's bucket by calling his own like its UUID.
+        """
+        bucket = None
+        if is_uuid(identifier):
             lower = identifier.lower()
             bucket = next((each for each in self.all() if each.id == lower), None)
+        if bucket is None:
+            bucket = self._by_name.get(identifier)
         if bucket is None:
             raise no_bucket(identifier)
         return bucket

@@ -149,7 +149,9 @@ def _chunk(call: Call, standing: Standing) -> None:
 
 
 def _is_own(call: Call, text: str) -> bool:
-    return text.lower() == str(call.user["Id"]) or text == str(call.user["Name"])
+    # As the handlers look it up: a user may be called like the id of another.
+    found = call.machine.beans.get("User", text)
+    return found is not None and found["Id"] == call.user["Id"]
 
 
 def _own_user(call: Call, standing: Standing) -> None:

@@ -317,6 +317,21 @@ def test_how_the_system_is_built_may_be_read_by_everybody(house: House) -> None:
     assert wire.ask("GET", "/_rest_/tape/SIM001L8?operation=get_physical_placement&bucket_id=x").status == 403
 
 
+def test_a_bucket_or_user_called_like_the_id_of_another_opens_nothing_of_that_one(house: House) -> None:
+    """An id comes before a name: whoever took it as a name neither sees nor changes what is the other's."""
+    taken = house.wire.ask("GET", "/_rest_/bucket/b").xml.findtext("Id") or ""
+    wire = house.user("mimic", default_data_policy_id="Single%20copy%20on%20tape")
+    assert wire.ask("PUT", f"/{taken}").status == 200
+    assert house.wire.ask("GET", f"/_rest_/bucket/{taken}").xml.findtext("Name") == "b"
+    assert wire.ask("GET", f"/_rest_/bucket_acl?bucket_id={taken}").status == 403
+    assert wire.ask("GET", f"/_rest_/bucket/{taken}").status == 403
+    administrator = str(house.appliance.machine.administrator["Id"])
+    other = house.user(administrator)
+    assert other.ask("GET", f"/_rest_/user/{administrator}").status == 403
+    assert other.ask("PUT", f"/_rest_/user/{administrator}?operation=regenerate_secret_key").status == 403
+    assert house.wire.ask("GET", "/_rest_/system_information").status == 200, "the key is the one before"
+
+
 def test_the_table_names_operations_of_the_contract() -> None:
     """A permission that is asked for under a name that nothing has would never be asked for."""
     assert {name for style, name in operations() if style == "s3"} == set(S3_RULES)
