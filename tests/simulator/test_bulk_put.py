@@ -219,6 +219,7 @@ def test_a_put_of_nothing_new_is_a_job_that_has_ended(bench: Bench) -> None:
         ('<Objects><Object Size="1"/></Objects>', 400),
         ('<Objects><Object Name="a"/></Objects>', 400),
         ('<Objects><Object Name="a" Size="-1"/></Objects>', 400),
+        (f'<Objects><Object Name="a" Size="{"9" * 5000}"/></Objects>', 400),
         ('<Objects><Object Name="dir/" Size="1"/></Objects>', 400),
         ("<Objects/>", 400),
         ("<Objects><Object", 400),

@@ -6,7 +6,8 @@ import re
 
 from ds3tool.simulator.wire.refusals import bad_request
 
-_RANGE = re.compile(r"(\d*)-(\d*)")
+# Of more digits is no object's size, and Python does not read thousands of them.
+_RANGE = re.compile(r"([0-9]{0,40})-([0-9]{0,40})")
 # A request may name this many ranges; more is no restore that any client makes.
 _MOST = 10_000
 
@@ -19,7 +20,7 @@ def parse_ranges(header: str, start: int, end: int) -> list[tuple[int, int]]:
     """
     unit, equals, listed = header.partition("=")
     if unit.strip().lower() != "bytes" or not equals:
-        raise bad_request(f"The Range header '{header}' is not understood.")
+        raise bad_request(f"The Range header '{header[:200]}' is not understood.")
     found: list[tuple[int, int]] = []
     for part in listed.split(","):
         match = _RANGE.fullmatch(part.strip())
@@ -30,7 +31,7 @@ def parse_ranges(header: str, start: int, end: int) -> list[tuple[int, int]]:
         else:
             first, past = max(start, end - int(match[2])), end
         if first >= past or first < start or past > end:
-            raise bad_request(f"The range {part.strip()} is not inside the blob {start}-{end - 1}.")
+            raise bad_request(f"The range {match[0]} is not inside the blob {start}-{end - 1}.")
         found.append((first, past))
     return found
 

@@ -15,6 +15,7 @@ Start = Callable[[str, dict[str, str]], None]
 # More than any name may be long; keeps one attribute from filling the memory.
 _MAX_NAME_BYTES = 4096
 _MAX_SIZE = 1 << 62
+_MOST_DIGITS = 40
 _MOST_PARTS = 10_000
 
 
@@ -137,9 +138,11 @@ def _name(values: dict[str, str]) -> str:
 
 
 def _number(text: str, what: str) -> int:
-    if not text.isascii() or not text.strip().isdigit() or int(text) > _MAX_SIZE:
-        raise bad_request(f"{what} '{text}' is not a number of bytes.")
-    return int(text)
+    digits = text.strip()
+    # Python itself refuses to read a number of thousands of digits, and not as a client's mistake.
+    if not digits.isascii() or not digits.isdigit() or len(digits) > _MOST_DIGITS or int(digits) > _MAX_SIZE:
+        raise bad_request(f"{what} '{digits[:40]}' is not a number of bytes.")
+    return int(digits)
 
 
 @dataclass(frozen=True, slots=True)
