@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
 from ds3tool.simulator.clock import ManualClock, SimulatedClock
@@ -175,6 +177,11 @@ def test_a_tape_tells_what_it_holds_in_order_and_in_pages(archived: tuple[Bench,
         assert page.headers["page-truncated"] == str(6 - offset - 2)
         names += [blob.attrib["Name"] for blob in page.xml]
     assert names == ["a", *(f"n{number}" for number in range(5))]
+    whole = bench.wire.ask("GET", f"/_rest_/tape/{code}?operation=get_physical_placement").xml
+    behind = f"/_rest_/tape/{code}?operation=get_physical_placement&page_start_marker="
+    rest = bench.wire.ask("GET", behind + whole[3].attrib["Id"])
+    assert [blob.attrib["Name"] for blob in rest.xml] == names[4:]
+    assert bench.wire.ask("GET", behind + str(uuid.uuid4())).status == 410
 
 
 def test_a_tape_that_is_struck_holds_up_nobody(build: Build) -> None:

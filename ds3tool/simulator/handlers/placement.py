@@ -126,12 +126,12 @@ def get_blobs_on_tape(call: Call) -> Reply:
         (total,) = db.execute("SELECT count(*) FROM copies WHERE tape = ?", (tape.n,)).fetchone()
 
         def position_of(marker: str) -> int | None:
-            row = db.execute(
-                "SELECT count(*) FROM copies c JOIN copies m ON m.tape = c.tape AND m.position > c.position "
-                "WHERE c.tape = ? AND m.blob = ?",
-                (tape.n, machine.blob_ids.number(marker)),
-            ).fetchone()
-            return int(row[0])
+            number = machine.blob_ids.number(marker)
+            found = db.execute("SELECT position FROM copies WHERE tape = ? AND blob = ?", (tape.n, number)).fetchone()
+            if found is None:
+                return None
+            query = "SELECT count(*) FROM copies WHERE tape = ? AND position < ?"
+            return int(db.execute(query, (tape.n, *found)).fetchone()[0])
 
         start, end = window(call, total, position_of)
         rows = db.execute(
