@@ -417,11 +417,13 @@ def test_later_notices_overtake_one_that_failed(build: Build) -> None:
         assert receiver.next().text("JobId") == jobs[0]
 
 
-def test_a_notice_that_nobody_takes_is_given_up_and_the_registration_stays(build: Build) -> None:
-    """After twenty tries, or when it is a day old; nothing is left waiting."""
+def test_a_notice_that_nobody_takes_is_given_up_and_the_registration_stays(
+    build: Build, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After twenty tries, or when it is a day old; nothing is left waiting, and no log has the end point's secret."""
     clock = ManualClock()
     bench = build(clock=clock)
-    registration = _register(bench, "job_created", f"http://127.0.0.1:{free_port()}/")
+    registration = _register(bench, "job_created", f"http://127.0.0.1:{free_port()}/hook?token=s3cr3t")
     bench.wire.start_put("b", {"a": 1})
     for tries in range(1, 20):
         _failed(bench, "job_created", registration, tries)
@@ -430,6 +432,8 @@ def test_a_notice_that_nobody_takes_is_given_up_and_the_registration_stays(build
     shown = _shown(bench, "job_created", registration)
     assert shown["NumberOfFailuresSinceLastSuccess"] == "20"
     assert shown["LastHttpResponseCode"] == ""
+    assert registration in caplog.text
+    assert "s3cr3t" not in caplog.text
     bench.wire.start_put("b", {"b": 1})
     _failed(bench, "job_created", registration, 21)
     clock.advance(25 * 3600.0)
@@ -629,6 +633,19 @@ def test_what_waits_is_sent_after_a_restart(tmp_path: Path, build: Build) -> Non
         assert receiver.next().body == first.body
         _settled(again)
         assert _shown(again, "job_completed", registration)["NumberOfFailuresSinceLastSuccess"] == "0"
+
+
+def test_changes_of_a_bucket_that_nobody_was_told_are_told_after_a_restart(tmp_path: Path, build: Build) -> None:
+    """The appliance ends after a change, before it has looked for whom that is: the next start looks."""
+    with Receiver() as receiver:
+        bench = build(directory=str(tmp_path))
+        _register(bench, "bucket_changes", receiver.url)
+        bench.appliance.machine.notifications.close()
+        assert bench.wire.ask("PUT", "/b/a", b"x").status == 200
+        last = bench.appliance.machine.history.last
+        bench.appliance.close()
+        build(directory=str(tmp_path), bucket=None)
+        assert receiver.next().text("LastProcessedEvent") == str(last)
 
 
 _SERVE = """

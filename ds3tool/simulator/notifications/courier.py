@@ -85,6 +85,7 @@ class Courier:
         """Deliver from now on, what was left from before first."""
         with self._changed:
             self._started = True
+            self._collect()  # what happened before the end, and had not been looked at
             if self._notices.waiting():
                 self.wake()
 
@@ -236,7 +237,11 @@ class Courier:
         self._registrations.failed(kind, record, code, str(failure))
         now, tries = self._clock.now(), notice.tries + 1
         if failure.hopeless or tries >= _MOST_TRIES or now - notice.made > _OLDEST_SECONDS:
-            _log.warning("a notice of %s is given up: %s", kind.name, failure)
+            # Not why: that names the end point, in which there may be a token. The record tells it to its owner.
+            _log.warning(
+                "registration %s: a notice of %s is given up after %d tries; see its LastFailure",
+                *(notice.registration, kind.name, tries),
+            )
             self._notices.remove(notice.n)
         else:
             self._notices.retry(notice, due=now + wait_before(tries))
