@@ -29,6 +29,7 @@ import threading
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +99,16 @@ def read_head(peer: socket.socket) -> tuple[int, int, bytes]:
     head, _, rest = data.partition(b"\r\n\r\n")
     found = re.search(rb"(?i)content-length: (\d+)", head)
     return int(head.split(b" ", 2)[1]), int(found[1]) if found else 0, rest
+
+
+def drop(peer: socket.socket, left: int) -> None:
+    """Read the rest of a body, so many bytes, and keep none; RuntimeError when the connection ends before."""
+    buffer = bytearray(min(max(left, 1), _PIECE))
+    while left > 0:
+        came = peer.recv_into(buffer)
+        if not came:
+            raise RuntimeError(f"the server closed the connection, {left} bytes before the end")
+        left -= came
 
 
 @contextlib.contextmanager
@@ -204,15 +215,12 @@ def put_large(server: Server, target: str, path: Path) -> float:
 
 def get_large(server: Server, target: str, size: int) -> float:
     """Receive a body and drop it; return MB/s."""
-    buffer = bytearray(_PIECE)
     with server.connected() as peer:
         started = time.perf_counter()
         peer.sendall(server.head("GET", target, 0))
         status, length, rest = read_head(peer)
         assert (status, length) == (200, size), (status, length)
-        left = length - len(rest)
-        while left:
-            left -= peer.recv_into(buffer)
+        drop(peer, length - len(rest))
         seconds = time.perf_counter() - started
     return size / seconds / 1e6
 
@@ -260,7 +268,6 @@ def compare_large(folder: Path, size: int, rounds: int) -> bool:
 
 def rate(server: Server, requests: Callable[[int], bytes], count: int, connections: int) -> float:
     """Do `count` requests over so many connections, one after the other on each; return requests a second."""
-    failures: list[bytes] = []
 
     def work(first: int) -> None:
         with server.connected() as peer:
@@ -268,21 +275,13 @@ def rate(server: Server, requests: Callable[[int], bytes], count: int, connectio
                 peer.sendall(requests(number))
                 status, length, rest = read_head(peer)
                 if status >= 300:
-                    failures.append(rest)
-                    return
-                left = length - len(rest)
-                while left > 0:
-                    left -= len(peer.recv(64 * 1024))
+                    raise RuntimeError(f"{status}: {rest.decode(errors='replace')}")
+                drop(peer, length - len(rest))
 
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(connections)]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    seconds = time.perf_counter() - started
-    if failures:
-        raise RuntimeError(failures[0].decode(errors="replace"))
+    with ThreadPoolExecutor(connections) as threads:
+        started = time.perf_counter()
+        list(threads.map(work, range(connections)))  # raises what any of them has
+        seconds = time.perf_counter() - started
     return count / seconds
 
 
