@@ -6,10 +6,8 @@ configuration says, which no BlackPearl understands.
 
 from __future__ import annotations
 
-import base64
 import email.utils
 import hashlib
-import hmac
 import os
 import shutil
 import subprocess
@@ -22,6 +20,7 @@ import pytest
 
 from ds3tool.simulator import Appliance
 from tests.foreign.conftest import BIG_BOOK
+from tests.foreign.signed import Keys
 
 TREE = {"a+b ü.txt": b"A", "sub dir/c": b"C" * 5000, "sub dir/empty": b""}
 BIG = BIG_BOOK * 2  # more than one part of 5 MiB
@@ -72,12 +71,11 @@ def files_below(folder: Path) -> dict[str, bytes]:
 def curl(appliance: Appliance) -> Callable[..., str]:
     """curl with a signature made by hand: two headers."""
     start = (program("curl"), "-sS", "--fail-with-body", "--noproxy", "*")
+    keys = Keys(appliance.access_key, appliance.secret_key)
 
     def call(verb: str, target: str, *options: str, fails: bool = False) -> str:
         date = email.utils.formatdate(usegmt=True)
-        text = f"{verb}\n\n\n{date}\n{target.partition('?')[0]}"
-        digest = hmac.new(appliance.secret_key.encode(), text.encode(), hashlib.sha1).digest()
-        authorization = f"AWS {appliance.access_key}:{base64.b64encode(digest).decode()}"
+        authorization = keys.authorization(verb, "", "", date, target.partition("?")[0])
         headers = ("-H", f"Date: {date}", "-H", f"Authorization: {authorization}", "-X", verb)
         return Program(start, {})(*headers, *options, appliance.endpoint + target, fails=fails)
 
