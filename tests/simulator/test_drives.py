@@ -138,13 +138,8 @@ def test_one_mount_serves_all_chunks_of_a_job_on_a_tape(build: Build) -> None:
 
 def _hold_all_drives(bench: Bench) -> threading.Event:
     """Keep every drive busy, and return what to set to let them go."""
-    release = threading.Event()
-
-    def hold(drive: Drive) -> None:
-        while not release.wait(0.01):
-            drive.check()
-
-    drives = bench.appliance.machine.drives
+    release, drives = threading.Event(), bench.appliance.machine.drives
+    hold = _holding(release)
     tasks = [drives.submit(DriveTask("Hold", "Held by a test", hold, priority="CRITICAL")) for _ in drives.all]
     bench.until(lambda: all(task.state is TaskState.IN_PROGRESS for task in tasks))
     return release
