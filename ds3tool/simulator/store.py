@@ -153,6 +153,9 @@ class Store:
         self._after: list[Callable[[], None]] = []
         # What a transaction makes true is told inside it.
         self.events = Events()
+        path.touch(0o600)
+        with contextlib.suppress(PermissionError):  # of another owner, who has to see to it
+            path.chmod(0o600)  # users' secret keys are in it; what SQLite puts beside it has the same mode
         self.db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=0.2)
         try:
             self._open()

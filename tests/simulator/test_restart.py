@@ -167,10 +167,14 @@ def test_one_directory_serves_one_appliance(tmp_path: Path) -> None:
 
 
 def test_the_state_file_tells_where_it_listens_to_its_owner_only(tmp_path: Path) -> None:
-    """Process, port and keys, mode 0600, gone when it closes."""
+    """Process, port and keys, mode 0600, gone when it closes; nobody else reads the keys in the state either."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "state.sqlite").touch(0o644)  # as a release before may have left it
     with Appliance(ApplianceSettings(directory=str(tmp_path))) as appliance:
         path = tmp_path / STATE_FILE
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir() if each.is_file()}
+        assert {"state.sqlite", "state.sqlite-wal", STATE_FILE} <= modes.keys()
+        assert [name for name, mode in modes.items() if mode & 0o077 and name != "lock"] == []
         told = json.loads(path.read_text())
         assert (told["pid"], told["port"], told["secret_key"]) == (os.getpid(), appliance.port, appliance.secret_key)
     assert not path.exists()
