@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from tests.simulator.conftest import Bench
@@ -85,3 +87,12 @@ def test_a_name_that_no_list_could_tell_is_refused(bench: Bench, path: str) -> N
     """400, instead of an object that nobody can name again."""
     assert bench.wire.ask("PUT", path, b"x").status == 400
     assert bench.wire.ask("GET", "/b").xml.find("Contents") is None
+
+
+def test_a_secret_that_is_not_utf_8_is_in_no_log_and_no_error(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The request is refused without a word of what its query holds."""
+    with caplog.at_level(logging.DEBUG):
+        answer = bench.wire.ask("POST", "/_rest_/user?name=x&secret_key=s3cr3t%FF")
+    assert answer.status == 400
+    assert b"s3cr3t" not in answer.body
+    assert "s3cr3t" not in caplog.text

@@ -13,13 +13,16 @@ _ABSOLUTE = re.compile(r"https?://[^/?]*", re.IGNORECASE)
 
 
 def decode(text: str) -> str:
-    """Return `text` with its `%XX` decoded once; a plus sign stays one. Raises a 400 when that is not UTF-8."""
+    """Return `text` with its `%XX` decoded once; a plus sign stays one. Raises a 400 when that is not UTF-8.
+
+    What it is stays unsaid: it may be a secret.
+    """
     if "%" not in text and text.isascii():
         return text
     try:
         return unquote_to_bytes(text.encode("latin-1")).decode("utf-8")
     except UnicodeError:
-        raise bad_request(f"'{text}' is not percent-encoded UTF-8.") from None
+        raise bad_request("The request target holds what is not percent-encoded UTF-8.") from None
 
 
 def check_name(name: str) -> str:
