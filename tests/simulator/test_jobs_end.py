@@ -182,3 +182,10 @@ def test_deleting_an_object_takes_it_out_of_its_jobs(bench: Bench) -> None:
     assert (wire.job(put).get("Status"), wire.job(put).get("OriginalSizeInBytes")) == ("COMPLETED", "100")
     bench.reclaim()
     assert bench.cache_used == 0
+
+
+def test_a_job_is_changed_as_a_whole_or_not_at_all(bench: Bench) -> None:
+    """A date that is none refuses the name that stands beside it too."""
+    job = bench.wire.start_put("b", {"a": 1}, "&name=before").xml.attrib["JobId"]
+    assert bench.wire.ask("PUT", f"/_rest_/job/{job}?name=after&created_at=never").status == 400
+    assert bench.wire.job(job).get("Name") == "before"

@@ -213,13 +213,13 @@ def _modify(call: Call) -> Reply:
     machine = call.machine
     with machine.store.lock:
         job = machine.jobs.find_active(call.identifier)
+        created = moment(call.needed("created_at")) if call.text("created_at") else job.created  # may be refused
         machine.jobs.touch(job)
+        job.created = created
         job.name = call.text("name") or job.name
         job.priority = call.choice("priority", _PRIORITIES) or job.priority
         job.cleanup = call.flag("dead_job_cleanup_allowed", job.cleanup) is not False
         job.protected = bool(call.flag("protected", job.protected))
-        if call.text("created_at"):
-            job.created = moment(call.needed("created_at"))
         machine.jobs.save(job)
     return master_object_list(machine, job, None)
 
