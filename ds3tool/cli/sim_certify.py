@@ -179,7 +179,13 @@ def _tried_on(
     from ds3tool.client import Ds3Client
     from ds3tool.transport.settings import ConnectionSettings
 
+    is_named = settings.flags.endpoint is not None or settings.profile_is_forced
     if directory is not None or port is not None:
+        if is_named:
+            raise UsageError(
+                "--dir and --port name an appliance of sim, --endpoint and --profile any other",
+                hint="say which one to try, and leave out the rest",
+            )
         running = find(settings.state_path, directory=directory, port=port)
         connection = ConnectionSettings(
             running.endpoint,
@@ -190,7 +196,7 @@ def _tried_on(
         with Ds3Client(connection) as client:
             yield client, connection, Extent(), None
         return
-    if settings.flags.endpoint is not None or settings.profile_is_forced:
+    if is_named:
         with connect(settings) as client:
             yield client, settings.resolve().connection, Extent(), None
         return

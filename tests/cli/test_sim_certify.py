@@ -82,6 +82,7 @@ def test_any_endpoint_can_be_tried_with_the_keys_of_the_environment(host: SimHos
         (("--size", "1MiB"), "has not two blobs"),
         (("--blob-size", "10"), "has not two blobs"),
         (("--within", "soon"), "is not a duration"),
+        (("--port", "8080", "--endpoint", "http://127.0.0.1:1"), "--dir and --port name an appliance of sim"),
     ],
 )
 def test_what_cannot_be_tried_is_told_before_anything_is(arguments: tuple[str, ...], said: str) -> None:
