@@ -58,17 +58,9 @@ class LotameApi:
 
     def handle(self, request: Request) -> Reply:
         """Return the answer to a request, and note it."""
-        status = 0
-        door = "web" if request.target.path == WEB_MAPPING else "api"
-        try:
-            reply = self._mapping(request) if door == "web" else self._answer(request)
-            status = reply.status
-            return reply
-        except Refusal as refusal:
-            status = refusal.status
-            raise
-        finally:
-            self._record.note(door, request, status)
+        if request.target.path == WEB_MAPPING:
+            return self._record.answered("web", request, self._mapping)
+        return self._record.answered("api", request, self._answer)
 
     def refuse(self, refusal: Refusal, path: str) -> Reply:  # noqa: ARG002 - the message says it where it matters
         """Return a refusal as the API tells it."""

@@ -53,16 +53,7 @@ class Bucket:
 
     def handle(self, request: Request) -> Reply:
         """Return the answer to a request, and note it."""
-        status = 0
-        try:
-            reply = self._answer(request)
-            status = reply.status
-            return reply
-        except Refusal as refusal:
-            status = refusal.status
-            raise
-        finally:
-            self._record.note("s3", request, status)
+        return self._record.answered("s3", request, self._answer)
 
     def refuse(self, refusal: Refusal, path: str) -> Reply:
         """Return a refusal as S3 tells it."""

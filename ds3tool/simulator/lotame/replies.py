@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ds3tool.simulator.wire.messages import Cut, Reply, Request, Sender
+from ds3tool.simulator.wire.refusals import Refusal
 
 _STEPS = 10
 
@@ -34,8 +35,20 @@ class Record:
         self._lock = threading.Lock()
         self._asked: list[Asked] = []
 
-    def note(self, door: str, request: Request, status: int) -> None:
-        """Remember a request."""
+    def answered(self, door: str, request: Request, answer: Callable[[Request], Reply]) -> Reply:
+        """Return what `answer` says to a request, and remember that; with status 0 where nothing is answered."""
+        status = 0
+        try:
+            reply = answer(request)
+            status = reply.status
+            return reply
+        except Refusal as refusal:
+            status = refusal.status
+            raise
+        finally:
+            self._note(door, request, status)
+
+    def _note(self, door: str, request: Request, status: int) -> None:
         one = Asked(
             door,
             request.verb,
