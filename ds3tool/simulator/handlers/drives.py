@@ -25,14 +25,12 @@ def present_drive(call: Call, drive: Fields) -> Mapping[str, Any]:
 def change_drive(call: Call, drive: Fields, changes: Fields) -> None:
     """Refuse what nobody may set, and let the drives look at what has been set.
 
-    YES is what a drive comes to by itself after PENDING. The priorities of BACKGROUND and CRITICAL are the appliance's.
+    YES is what a drive comes to by itself after PENDING.
     """
     if changes.get("Quiesced") == "YES":
         raise bad_request(f"The drive {drive['SerialNumber']} is quiesced by PENDING; it is YES when it has stopped.")
     if changes.get("Quiesced") == "PENDING" and drive.get("Quiesced") == "YES":
         changes["Quiesced"] = "YES"
-    if changes.get("MinimumTaskPriority") in ("CRITICAL", "BACKGROUND"):
-        raise bad_request("The parameter minimum_task_priority is none that people may set.")
     call.machine.store.after_commit(call.machine.drives.reconsider)
 
 

@@ -18,7 +18,7 @@ from ds3tool.simulator.wire.refusals import bad_request, busy, conflict, not_fou
 from ds3tool.simulator.wire.xmlout import bean, date
 
 # CRITICAL and BACKGROUND exist, but nobody may ask for them. Source: protocol, 8.1.
-_PRIORITIES = tuple(name for name in PRIORITY_RANK if name not in ("CRITICAL", "BACKGROUND"))
+PRIORITIES = tuple(name for name in PRIORITY_RANK if name not in ("CRITICAL", "BACKGROUND"))
 _TYPES = ("PUT", "GET", "VERIFY")
 _ORDERS = ("NONE", "IN_ORDER")
 
@@ -32,7 +32,7 @@ def job_options(call: Call, kind: JobType) -> JobOptions:
     return JobOptions(
         name=call.text("name") or f"{kind} by {call.request.client}",
         user_id=str(call.user["Id"]),
-        priority=call.choice("priority", _PRIORITIES),
+        priority=call.choice("priority", PRIORITIES),
         processing_order=call.choice("chunk_client_processing_order_guarantee", _ORDERS),
         max_upload_size=call.number("max_upload_size"),
         ignore_conflicts=call.has("ignore_naming_conflicts"),
@@ -209,7 +209,10 @@ def get_job(call: Call) -> Reply:
     return master_object_list(call.machine, job, None)
 
 
-def _modify(call: Call) -> Reply:
+@rest("ModifyJob")
+@rest("ModifyActiveJob")
+def modify_job(call: Call) -> Reply:
+    """Change a job, or only show that a client is there."""
     machine = call.machine
     with machine.store.lock:
         job = machine.jobs.find_active(call.identifier)
@@ -217,23 +220,11 @@ def _modify(call: Call) -> Reply:
         machine.jobs.touch(job)
         job.created = created
         job.name = call.text("name") or job.name
-        job.priority = call.choice("priority", _PRIORITIES) or job.priority
+        job.priority = call.choice("priority", PRIORITIES) or job.priority
         job.cleanup = call.flag("dead_job_cleanup_allowed", job.cleanup) is not False
         job.protected = bool(call.flag("protected", job.protected))
         machine.jobs.save(job)
     return master_object_list(machine, job, None)
-
-
-@rest("ModifyJob")
-def modify_job(call: Call) -> Reply:
-    """Change a job, or only show that a client is there."""
-    return _modify(call)
-
-
-@rest("ModifyActiveJob")
-def modify_active_job(call: Call) -> Reply:
-    """Change a job, or only show that a client is there."""
-    return _modify(call)
 
 
 @rest("CloseAggregatingJob")
@@ -260,25 +251,15 @@ def _end_one(call: Call, *, force: bool) -> Reply:
 
 
 @rest("CancelJob")
+@rest("CancelActiveJob")
 def cancel_job(call: Call) -> Reply:
     """Cancel a job."""
     return _end_one(call, force=True)
 
 
 @rest("TruncateJob")
-def truncate_job(call: Call) -> Reply:
-    """Give up what has not come of a job."""
-    return _end_one(call, force=False)
-
-
-@rest("CancelActiveJob")
-def cancel_active_job(call: Call) -> Reply:
-    """Cancel a job."""
-    return _end_one(call, force=True)
-
-
 @rest("TruncateActiveJob")
-def truncate_active_job(call: Call) -> Reply:
+def truncate_job(call: Call) -> Reply:
     """Give up what has not come of a job."""
     return _end_one(call, force=False)
 
@@ -298,25 +279,15 @@ def _end_all(call: Call, *, force: bool) -> Reply:
 
 
 @rest("CancelAllJobs")
+@rest("CancelAllActiveJobs")
 def cancel_all_jobs(call: Call) -> Reply:
     """Cancel all jobs, or those of a bucket or type."""
     return _end_all(call, force=True)
 
 
 @rest("TruncateAllJobs")
-def truncate_all_jobs(call: Call) -> Reply:
-    """Truncate all jobs, or those of a bucket or type."""
-    return _end_all(call, force=False)
-
-
-@rest("CancelAllActiveJobs")
-def cancel_all_active_jobs(call: Call) -> Reply:
-    """Cancel all jobs, or those of a bucket or type."""
-    return _end_all(call, force=True)
-
-
 @rest("TruncateAllActiveJobs")
-def truncate_all_active_jobs(call: Call) -> Reply:
+def truncate_all_jobs(call: Call) -> Reply:
     """Truncate all jobs, or those of a bucket or type."""
     return _end_all(call, force=False)
 

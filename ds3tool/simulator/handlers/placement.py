@@ -93,26 +93,16 @@ def _placed(call: Call, *, must_exist: bool) -> Reply:
 
 
 @rest("GetPhysicalPlacementForObjects")
-def get_placement(call: Call) -> Reply:
-    """Tell which media hold the objects; unknown names are passed over."""
-    return _placed(call, must_exist=False)
-
-
 @rest("GetPhysicalPlacementForObjectsWithFullDetails")
-def get_detailed_placement(call: Call) -> Reply:
-    """Tell which media hold each blob of the objects."""
+def get_placement(call: Call) -> Reply:
+    """Tell which media hold the objects, or each blob of them; unknown names are passed over."""
     return _placed(call, must_exist=False)
 
 
 @rest("VerifyPhysicalPlacementForObjects")
-def verify_placement(call: Call) -> Reply:
-    """Tell which media hold the objects; a 404 when one is missing."""
-    return _placed(call, must_exist=True)
-
-
 @rest("VerifyPhysicalPlacementForObjectsWithFullDetails")
-def verify_detailed_placement(call: Call) -> Reply:
-    """Tell which media hold each blob; a 404 when one is missing."""
+def verify_placement(call: Call) -> Reply:
+    """Tell which media hold the objects, or each blob of them; a 404 when one is missing."""
     return _placed(call, must_exist=True)
 
 

@@ -7,6 +7,7 @@ that wait or are at it) and name in a 207 each of them that could not be acted u
 from __future__ import annotations
 
 from ds3tool.simulator.dispatch import Call, rest
+from ds3tool.simulator.handlers.jobs import PRIORITIES
 from ds3tool.simulator.handlers.tapes import Action, every, one, several
 from ds3tool.simulator.records import engine as records
 from ds3tool.simulator.records.beans import Fields
@@ -16,16 +17,18 @@ from ds3tool.simulator.tapes.tape import ABSENT
 from ds3tool.simulator.wire.messages import Reply
 from ds3tool.simulator.wire.refusals import bad_request
 
-# Source: contract, the flag SpecifiableByUser of BlobStoreTaskPriority.
-_PRIORITIES = ("URGENT", "HIGH", "NORMAL", "LOW")
-
 
 def _in_state(call: Call, *states: str) -> list[Tape]:
     return [tape for tape in every(call) if tape.state in states]
 
 
+def _present(call: Call) -> list[Tape]:
+    """Return the tapes in the library that data could be on."""
+    return [tape for tape in every(call) if tape.state not in ABSENT and not tape.is_cleaner]
+
+
 def _verifying(call: Call) -> Action:
-    priority = call.choice("task_priority", _PRIORITIES)
+    priority = call.choice("task_priority", PRIORITIES)
     return lambda tape: call.machine.upkeep.verify(tape, priority)
 
 
@@ -55,7 +58,7 @@ def cancel_verify_all_tapes(call: Call) -> Reply:
 
 
 def _inspecting(call: Call) -> Action:
-    priority = call.choice("task_priority", _PRIORITIES)
+    priority = call.choice("task_priority", PRIORITIES)
     return lambda tape: call.machine.upkeep.inspect(tape, priority)
 
 
@@ -68,9 +71,7 @@ def inspect_tape(call: Call) -> Reply:
 @rest("InspectAllTapes")
 def inspect_all_tapes(call: Call) -> Reply:
     """Have every tape looked at that is in the library."""
-    return several(
-        call, [tape for tape in every(call) if tape.state not in ABSENT and not tape.is_cleaner], _inspecting(call)
-    )
+    return several(call, _present(call), _inspecting(call))
 
 
 def _formatting(call: Call) -> Action:
@@ -87,9 +88,7 @@ def format_tape(call: Call) -> Reply:
 @rest("FormatAllTapes")
 def format_all_tapes(call: Call) -> Reply:
     """Have every tape emptied that is in the library; those with data by `force` only."""
-    return several(
-        call, [tape for tape in every(call) if tape.state not in ABSENT and not tape.is_cleaner], _formatting(call)
-    )
+    return several(call, _present(call), _formatting(call))
 
 
 @rest("CancelFormatTape")
@@ -119,10 +118,9 @@ def _import_options(call: Call) -> ImportOptions:
         data_policy_id=str(records.find(machine, "DataPolicy", str(policy))["Id"]),
         user_id=str(user["Id"]),
         storage_domain_id=_storage_domain(call),
-        priority=call.choice("priority", _PRIORITIES),
+        priority=call.choice("priority", PRIORITIES),
         verify_before=bool(backend.get("DefaultVerifyDataPriorToImport", True)) if before is None else before,
-        verify_after=call.choice("verify_data_after_import", _PRIORITIES)
-        or backend.get("DefaultVerifyDataAfterImport"),
+        verify_after=call.choice("verify_data_after_import", PRIORITIES) or backend.get("DefaultVerifyDataAfterImport"),
     )
 
 
@@ -155,7 +153,7 @@ def _raw_importing(call: Call) -> Action:
         user_id=bucket.user_id,
         storage_domain_id=_storage_domain(call),
         bucket_id=bucket.id,
-        priority=call.choice("task_priority", _PRIORITIES),
+        priority=call.choice("task_priority", PRIORITIES),
     )
     return lambda tape: call.machine.upkeep.import_files(tape, options)
 
