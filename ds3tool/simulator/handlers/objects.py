@@ -46,7 +46,7 @@ def get_object(call: Call) -> Reply:
     """Send one blob of a job, a whole object of one blob, or ranges of either."""
     machine = call.machine
     bucket = machine.buckets.named(call.bucket)
-    version_id = call.text("version_id") or call.text("versionid") or None
+    version_id = call.text("version_id") or None
     job_id, offset = call.text("job") or None, call.number("offset")
     user_id, cached_only = str(call.user["Id"]), call.has("cached_only")
     if job_id is not None:
@@ -114,8 +114,7 @@ def head_object(call: Call) -> Reply:
     machine = call.machine
     bucket = machine.buckets.named(call.bucket)
     with machine.store.lock:
-        version_id = call.text("version_id") or call.text("versionid")
-        version = machine.objects.complete(bucket.n, call.name, version_id or None)
+        version = machine.objects.complete(bucket.n, call.name, call.text("version_id") or None)
         kind, digests = machine.objects.blob_headers(version.n)
     headers: Pairs = (("Accept-Ranges", "bytes"), *object_headers(call, version))
     if kind is not None:
@@ -131,6 +130,5 @@ def delete_object(call: Call) -> Reply:
     bucket = machine.buckets.named(call.bucket)
     rules = machine.buckets.rules(bucket)
     with machine.store.writing() as db:
-        version_id = call.text("version_id") or call.text("versionid")
-        machine.objects.delete(db, bucket, call.name, version_id or None, rules)
+        machine.objects.delete(db, bucket, call.name, call.text("version_id") or None, rules)
     return Reply(204)

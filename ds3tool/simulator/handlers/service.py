@@ -125,7 +125,7 @@ def get_bucket(call: Call) -> Reply:
     bucket = machine.buckets.named(call.bucket)
     prefix, delimiter = call.text("prefix") or "", call.text("delimiter") or ""
     marker = call.text("marker") or call.text("key_marker") or ""
-    asked = call.number("max_keys" if call.has("max_keys") else "max-keys")
+    asked = call.number("max_keys")
     limit = names.MAX_KEYS_PER_REQUEST if asked is None else min(asked, names.MAX_KEYS_PER_REQUEST)
     versions = call.has("versions")
     with machine.store.lock:
