@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -111,7 +112,4 @@ def in_own_words(act: Callable[[], T], *errors: type[Ds3Error]) -> T:
 
 def counted(items: Iterable[str]) -> dict[str, int]:
     """Return how often each of `items` came, in alphabetical order."""
-    found: dict[str, int] = {}
-    for item in items:
-        found[item] = found.get(item, 0) + 1
-    return dict(sorted(found.items()))
+    return dict(sorted(Counter(items).items()))

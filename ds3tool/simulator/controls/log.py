@@ -8,7 +8,7 @@ from typing import Any
 from ds3tool.simulator.controls.documents import Control, Question
 from ds3tool.simulator.diary import Diary, Entry
 
-# An answer holds no more entries than this; whoever wants more asks on.
+# An answer holds no more entries than this unless a `tail` says how many; whoever wants more asks on.
 _MOST = 1000
 # Whoever follows asks again after this long without anything new.
 _LONGEST_WAIT_SECONDS = 20.0
