@@ -113,6 +113,32 @@ def test_without_a_tape_to_write_to_blobs_stay_degraded(build: Build) -> None:
     assert tape_of(bench, "Tape first copy") == "NEW001L8"
 
 
+def test_a_tape_that_was_given_to_another_storage_domain_meanwhile_is_not_rebuilt_to(build: Build) -> None:
+    """Chosen for a rebuild that has to wait, and begun by a put of another storage domain, a tape is left to that."""
+    clock = SimulatedClock(1000.0)
+    bench = stored(build, clock=clock, timed=True, drives=1, tapes=4)
+    machine, wire = bench.appliance.machine, bench.wire
+    first, second = (machine.library.find(tape_of(bench, f"Tape {each} copy")) for each in ("first", "second"))
+    blank, looked_at = (tape for tape in machine.library.tapes.values() if tape.domain_id is None)
+    bench.until(lambda: machine.drives.all[0].tape is None)
+    clock.set_pace(0.0)
+    assert wire.ask("PUT", f"/_rest_/tape/{looked_at.bar_code}?operation=inspect").status == 200
+    bench.until(lambda: machine.drives.all[0].task is not None)
+    with machine.store.lock:
+        first.full = True
+        machine.library.save(first)
+    assert wire.ask("PUT", f"/_rest_/tape/{second.bar_code}?state=LOST").status == 200
+    assert [each.tape for each in machine.drives.tasks() if each.name == "WriteForRebuild"] == [blank]
+    wire.put_all("b", {"later": b"l" * 700}, "&priority=URGENT")
+    clock.set_pace(1000.0)
+    bench.until_persisted()
+    bench.until(lambda: whole(bench), "the copies were never made anew")
+    with machine.store.lock:
+        query = "SELECT DISTINCT tape, domain FROM copies WHERE tape <> ? ORDER BY 1"
+        held = machine.store.db.execute(query, (second.n,)).fetchall()
+    assert [tape for tape, _ in held] == [first.n, blank.n, looked_at.n]
+
+
 def test_a_new_rule_gets_its_copies(build: Build) -> None:
     """A second storage domain that a data policy comes to ask for is filled with what there is."""
     bench = stored(build, copies=1)

@@ -245,10 +245,7 @@ class Library:
         fitting = [
             tape
             for tape in self.tapes.values()
-            if tape.writable
-            and tape is not but
-            and tape.available >= length
-            and self._takes(tape, domain_id, bucket_id)
+            if tape.writable and tape is not but and tape.available >= length and self.takes(tape, domain_id, bucket_id)
         ]
         if not fitting:
             self._short.add(domain_id)
@@ -271,7 +268,8 @@ class Library:
         self.in_use.add(free[0].n)
         return free[0]
 
-    def _takes(self, tape: Tape, domain_id: str, bucket_id: str | None) -> bool:
+    def takes(self, tape: Tape, domain_id: str, bucket_id: str | None) -> bool:
+        """Whether a tape is a storage domain's, or may become it; with a `bucket_id`, that bucket's alone."""
         if tape.domain_id is None:
             return self.member(domain_id, tape) is not None
         return tape.domain_id == domain_id and tape.bucket_id == bucket_id

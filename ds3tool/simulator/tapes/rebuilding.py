@@ -200,10 +200,14 @@ class Rebuilder:
             work,
             tape=tape,
             priority=batch.priority,
-            when=lambda: tape.writable if writes else tape.usable,
+            when=lambda: self._fits(batch, tape) if writes else tape.usable,
             finished=functools.partial(self._finished, batch, writes=writes),
         )
         self._machine.drives.submit(self._task)
+
+    def _fits(self, batch: _Batch, tape: Tape) -> bool:
+        """Whether a batch may be written to a tape: an empty one may have become another storage domain's meanwhile."""
+        return tape.writable and self._machine.library.takes(tape, batch.domain, batch.bucket)
 
     def _read(self, batch: _Batch) -> None:
         assert batch.source is not None, "what the cache has is not read from a tape"
@@ -223,6 +227,7 @@ class Rebuilder:
         self._task = None
         if isinstance(error, ClosingError):
             return
+        batch.progress |= isinstance(error, TaskAbortedError)  # its tape is no choice any more: there may be others
         if error is not None and not isinstance(error, TaskAbortedError | BadCopyError):
             _log.error("copies could not be made anew: %s", error, exc_info=error)
         if error is None and not writes:
