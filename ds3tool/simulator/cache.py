@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import sqlite3
@@ -30,7 +31,8 @@ SELECT n, length FROM blobs b WHERE cached = 1 AND persisted = 1 AND NOT EXISTS 
 class Cache:
     """Bytes of the cache: `used` counts blobs held and room set aside for blobs that are to come.
 
-    Every method but `path` is called with the store's lock held; those that evict, outside of a transaction.
+    Every method but `path` and `new_path` is called with the store's lock held; those that evict, outside of a
+    transaction.
     """
 
     def __init__(self, store: Store, directory: Path, capacity: int, faults: Faults) -> None:
@@ -39,7 +41,8 @@ class Cache:
         self._directory = str(directory)
         self.capacity = capacity
         self.used = 0
-        self._arrivals = 0
+        # Counted by one call, which no other thread comes between: drives take paths without the lock.
+        self._arrivals = itertools.count(1)
         # Made when something comes into them: 256 of them would be most of what a start costs.
         self._folders: set[int] = set()
         os.makedirs(directory, exist_ok=True)
@@ -50,9 +53,8 @@ class Cache:
 
     def new_path(self, blob: int) -> str:
         """Return a path beside `path` that nobody else writes to, for bytes on their way in."""
-        self._arrivals += 1
         self._make_folder(blob)
-        return f"{self.path(blob)}.{self._arrivals}.part"
+        return f"{self.path(blob)}.{next(self._arrivals)}.part"
 
     def take_in(self, arrived: str, blob: int) -> None:
         """Make the file `arrived`, a new path of this or another blob, the bytes of blob `blob`."""
