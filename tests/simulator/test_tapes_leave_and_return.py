@@ -227,3 +227,13 @@ def test_what_goes_to_a_tape_that_is_said_to_be_lost_does_not_count(build: Build
     assert held != tape.n
     bench.until(lambda: tape.n not in machine.library.in_use)
     assert wire.ask("DELETE", f"/_rest_/tape/{tape.bar_code}").status == 204
+
+
+def test_a_change_of_a_tape_that_is_refused_changes_nothing(build: Build) -> None:
+    """Asked to be LOST and a test tape at once, one that holds data stays as it is."""
+    bench = build(tapes=1)
+    bench.wire.put_all("b", {"a": b"a"})
+    bench.until_persisted()
+    assert bench.wire.ask("PUT", "/_rest_/tape/SIM001L8?state=LOST&role=TEST").status == 400
+    shown = bench.wire.ask("GET", "/_rest_/tape/SIM001L8").xml
+    assert (shown.findtext("State"), shown.findtext("Role")) == ("NORMAL", "NORMAL")

@@ -156,10 +156,10 @@ class Library:
         """
         if state is not None and state.upper() not in _SETTABLE:
             raise bad_request(f"The state of a tape cannot be set to '{state}'.")
-        if state is not None and state.upper() != tape.state:
-            self._say_state(tape, state.upper())
         if role == "TEST" and tape.domain_id is not None:
             raise bad_request(f"The tape {tape.bar_code} belongs to a storage domain: no drive may be tested with it.")
+        if state is not None and state.upper() != tape.state:  # the last that may be refused: it cannot be taken back
+            self._say_state(tape, state.upper())
         if label is not None:
             tape.eject_label = label or None
         if location is not None:
