@@ -163,6 +163,18 @@ def test_a_drive_that_fails_is_in_error_until_it_is_mended(bench: Bench) -> None
     assert _failures(bench, "tape_partition_failure") == []
 
 
+def test_a_drive_that_is_mended_takes_its_own_failures_with_it(bench: Bench) -> None:
+    """What is said of another drive stands until that one works."""
+    operator = Operator(bench.appliance.machine)
+    operator.fail_drive("SIMDRIVE001")
+    operator.unplug_drive("SIMDRIVE002")
+    operator.mend_drive("SIMDRIVE002")
+    left = bench.wire.ask("GET", "/_rest_/tape_partition_failure?type=TAPE_DRIVE_IN_ERROR").xml
+    assert ["SIMDRIVE001" in str(each.findtext("ErrorMessage")) for each in left] == [True]
+    operator.mend_drive("SIMDRIVE001")
+    assert _failures(bench, "tape_partition_failure") == []
+
+
 def test_a_partition_without_a_drive_that_works_says_so(bench: Bench) -> None:
     """One that fails and one that is quiesced are none; mended, or let work again, is enough."""
     operator = Operator(bench.appliance.machine)

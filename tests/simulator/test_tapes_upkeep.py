@@ -245,6 +245,17 @@ def test_without_another_tape_a_compaction_ends_where_it_began(build: Build) -> 
     assert [each.findtext("Type") for each in told] == ["WRITES_STALLED_DUE_TO_NO_FREE_MEDIA_REMAINING"]
 
 
+def test_a_condition_is_on_record_once_whatever_its_message_quotes(bench: Bench) -> None:
+    """A storage domain whose name no document carries as it is lacks media time and again: one record."""
+    failures, kind = bench.appliance.machine.failures, "WRITES_STALLED_DUE_TO_NO_FREE_MEDIA_REMAINING"
+    domain = str(bench.appliance.machine.beans.all("StorageDomain")[0]["Id"])
+    with bench.appliance.machine.store.lock:
+        assert failures.domain(kind, domain, "The storage domain 'a\u00a0\x01' has no tape left.")
+        assert not failures.domain(kind, domain, "The storage domain 'a\u00a0\x01' has no tape left.")
+    (told,) = bench.wire.ask("GET", "/_rest_/storage_domain_failure").xml
+    assert told.findtext("ErrorMessage") == "The storage domain 'a??' has no tape left."
+
+
 def test_a_tape_with_the_only_copy_of_a_damaged_blob_is_not_emptied(archived: tuple[Bench, Tape]) -> None:
     """The damaged copy is suspect, and stays where it might still be rescued."""
     bench, tape = archived

@@ -223,7 +223,9 @@ class Drives:
             if self.find(drive_id) is None:
                 raise KeyError(drive_id)
             bean = self._beans.update("TapeDrive", drive_id, {"State": "NORMAL", "ErrorMessage": None})
-            self._failures.partition_mended("TAPE_DRIVE_IN_ERROR", str(bean["PartitionId"]))
+            for kind in ("TAPE_DRIVE_IN_ERROR", "TAPE_DRIVE_MISSING"):  # of this drive: others may be so still
+                about = f"The drive {bean['SerialNumber']} "
+                self._failures.partition_mended(kind, str(bean["PartitionId"]), about)
 
     def _break(self, drive: Drive, message: str) -> None:
         bean = self._beans.get("TapeDrive", drive.id)

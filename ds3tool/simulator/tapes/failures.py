@@ -32,11 +32,13 @@ class Failures:
         if drive_id is None:
             drives = self._beans.all("TapeDrive")
             drive_id = str(drives[0]["Id"]) if drives else tape.partition_id
+        message = _printable(message)
         _log.warning("tape %s: %s: %s", tape.bar_code, kind, message)
         self._add("TapeFailure", {"TapeDriveId": drive_id, "TapeId": tape.id}, kind, message)
 
     def drive(self, kind: str, drive_id: str, tape_id: str, message: str) -> None:
         """Record a TapeFailureType of a drive, with the tape that was in it (its own id when there was none)."""
+        message = _printable(message)
         _log.warning("drive %s: %s: %s", drive_id, kind, message)
         self._add("TapeFailure", {"TapeDriveId": drive_id, "TapeId": tape_id}, kind, message)
 
@@ -44,9 +46,9 @@ class Failures:
         """Record a TapePartitionFailureType of a partition, unless the same one stands; tell whether it is new."""
         return self._stand(*_PARTITION, partition_id, kind, message)
 
-    def partition_mended(self, kind: str, partition_id: str) -> None:
-        """Strike what stands against a partition of this kind."""
-        self._strike(*_PARTITION, partition_id, kind)
+    def partition_mended(self, kind: str, partition_id: str, about: str = "") -> None:
+        """Strike what stands against a partition of this kind; with `about` only what is said in these words."""
+        self._strike(*_PARTITION, partition_id, kind, about)
 
     def domain(self, kind: str, domain_id: str, message: str) -> bool:
         """Record a StorageDomainFailureType of a storage domain, unless the same one stands; tell whether it is new."""
@@ -57,6 +59,7 @@ class Failures:
         self._strike(*_DOMAIN, domain_id, kind)
 
     def _stand(self, record: str, key: str, subject: str, kind: str, message: str) -> bool:
+        message = _printable(message)
         for each in self._beans.all(record):
             if (each[key], each["Type"], each["ErrorMessage"]) == (subject, kind, message):
                 return False
@@ -64,14 +67,17 @@ class Failures:
         self._add(record, {key: subject}, kind, message)
         return True
 
-    def _strike(self, record: str, key: str, subject: str, kind: str) -> None:
+    def _strike(self, record: str, key: str, subject: str, kind: str, about: str = "") -> None:
         for each in self._beans.all(record):
-            if (each[key], each["Type"]) == (subject, kind):
+            if (each[key], each["Type"]) == (subject, kind) and about in each["ErrorMessage"]:
                 self._beans.remove(record, str(each["Id"]))
 
     def _add(self, record: str, subject: dict[str, str], kind: str, message: str) -> None:
-        # It may quote what a tape of others tells, which no document could carry.
-        message = "".join(each if each.isprintable() else "?" for each in message)
         with self._store.writing():
             values = {"Date": self._clock.now(), "ErrorMessage": message, "Type": kind, **subject}
             self._beans.add(record, self._ids.of(self._store.numbers("failures", 1)), values)
+
+
+def _printable(message: str) -> str:
+    """Return a message as documents and logs can carry it: it may quote what a tape of others tells."""
+    return "".join(each if each.isprintable() else "?" for each in message)
