@@ -115,7 +115,7 @@ def test_without_a_tape_to_write_to_blobs_stay_degraded(build: Build) -> None:
 
 def test_a_tape_that_was_given_to_another_storage_domain_meanwhile_is_not_rebuilt_to(build: Build) -> None:
     """Chosen for a rebuild that has to wait, and begun by a put of another storage domain, a tape is left to that."""
-    clock = SimulatedClock(1000.0)
+    clock = SimulatedClock(1e6)
     bench = stored(build, clock=clock, timed=True, drives=1, tapes=4)
     machine, wire = bench.appliance.machine, bench.wire
     first, second = (machine.library.find(tape_of(bench, f"Tape {each} copy")) for each in ("first", "second"))
