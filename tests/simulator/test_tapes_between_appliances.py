@@ -174,6 +174,24 @@ def test_other_bytes_under_a_known_version_are_left_out(build: Build, tmp_path: 
     assert here.appliance.machine.store.db.execute("SELECT DISTINCT suspect FROM copies").fetchall() == [(1,)]
 
 
+@pytest.mark.parametrize(("name", "size"), [("a", 2500), ("other", 2500), ("a", 1500), ("other", 1500)])
+def test_nothing_is_added_to_an_object_that_is_whole(build: Build, tmp_path: Path, name: str, size: int) -> None:
+    """Appliances of one seed count alike: blobs of another object of the same version do not become part of it."""
+    there, here = build(blob_size=500), build(blob_size=2000)
+    there.wire.put_all("b", {name: b"t" * size})
+    there.until_persisted()
+    here.wire.put_all("b", {"a": b"h" * 1500})
+    here.until_persisted()
+    index = _shelve(there, "SIM001L8", tmp_path / "there")
+    with here.appliance.machine.store.writing() as db:
+        db.execute("UPDATE copies SET suspect = 1")
+    _insert(here, index, "FAR001L8")
+    _import(here, "FAR001L8")
+    assert here.wire.ask("GET", "/b/a").body == b"h" * 1500
+    (failure,) = here.wire.ask("GET", "/_rest_/tape_failure").xml
+    assert f"{size // 500} blobs were left out" in str(failure.findtext("ErrorMessage"))
+
+
 def test_the_second_copy_joins_the_first(build: Build, tmp_path: Path) -> None:
     """Two tapes with the same objects become two copies, one in each storage domain."""
     first = build(copies=2, seed=1)

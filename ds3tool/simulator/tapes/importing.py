@@ -210,6 +210,8 @@ class _Import:
             if number is None:
                 return False
             db.execute("UPDATE objects SET etag = ?, metadata = ? WHERE n = ?", (entry.etag, metadata, number))
+        elif not self._is_of(db, number, bucket, entry):
+            return False
         kind, digest = ChecksumType(entry.checksum_type), bytes.fromhex(entry.checksum)
         if not self._place_blob(db, number, _Placed(entry.offset, entry.length, kind, digest, entry.position), domain):
             return False
@@ -226,6 +228,12 @@ class _Import:
                 "SELECT n FROM objects WHERE n = ?", (self._machine.objects.ids.number(version),)
             ).fetchone()
         return None if row is None else int(row[0])
+
+    def _is_of(self, db: sqlite3.Connection, number: int, bucket: Bucket, entry: IndexedBlob) -> bool:
+        """Tell whether a blob's object is the known one: appliances of one seed give one id to different objects."""
+        named = (number, bucket.n, entry.name, entry.size)
+        query = "SELECT 1 FROM objects WHERE n = ? AND bucket = ? AND name = ? AND size = ?"
+        return db.execute(query, named).fetchone() is not None
 
     def _new_object(self, db: sqlite3.Connection, bucket: Bucket, version: str, name: str, size: int) -> int | None:
         """Make an object's row, not complete yet; None when its name is taken."""
@@ -251,6 +259,8 @@ class _Import:
         ).fetchone()
         if row is not None and row[1:] != (placed.length, placed.digest):
             return False
+        if row is None and not self._may_grow(db, number):
+            return False
         blob = self._machine.store.numbers("blobs", 1) if row is None else row[0]
         if row is None:
             db.execute(
@@ -264,6 +274,11 @@ class _Import:
             (blob, domain, self._tape.n, placed.position),
         )
         return True
+
+    def _may_grow(self, db: sqlite3.Connection, number: int) -> bool:
+        """Tell whether an object still lacks blobs that no job brings: one that is whole must not be added to."""
+        query = "SELECT 1 FROM objects WHERE n = ? AND created IS NULL AND job IS NULL"
+        return db.execute(query, (number,)).fetchone() is not None
 
     def _complete(self, db: sqlite3.Connection, bucket: Bucket, number: int, created: float, *, latest: bool) -> None:
         """Make an object complete when all of its blobs are known; the newest of its name is the latest."""
