@@ -88,7 +88,7 @@ def _move(machine: Machine, tape: Tape, target: Tape, drive: Drive, blobs: list[
             moved.append((each, at))
             at += each.length
     with machine.store.writing() as db:
-        if not target.present:  # it was said to be gone meanwhile, and what is on it with it
+        if not target.keeps:  # it was said to be gone or BAD meanwhile, and what is on it with it
             return
         for each, position in moved:
             db.execute(

@@ -289,7 +289,7 @@ class Rebuilder:
                 at += each.length
         drive.settle()
         with machine.store.writing() as db:
-            if not tape.present:
+            if not tape.keeps:
                 raise TaskAbortedError(f"The tape {tape.bar_code} is {tape.state}.")
             db.executemany(
                 "INSERT OR REPLACE INTO copies (blob, domain, tape, position) SELECT n, ?, ?, ? FROM blobs WHERE n = ?",

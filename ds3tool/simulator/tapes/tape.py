@@ -102,6 +102,11 @@ class Tape:
         return self.state not in ABSENT
 
     @property
+    def keeps(self) -> bool:
+        """Whether what a drive has just written to it counts as a copy: not once it is gone, or given up as BAD."""
+        return self.present and self.state != "BAD"
+
+    @property
     def available(self) -> int:
         """Bytes that still fit."""
         return max(0, self.capacity - self.written)

@@ -376,7 +376,7 @@ class Writer:
         drive.settle()
         tape, domain = writing.tape, writing.group.domain
         with self._store.writing() as db:
-            if not tape.present:  # it was said to be gone meanwhile: its chunks are for another one
+            if not tape.keeps:  # it was said to be gone or BAD meanwhile: its chunks are for another one
                 raise TaskAbortedError(f"The tape {tape.bar_code} is {tape.state}.")
             for blob, position in writing.copies:
                 db.execute(
