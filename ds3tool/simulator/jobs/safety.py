@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ds3tool.simulator.buckets import Bucket, Rules
 from ds3tool.simulator.records.beans import Beans
-from ds3tool.simulator.tapes.library import Library
+from ds3tool.simulator.tapes.library import Library, Tape
 from ds3tool.simulator.wire.refusals import Refusal, bad_request
 
 # A rule that copies to a cloud needs the licence for it: type of rule -> FeatureKeyType. Source: contract.
@@ -48,7 +48,7 @@ class Safety:
 
     def _has_media(self, domain: str) -> bool:
         for tape in self._library.tapes.values():
-            if tape.writable and tape.available and self._takes(domain, tape.domain_id, tape.n):
+            if tape.writable and tape.available and self._takes(domain, tape):
                 return True
         return any(
             member.get("PoolPartitionId") and member.get("WritePreference") != "NEVER_SELECT"
@@ -56,10 +56,10 @@ class Safety:
             if member["StorageDomainId"] == domain
         )
 
-    def _takes(self, domain: str, assigned: str | None, number: int) -> bool:
-        if assigned is not None:
-            return assigned == domain
-        return self._library.member(domain, self._library.tapes[number]) is not None
+    def _takes(self, domain: str, tape: Tape) -> bool:
+        if tape.domain_id is not None:
+            return tape.domain_id == domain
+        return self._library.member(domain, tape) is not None
 
     def _check_target(self, kind: str, target_kind: str, target_id: str) -> None:
         licence = _LICENCES.get(kind)
