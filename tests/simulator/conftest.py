@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from ds3tool.simulator import Appliance, ApplianceSettings, Clock
+from ds3tool.simulator.tapes.tape import Tape
 from tests.simulator.wire import Wire
 
 _PATIENCE = 60
@@ -32,6 +33,14 @@ class Bench:
         """Wait until no put job is in progress."""
         active = self.appliance.machine.jobs.active
         self.until(lambda: not any(job.type == "PUT" for job in active.values()), "a put job never ended")
+
+    def tape_at_work(self) -> Tape:
+        """Wait until the one drive is at something; return the tape that it does that with."""
+        (drive,) = self.appliance.machine.drives.all
+        self.until(lambda: drive.task is not None, "the drive has nothing to do")
+        assert drive.task is not None
+        assert drive.task.tape is not None
+        return drive.task.tape
 
     @property
     def cache_used(self) -> int:

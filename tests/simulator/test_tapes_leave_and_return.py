@@ -214,11 +214,7 @@ def test_what_goes_to_a_tape_that_is_said_to_be_lost_does_not_count(build: Build
     bench = build(SimulatedClock(0.0), drives=1, tapes=3, timed=True)
     machine, wire = bench.appliance.machine, bench.wire
     wire.put_all("b", {"a": b"a" * 1000})
-    (drive,) = machine.drives.all
-    bench.until(lambda: drive.task is not None)
-    assert drive.task is not None
-    tape = drive.task.tape
-    assert tape is not None
+    tape = bench.tape_at_work()
     assert wire.ask("PUT", f"/_rest_/tape/{tape.bar_code}?state={state}").status == 200
     assert wire.ask("DELETE", f"/_rest_/tape/{tape.bar_code}").status == 409
     assert isinstance(machine.clock, SimulatedClock)

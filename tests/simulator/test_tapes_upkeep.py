@@ -405,11 +405,7 @@ def test_a_tape_that_is_written_to_meanwhile_is_not_formatted_without_force(buil
     bench = build(SimulatedClock(0.0), timed=True, drives=1, tapes=2)
     machine, wire = bench.appliance.machine, bench.wire
     wire.put_all("b", {"a": b"a" * 500})
-    (drive,) = machine.drives.all
-    bench.until(lambda: drive.task is not None)
-    assert drive.task is not None
-    tape = drive.task.tape
-    assert tape is not None
+    tape = bench.tape_at_work()
     assert wire.ask("PUT", f"/_rest_/tape/{tape.bar_code}?operation=format").status == 200
     assert isinstance(machine.clock, SimulatedClock)
     machine.clock.set_pace(10_000.0)
@@ -426,10 +422,7 @@ def test_no_drive_is_tested_with_a_tape_that_holds_data(build: Build) -> None:
     machine, wire = bench.appliance.machine, bench.wire
     wire.put_all("b", {"a": b"a" * 500})
     (drive,) = machine.drives.all
-    bench.until(lambda: drive.task is not None)
-    assert drive.task is not None
-    tape = drive.task.tape
-    assert tape is not None
+    tape = bench.tape_at_work()
     assert wire.ask("PUT", f"/_rest_/tape/{tape.bar_code}?role=TEST").status == 200
     assert wire.ask("PUT", f"/_rest_/tape_drive/{drive.id}?operation=test&skip_clean").status == 200
     assert isinstance(machine.clock, SimulatedClock)
