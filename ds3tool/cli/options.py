@@ -15,6 +15,7 @@ from typing import Annotated, Any, Protocol, TypeVar, get_origin, get_type_hints
 import typer
 
 from ds3tool.cli import logs
+from ds3tool.cli.coercion import PlainCommand, PlainGroup
 from ds3tool.cli.output import OutputFormat
 from ds3tool.cli.settings import LogFormat, ProgressMode, Settings
 from ds3tool.errors import InterruptedRunError
@@ -292,7 +293,7 @@ def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable
     """
 
     def register(function: Command) -> Command:
-        app.command(name, help=help_text(function.__doc__ or ""), epilog=_epilog(examples))(
+        app.command(name, cls=PlainCommand, help=help_text(function.__doc__ or ""), epilog=_epilog(examples))(
             with_shared_options(function)
         )
         return function
@@ -311,9 +312,8 @@ def command_or_group(app: typer.Typer, *, examples: Sequence[str]) -> Callable[[
         def either(**values: Any) -> None:  # noqa: ANN401 - typer hands over whatever was declared
             (act if values[_CONTEXT].invoked_subcommand is None else remember)(**values)
 
-        app.callback(invoke_without_command=True, help=help_text(function.__doc__ or ""), epilog=_epilog(examples))(
-            either
-        )
+        told, ends = help_text(function.__doc__ or ""), _epilog(examples)
+        app.callback(cls=PlainGroup, invoke_without_command=True, help=told, epilog=ends)(either)
         return function
 
     return register
@@ -327,7 +327,7 @@ def _epilog(examples: Sequence[str]) -> str:
 
 def group(name: str, help_text: str) -> typer.Typer:
     """Return a group of commands, which takes the shared options after its own name as well."""
-    app = typer.Typer(name=name, help=help_text, no_args_is_help=True, add_completion=False)
+    app = typer.Typer(name=name, cls=PlainGroup, help=help_text, no_args_is_help=True, add_completion=False)
 
     def remember() -> None:
         pass

@@ -6,9 +6,9 @@ import importlib
 from typing import Annotated, Any
 
 import typer
-import typer.core
 import typer.main
 
+from ds3tool.cli.coercion import PlainGroup
 from ds3tool.cli.options import help_text, with_shared_options
 from ds3tool.errors import EXIT_CODES
 
@@ -68,7 +68,7 @@ _Command = Any
 _Resolved = Any
 
 
-class LazyGroup(typer.core.TyperGroup):
+class LazyGroup(PlainGroup):
     """A group that knows its commands by name and imports each when it is first asked for."""
 
     def list_commands(self, ctx: _Context) -> list[str]:  # noqa: ARG002 - every group has the same face
