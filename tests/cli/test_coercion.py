@@ -14,7 +14,6 @@ import typer.main
 from ds3tool.cli.coercion import PlainCommand, PlainGroup
 from tests.cli.test_main import external
 
-
 # Typer's own class, whose home differs between its releases.
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 
