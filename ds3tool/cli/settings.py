@@ -17,6 +17,7 @@ from ds3tool.sizes import parse_duration
 
 if TYPE_CHECKING:
     from ds3tool.client import Ds3Client
+    from ds3tool.transport.pool import Transport
     from ds3tool.transport.ratelimit import RateLimit
 
 
@@ -171,10 +172,11 @@ class Settings:
         return Output(self.output, sys.stdout, styled=self.colour and sys.stdout.isatty())
 
 
-def connect(settings: Settings, *, limit: RateLimit | None = None) -> Ds3Client:
+def connect(settings: Settings, *, limit: RateLimit | None = None, kind: type[Transport] | None = None) -> Ds3Client:
     """Return a client of the appliance that the settings mean; it is a context manager and closes its connections.
 
-    `limit` bounds the bytes a second of all its connections together.
+    `limit` bounds the bytes a second of all its connections together. `kind` is a transport of its own kind, which
+    else is a plain one.
 
     Says on stderr, at every run, when certificates are not checked.
     """
@@ -186,6 +188,6 @@ def connect(settings: Settings, *, limit: RateLimit | None = None) -> Ds3Client:
     logs.hide(connection.secret_key)
     if not connection.verify_tls and connection.endpoint.lower().startswith("https:"):
         messages.warn("certificates are not checked (--no-verify-ssl): whoever sits between can read and change data")
-    transport = Transport(connection, limit=limit)
+    transport = (kind or Transport)(connection, limit=limit)
     transport.on_wait = messages.RetryNotes(max_retry_seconds=connection.max_retry_seconds)
     return Ds3Client.over(transport, close=transport.close)
