@@ -25,6 +25,7 @@ _HERE = Path(__file__).parent
 _FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pthread")
 _PROGRAMS = {
     "server": ("server.c", "http.c", "ds3.c", "s3.c", "virtual.c", "digests.c", "text.c"),
+    "limit": ("limit.c",),
 }
 _LONGEST_START_SECONDS = 60  # the digest of a large object is made before the port is told
 
@@ -151,7 +152,8 @@ def serve(
     command += ["--versions"] if versions else []
     command += ["--workers", str(workers)] if workers is not None else []
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
         words = process.stdout.readline().split()
         if len(words) != 2 or words[0] != "port":
@@ -176,17 +178,16 @@ def limit(
     connections: int = 4,
     count: int = 0,
     size: int = 0,
-    folder: Path | None = None,
+    folder: Path,
 ) -> dict[str, Any]:
-    """Run the client in C and return its numbers: seconds, bytes, gb_per_s, requests_per_s, cpu_seconds, first and last.
+    """Run the client in C and return its numbers: seconds, bytes, gb_per_s, requests_per_s, cpu_seconds.
 
     `put-*` send the files P000000000... of `folder`, of `size` bytes each; `get-*` write them there; over so many
-    `connections`, each in a thread. `bare` needs no server: so many pairs of sockets move `size` bytes each from a file
-    in memory to nowhere. Raises YardstickError when anything went wrong.
+    `connections`, each in a thread. `bare` needs no server: it moves one of the files over each of so many pairs of
+    sockets to nowhere, and its processor time is that of both ends. Raises YardstickError when anything went wrong.
     """
     command = [str(build() / "limit"), mode, "--port", str(port), "--connections", str(connections)]
-    command += ["--count", str(count), "--size", str(size)]
-    command += ["--dir", str(folder)] if folder is not None else []
+    command += ["--count", str(count), "--size", str(size), "--dir", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise YardstickError(f"{' '.join(command)}: {done.stderr.strip() or f'exit code {done.returncode}'}")
