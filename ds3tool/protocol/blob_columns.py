@@ -34,6 +34,25 @@ class VersionIds(Sequence[str | None]):
             self._others[len(self)] = version_id
         self._packed += bytes(_UUID_LENGTH)
 
+    def extend(self, version_ids: Sequence[str | None] | None, count: int) -> None:
+        """Add `count` at the end; None for so many that are not told. An empty text is none either."""
+        if version_ids is None:
+            self._packed += bytes(_UUID_LENGTH * count)
+            return
+        joined = "".join([version_id or "" for version_id in version_ids])
+        alike = len(joined) == _UUID_LENGTH * count and set(map(len, filter(None, version_ids))) == {_UUID_LENGTH}
+        if alike and joined.isascii() and "\0" not in joined:
+            self._packed += joined.encode()
+            return
+        for version_id in version_ids:
+            self.append(version_id or None)
+
+    def join(self, others: VersionIds) -> None:
+        """Add those of another column at the end."""
+        start = len(self)
+        self._packed += others._packed
+        self._others.update((start + number, version_id) for number, version_id in others._others.items())
+
     def __len__(self) -> int:
         return len(self._packed) // _UUID_LENGTH
 
@@ -93,6 +112,14 @@ class BlobColumns(Sequence[Blob]):
         self.lengths.append(length)
         self.in_cache.append(in_cache)
         self.version_ids.append(version_id)
+
+    def join(self, others: BlobColumns, *, keys: Sequence[str]) -> None:
+        """Add the blobs of other columns at the end; `keys` are texts equal to theirs, which are kept instead."""
+        self.keys += keys
+        self.offsets += others.offsets
+        self.lengths += others.lengths
+        self.in_cache += others.in_cache
+        self.version_ids.join(others.version_ids)
 
     def __len__(self) -> int:
         return len(self.keys)

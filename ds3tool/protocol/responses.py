@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from ds3tool.errors import ProtocolError
 from ds3tool.protocol import checksums, names
 from ds3tool.protocol import metadata as metadata_codec
+from ds3tool.protocol.job_documents import ChunkRows, read_job
 from ds3tool.protocol.messages import Headers, Response
 from ds3tool.protocol.model import (
     BucketDetails,
@@ -54,14 +55,7 @@ from ds3tool.protocol.placements import (
 )
 from ds3tool.protocol.refusals import error, parse_error_document, retry_after_seconds
 from ds3tool.protocol.scalars import as_boolean, as_date, as_etag, as_integer, as_size, required
-from ds3tool.protocol.xmlcodec import (
-    PAGE_BYTES,
-    ChunkRows,
-    Element,
-    read_items,
-    read_job,
-    read_tree,
-)
+from ds3tool.protocol.xmlcodec import PAGE_BYTES, Element, read_items, read_tree
 
 __all__ = [
     "Page",

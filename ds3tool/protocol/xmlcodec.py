@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Generic, NoReturn, TypeVar
 from xml.parsers import expat
 
 from ds3tool.errors import ProtocolError, UsageError
-from ds3tool.protocol.blob_columns import BlobColumns
 
 T = TypeVar("T")
 
@@ -80,53 +80,78 @@ class Element:
         return one.text or None if one is not None else None
 
 
-def _local(name: str) -> str:
+def local_name(name: str) -> str:
+    """Return an element's name without its name space's prefix."""
     return name.rpartition(":")[2]
 
 
-def _local_attributes(attributes: dict[str, str]) -> dict[str, str]:
+def local_attributes(attributes: dict[str, str]) -> dict[str, str]:
+    """Return the attributes of no name space."""
     # Those of another name space (`xmlns:x`, `x:Name`) are none of ours and must not stand in for ours.
     return {name: value for name, value in attributes.items() if ":" not in name}
 
 
-class _Document:
-    """One document being read: feeds expat, and turns everything that goes wrong into ProtocolError."""
+class Document:
+    """One document being read: feeds expat, and turns everything that goes wrong into ProtocolError.
+
+    `fed` counts the bytes that expat was given.
+    """
 
     def __init__(self, what: str, max_bytes: int) -> None:
         self._what = what
         self._max_bytes = max_bytes
+        self.fed = 0
+        self._passed_over = 0
         self._parser = expat.ParserCreate()
         self._parser.buffer_text = True
         self._parser.StartDoctypeDeclHandler = self._doctype
 
     @property
     def parser(self) -> expat.XMLParserType:
+        """Expat itself, for its handlers."""
         return self._parser
 
     def refuse(self, why: str) -> NoReturn:
+        """Raise ProtocolError, which says what was being read."""
         raise ProtocolError(f"cannot read {self._what}: {why}")
 
     def _doctype(self, *_: object) -> None:
         self.refuse("it declares a document type, which no appliance sends")
 
+    def pass_over(self, count: int) -> None:
+        """Count bytes that the caller has read by itself; they are not fed."""
+        self._passed_over += count
+
+    def feed(self, piece: bytes) -> None:
+        """Give the handlers what comes next; call it inside `reading`."""
+        self.fed += len(piece)
+        if self.fed + self._passed_over > self._max_bytes:
+            self.refuse(f"it is larger than {self._max_bytes} bytes")
+        self._parser.Parse(piece, False)
+        if self.fed - self._parser.CurrentByteIndex > MAX_TOKEN_BYTES:
+            self.refuse(f"it has a tag of more than {MAX_TOKEN_BYTES} bytes")
+
     def read(self, blocks: Iterable[bytes]) -> None:
         """Feed the whole document to the handlers that the caller has set."""
-        parser, fed = self._parser, 0
+        with self.reading():
+            for piece in pieces(blocks):
+                self.feed(piece)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Feed the document in the block, piece after piece; see at its end that it is whole."""
+        parser = self._parser
         try:
-            for piece in _pieces(blocks):
-                fed += len(piece)
-                if fed > self._max_bytes:
-                    self.refuse(f"it is larger than {self._max_bytes} bytes")
-                parser.Parse(piece, False)
-                if fed - parser.CurrentByteIndex > MAX_TOKEN_BYTES:
-                    self.refuse(f"it has a tag of more than {MAX_TOKEN_BYTES} bytes")
-            if not fed:
+            yield
+            if not self.fed:
                 self.refuse("it is empty")
             parser.Parse(b"", True)
         except expat.ExpatError as error:
+            where = f"line {error.lineno}, column {error.offset}"
+            if self._passed_over:
+                where = f"byte {parser.ErrorByteIndex + self._passed_over}"
             raise ProtocolError(
-                f"cannot read {self._what}: it is not XML, or not all of it: {expat.ErrorString(error.code)}, "
-                f"line {error.lineno}, column {error.offset}"
+                f"cannot read {self._what}: it is not XML, or not all of it: {expat.ErrorString(error.code)}, {where}"
             ) from error
         except (ValueError, LookupError) as error:  # an encoding that Python does not have, or has in several bytes
             raise ProtocolError(f"cannot read {self._what}: {error}") from error
@@ -134,9 +159,10 @@ class _Document:
             # Handlers refer to the reader and the reader to the parser: undone by hand, not by the collector.
             parser.StartElementHandler = parser.EndElementHandler = None
             parser.CharacterDataHandler = parser.StartDoctypeDeclHandler = None
+            parser.XmlDeclHandler = None
 
 
-def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
+def pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the same bytes in pieces of 64 to 256 KiB; only the last may be smaller."""
     waiting: list[bytes] = []
     size = 0
@@ -168,7 +194,7 @@ def read_items(
     A child is forgotten once handed over, so memory holds one at a time. `root` names the elements that may
     stand at the top. ProtocolError for anything else.
     """
-    document = _Document(what, max_bytes)
+    document = Document(what, max_bytes)
     roots = (root,) if isinstance(root, str) else root
     top: Element | None = None
     path: list[Element] = []
@@ -182,7 +208,7 @@ def read_items(
             document.refuse(f"it has an element with {len(attributes)} attributes")
         if len(path) >= MAX_DEPTH:
             document.refuse(f"its elements are nested deeper than {MAX_DEPTH}")
-        element = Element(_local(name), _local_attributes(attributes) if attributes else _NO_ATTRIBUTES)
+        element = Element(local_name(name), local_attributes(attributes) if attributes else _NO_ATTRIBUTES)
         if path:
             elements += 1
             if elements > MAX_ITEM_ELEMENTS:
@@ -236,123 +262,6 @@ def read_tree(
     top = read_items(blocks, children.append, what=what, root=root, max_bytes=max_bytes)
     top.children = children
     return top
-
-
-class ChunkRows:
-    """A chunk as it is read: its attributes and its blobs as columns."""
-
-    __slots__ = ("attributes", "blobs")
-
-    def __init__(self, attributes: dict[str, str]) -> None:
-        self.attributes = attributes
-        self.blobs = BlobColumns()
-
-
-class JobRows:
-    """A `MasterObjectList` as it is read: the root's attributes, those of each node, and the chunks."""
-
-    __slots__ = ("attributes", "chunks", "nodes")
-
-    def __init__(self) -> None:
-        self.attributes: dict[str, str] = {}
-        self.nodes: list[dict[str, str]] = []
-        self.chunks: list[ChunkRows] = []
-
-
-_TRUTH = {"true": True, "false": False, "": False}
-
-
-def read_job(
-    blocks: Iterable[bytes], *, what: str, root: str = "MasterObjectList", max_bytes: int = JOB_DOCUMENT_BYTES
-) -> JobRows:
-    """Read a job's document into columns, without making anything per blob but its name.
-
-    With `root` "Objects" the document is one chunk by itself. Of a blob, `Name`, `Offset` and `Length` must be
-    there; a missing `InCache` means False. An integer `Version`, of releases before 5.0, names nothing that can
-    be asked for and is passed over.
-    """
-    document = _Document(what, max_bytes)
-    rows = JobRows()
-    # Depth of the chunk elements: below the root, or the root itself.
-    chunk_depth = 1 if root == "Objects" else 2
-    blob_depth = chunk_depth + 1
-    depth = 0
-    in_chunk = in_nodes = False
-    columns = BlobColumns()
-    last_key = ""
-    add_key = columns.keys.append
-    add_offset = columns.offsets.append
-    add_length = columns.lengths.append
-    add_in_cache = columns.in_cache.append
-    add_version = columns.version_ids.append
-
-    def open_chunk(attributes: dict[str, str]) -> None:
-        nonlocal columns, add_key, add_offset, add_length, add_in_cache, add_version
-        chunk = ChunkRows(_local_attributes(attributes))
-        rows.chunks.append(chunk)
-        columns = chunk.blobs
-        add_key = columns.keys.append
-        add_offset = columns.offsets.append
-        add_length = columns.lengths.append
-        add_in_cache = columns.in_cache.append
-        add_version = columns.version_ids.append
-
-    def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal depth, in_chunk, in_nodes, last_key
-        depth += 1
-        if len(attributes) > MAX_ATTRIBUTES:
-            document.refuse(f"it has an element with {len(attributes)} attributes")
-        if depth == blob_depth and in_chunk:
-            if name != "Object" and _local(name) != "Object":
-                return
-            try:
-                key, offset, length = attributes["Name"], attributes["Offset"], attributes["Length"]
-            except KeyError as error:
-                document.refuse(f"a blob of it has no {error.args[0]}")
-            if not (offset.isdigit() and length.isdigit() and key):
-                document.refuse(f"a blob of it is named {key[:80]!r}, offset {offset[:20]!r}, length {length[:20]!r}")
-            in_cache = attributes.get("InCache", "")
-            truth = _TRUTH.get(in_cache)
-            if truth is None:
-                truth = _TRUTH.get(in_cache.lower())
-                if truth is None:
-                    document.refuse(f"a blob of it has InCache={in_cache[:20]!r}")
-            if key == last_key:
-                key = last_key  # blobs of one object share its text
-            else:
-                last_key = key
-            try:
-                add_offset(int(offset))
-                add_length(int(length))
-            except (OverflowError, ValueError):
-                document.refuse(f"a blob of it has offset {offset[:20]!r} and length {length[:20]!r}")
-            add_key(key)
-            add_in_cache(truth)
-            add_version(attributes.get("VersionId") or None)
-            return
-        if depth == chunk_depth:
-            local = _local(name)
-            in_chunk = local == "Objects"
-            in_nodes = local == "Nodes"
-            if in_chunk:
-                open_chunk(attributes)
-        elif depth == blob_depth and in_nodes and _local(name) == "Node":
-            rows.nodes.append(_local_attributes(attributes))
-        elif depth > MAX_DEPTH:
-            document.refuse(f"its elements are nested deeper than {MAX_DEPTH}")
-        if depth == 1:
-            if _local(name) != root:
-                document.refuse(f"its root is {_local(name)[:40]!r}, not {root}")
-            rows.attributes = _local_attributes(attributes)
-
-    def end(_: str) -> None:
-        nonlocal depth
-        depth -= 1
-
-    document.parser.StartElementHandler = start
-    document.parser.EndElementHandler = end
-    document.read(blocks)
-    return rows
 
 
 # -- writing ---------------------------------------------------------------------------------------------------------
