@@ -1,0 +1,270 @@
+"""Large objects: against a C program that does nothing but sendfile, or splice, and against the S3 clients.
+
+The server is the neutral one, in a process of its own. First ds3tool and the C program take turns: told is the
+transfer alone, from the first to the last body byte that the server saw. Then ds3tool and the peers take turns: told
+are whole programs, ds3tool with its job, its journal and CRC-32C, each peer in the quicker of two ways. Exit code 1
+when a bar is missed.
+
+    python -m benchmarks.large [--size 1GiB] [--rounds 5] [--peer-rounds 3] [--peers s5cmd,rclone | none] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import shutil
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import yardstick
+from benchmarks.bars import Report, Row, arguments, say
+from benchmarks.ours import Ours
+from benchmarks.programs import Taken
+from benchmarks.rounds import in_turns, median_of, ratio
+from benchmarks.s3_peers import LARGE, Peer, chosen, quicker
+from benchmarks.trees import Targets, large_files, scratch
+from ds3tool.sizes import format_size, parse_size
+
+COUNT = 4
+CONNECTIONS = 4
+PUT_OF_C, PUT_CPU_OF_C, PUT_WITH_DIGESTS, GET_OF_C = 0.90, 1.15, 0.80, 0.80
+PUT_OF_PEERS, GET_OF_PEERS, PUT_CPU_OF_PEERS = 4, 1.5, 1 / 6
+C_OF_BARE = 0.9
+_NAME = "P{:09d}"
+# Just above what goes through the loop for small objects: what such a put takes is not the large ones' moving.
+_LEAST = 300 << 10
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One transfer: seconds from its first body byte to its last, and what the whole program took."""
+
+    alone: float
+    whole: float
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Objects of one size; `tree` is where they lie."""
+
+    tree: Path
+    size: int
+    count: int = COUNT
+
+    @property
+    def bytes(self) -> int:
+        """Bytes in all."""
+        return self.size * self.count
+
+    def __str__(self) -> str:
+        return f"{self.count} x {format_size(self.size)}"
+
+
+def watched(server: yardstick.Server, load: Load, act: Callable[[], Taken]) -> Moved:
+    """Do what moves a load; SystemExit unless the server saw just its bytes."""
+    server.reset()
+    taken = act()
+    stats = server.stats()
+    if (seen := max(stats.bytes_in, stats.bytes_out)) < load.bytes:
+        raise SystemExit(f"the server saw {seen} bytes, and not {load.bytes}")
+    return Moved(stats.transfer_seconds, taken.seconds, taken.cpu_seconds)
+
+
+def in_c(mode: yardstick.Mode, server: yardstick.Server, load: Load, folder: Path) -> Moved:
+    """Move a load with the C program."""
+
+    def act() -> Taken:
+        told: Mapping[str, Any] = yardstick.limit(
+            mode, server.port, connections=CONNECTIONS, count=load.count, size=load.size, folder=folder
+        )
+        return Taken(told["seconds"], told["cpu_seconds"], 0)
+
+    return watched(server, load, act)
+
+
+def bare(load: Load) -> Moved:
+    """Move as many bytes between pairs of sockets, with no protocol at all."""
+    told = yardstick.limit("bare", connections=CONNECTIONS, size=load.bytes // CONNECTIONS)
+    return Moved(told["seconds"], told["seconds"], told["cpu_seconds"])
+
+
+def _rate(load: Load, runs: Sequence[Moved]) -> str:
+    return f"{load.bytes / median_of(runs, lambda one: one.alone) / 1e9:.2f} GB/s"
+
+
+def put_beside_c(report: Report, folder: Path, load: Load, asked: argparse.Namespace) -> None:
+    """Add the rows of puts against C, without digests and with them."""
+    least = Load(large_files(folder / "least", COUNT, _LEAST, name=_NAME), _LEAST)
+    with yardstick.serve(checksum="crc32c") as server:
+        ours = Ours(server.endpoint, folder)
+
+        def put(what: Load, *options: str) -> Moved:
+            return watched(server, what, lambda: ours.put(what.tree, "ds3://bench/x/", *options, objects=what.count))
+
+        ways: dict[str, Callable[[], Moved]] = {
+            "bare": lambda: bare(load),
+            "C": lambda: in_c("put-large", server, load, load.tree),
+            "plain": lambda: put(load, "--checksum", "none"),
+            "least": lambda: put(least, "--checksum", "none"),
+            "digests": lambda: put(load),
+        }
+        found = in_turns(asked.rounds, ways, warm_up=True)
+    check_c(report, load, found["C"], found["bare"], busy=asked.busy)
+    plain, digests, c = found["plain"], found["digests"], found["C"]
+    told = f"{_rate(load, plain)}, C {_rate(load, c)}"
+    report.add(Row(f"put {load}, alone, of C", ratio(c, plain, _alone), at_least=PUT_OF_C, told=told))
+    cpu = [one.cpu_seconds - none.cpu_seconds for one, none in zip(plain, found["least"], strict=True)]
+    gib = load.bytes / _GIB
+    told = f"{statistics.median(cpu) / gib:.3f} s/GiB without start-up, C {median_of(c, _cpu) / gib:.3f}"
+    of_c = statistics.median(mine / theirs.cpu_seconds for mine, theirs in zip(cpu, c, strict=True))
+    report.add(Row("its CPU, of C", of_c, at_most=PUT_CPU_OF_C, told=told))
+    # A digest is made before the first byte of its blob goes out, where the transfer alone would not count it: so
+    # what the whole program takes longer is added to the transfer.
+    kept = [
+        mine.alone / (mine.alone + max(0.0, other.whole - mine.whole))
+        for mine, other in zip(plain, digests, strict=True)
+    ]
+    told = f"alone {_rate(load, digests)}, {ratio(plain, digests, _alone):.2f} x of the same without"
+    report.add(Row("with CRC-32C, of the same without", statistics.median(kept), at_least=PUT_WITH_DIGESTS, told=told))
+
+
+def check_c(report: Report, load: Load, c: Sequence[Moved], bare_runs: Sequence[Moved], *, busy: bool) -> None:
+    """Stop where the C program is no limit: it must come near to a bare loop."""
+    of_bare = ratio(bare_runs, c, _alone)
+    report.note(f"C moves {_rate(load, c)}, {of_bare:.2f} of the bare loop's {_rate(load, bare_runs)}")
+    if of_bare < C_OF_BARE:
+        if not busy:
+            raise SystemExit(f"the C client reaches {of_bare:.2f} of the bare loop, and {C_OF_BARE} is needed")
+        report.note("that is too little for a yardstick: the machine is busy, and these figures prove nothing")
+
+
+def get_beside_c(report: Report, folder: Path, load: Load, asked: argparse.Namespace) -> None:
+    """Add the row of gets to files against C, and the same once on disk, for information."""
+    with yardstick.serve(checksum="crc32c", objects=load.count, size=load.size, prefix="x/") as server:
+        for on, name in ((folder, ""), (None, ", on disk")):
+            if on is None and asked.no_disk:
+                continue
+            with scratch(need=load.bytes, on=asked.disk if on is None else folder) as place:
+                targets, ours = Targets(place), Ours(server.endpoint, folder)
+
+                def get(ours: Ours = ours, targets: Targets = targets) -> Moved:
+                    with targets.room() as target:
+                        return watched(server, load, lambda: ours.get("ds3://bench/x/", target, objects=load.count))
+
+                def with_c(targets: Targets = targets) -> Moved:
+                    with targets.room() as target:
+                        return in_c("get-large", server, load, target)
+
+                found = in_turns(asked.rounds if on else 1, {"C": with_c, "ours": get}, warm_up=bool(on))
+            told = f"{_rate(load, found['ours'])}, C {_rate(load, found['C'])}"
+            whole = load.bytes / median_of(found["ours"], lambda one: one.whole) / 1e9
+            what = f"get {load}, CRC-32C, alone, of C{name}"
+            at_least = GET_OF_C if on else None
+            measured = ratio(found["C"], found["ours"], _alone)
+            report.add(Row(what, measured, at_least=at_least, told=f"{told}; whole program {whole:.2f} GB/s"))
+
+
+def beside_peers(report: Report, folder: Path, load: Load, asked: argparse.Namespace) -> None:
+    """Add the rows of whole programs against the peers."""
+    names = chosen(LARGE, asked.peers)
+    if not names:
+        return
+    tried = Load(large_files(folder / "tried", COUNT, max(load.size // 4, 1 << 20), name=_NAME), load.size // 4)
+    with yardstick.serve(checksum="crc32c") as server:
+        ours = Ours(server.endpoint, folder)
+        put: dict[str, Callable[[], Taken]] = {
+            "ours": lambda: ours.put(load.tree, "ds3://bench/x/", objects=load.count)
+        }
+        for name in names:
+            peer = quicker(LARGE[name], lambda one: one.put(server.endpoint, tried.tree, "y/", folder).seconds)
+            put[peer.shown] = functools.partial(peer.put, server.endpoint, load.tree, "y/", folder)
+        found = in_turns(asked.peer_rounds, put)
+    tell_peers(report, f"put {load}", load, found, PUT_OF_PEERS)
+    cpu = {name: median_of(runs, lambda one: one.cpu_seconds) for name, runs in found.items()}
+    least = min((name for name in found if name != "ours"), key=lambda name: cpu[name])
+    told = f"{cpu['ours'] / load.bytes * _GIB:.2f} s/GiB, {least} {cpu[least] / load.bytes * _GIB:.2f}"
+    of_least = ratio(found["ours"], found[least], lambda one: one.cpu_seconds)
+    report.add(Row("CPU per GiB put, of the best peer", of_least, at_most=PUT_CPU_OF_PEERS, told=told))
+    shutil.rmtree(tried.tree)
+    targets = Targets(folder / "got")
+    with yardstick.serve(objects=COUNT, size=tried.size, prefix="x/") as few:
+
+        def trial(peer: Peer) -> float:
+            return peer.get(few.endpoint, "x/", folder, targets, (COUNT, tried.bytes)).seconds
+
+        peers = [quicker(LARGE[name], trial) for name in names]
+    with yardstick.serve(checksum="crc32c", objects=load.count, size=load.size, prefix="x/") as server:
+        client = Ours(server.endpoint, folder)
+
+        def get() -> Taken:
+            with targets.room() as target:
+                return client.get("ds3://bench/x/", target, objects=load.count)
+
+        got: dict[str, Callable[[], Taken]] = {"ours": get}
+        for peer in peers:
+            want = (load.count, load.bytes)
+            got[peer.shown] = functools.partial(peer.get, server.endpoint, "x/", folder, targets, want)
+        found = in_turns(asked.peer_rounds, got)
+    tell_peers(report, f"get {load}", load, found, GET_OF_PEERS)
+
+
+def tell_peers(report: Report, what: str, load: Load, found: Mapping[str, list[Taken]], bar: float) -> None:
+    """Add a row for each peer, and the one that counts: against the quickest of them."""
+
+    def shown(name: str) -> str:
+        rate = load.bytes / median_of(found[name], _seconds) / 1e9
+        cpu = median_of(found[name], lambda one: one.cpu_seconds) / load.bytes * _GIB
+        return f"{rate:.2f} GB/s, {cpu:.2f} s CPU/GiB"
+
+    peers = [name for name in found if name != "ours"]
+    for name in peers:
+        told = f"{shown('ours')}; {shown(name)}"
+        report.add(Row(f"{what}, whole program, of {name}", ratio(found[name], found["ours"], _seconds), told=told))
+    best = min(peers, key=lambda name: median_of(found[name], _seconds))
+    of_best = ratio(found[best], found["ours"], _seconds)
+    report.add(Row(f"{what}, whole program, of the best of them", of_best, at_least=bar, told=f"it is {best}"))
+
+
+def _alone(one: Moved) -> float:
+    return one.alone
+
+
+def _cpu(one: Moved) -> float:
+    return one.cpu_seconds
+
+
+def _seconds(one: Taken) -> float:
+    return one.seconds
+
+
+def main() -> int:
+    """Measure, print, and return the exit code."""
+    parser = arguments(__doc__, rounds=5)
+    parser.add_argument("--size", default="1GiB", help="bytes of each of four objects")
+    parser.add_argument("--peer-rounds", type=int, default=3)
+    parser.add_argument("--peers", default="all", help=f"of {', '.join(LARGE)}; or none")
+    parser.add_argument("--disk", type=Path, default=Path("/var/tmp"), help="a folder on the disk to be measured")
+    parser.add_argument("--no-disk", action="store_true", help="leave the row on disk out")
+    parser.add_argument("--busy", action="store_true", help="go on though the C program falls short; proves nothing")
+    asked = parser.parse_args()
+    size = parse_size(asked.size)
+    if asked.quick:
+        size, asked.rounds, asked.peer_rounds, asked.no_disk = min(size, 256 << 20), 2, 1, True
+    report = Report("Large objects")
+    with scratch(need=COUNT * size * 9 // 4) as folder:
+        load = Load(large_files(folder / "tree", COUNT, size, name=_NAME), size)
+        say(f"{load} lie in {folder}")
+        put_beside_c(report, folder, load, asked)
+        get_beside_c(report, folder, load, asked)
+        beside_peers(report, folder, load, asked)
+    return report.conclude(asked.record)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

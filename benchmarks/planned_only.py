@@ -1,0 +1,82 @@
+"""A put that ends when its job is there: planned, written to the journal, declared, and the answer read to its end.
+
+python -m benchmarks.planned_only ENDPOINT STATE [--objects N | --walk DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ds3tool.client import Ds3Client
+from ds3tool.errors import InterruptedRunError
+from ds3tool.jobs.ends import Failure, OpenObject, Source, SourceObject
+from ds3tool.jobs.journal import Journal, WorkHead
+from ds3tool.jobs.plan import PlannedJob
+from ds3tool.jobs.put import PutRun
+from ds3tool.jobs.run import RunSettings
+from ds3tool.jobs.work_head import new_work_id
+from ds3tool.protocol.model import Job, JobType
+from ds3tool.sources.local import LocalSource
+from ds3tool.transport.settings import ConnectionSettings
+
+_MADE = 1_700_000_000 * 10**9
+
+
+class Names:
+    """So many objects of 4 KiB that somebody has named: a source without a walk, of which nothing can be opened."""
+
+    sequential = distant = False
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.failures: list[Failure] = []
+        self.skipped: list[str] = []
+        self.notes: list[str] = []
+
+    def objects(self) -> Iterator[SourceObject]:
+        """Yield them by name, a thousand in each folder."""
+        for number in range(self._count):
+            key = f"planned/batch-{number // 1000:05d}/frame_{number:08d}.dat"
+            yield SourceObject(key, 4096, _MADE + number, key.encode(), number + 1)
+
+    def open(self, item: SourceObject) -> OpenObject:
+        """There is nothing behind a name."""
+        raise InterruptedRunError(f"{item.key} was to be planned only")
+
+
+class UntilCreated(Journal):
+    """A journal that ends the run once it has recorded a job."""
+
+    def created(self, plan: PlannedJob, job: Job) -> None:
+        """Record the job, and say that it is enough."""
+        super().created(plan, job)
+        raise InterruptedRunError(f"a job of {len(plan)} objects is there")
+
+
+def main() -> int:
+    """Plan and create one job; return 0 when the run ended just there."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("endpoint")
+    parser.add_argument("state", type=Path)
+    parser.add_argument("--objects", type=int, default=500_000)
+    parser.add_argument("--walk", metavar="DIR")
+    asked = parser.parse_args()
+    source: Source = Names(asked.objects) if asked.walk is None else LocalSource(asked.walk, prefix="planned/")
+    with Ds3Client(ConnectionSettings(asked.endpoint, "k", "s")) as client:
+        head = WorkHead(new_work_id(time.time()), JobType.PUT, "bench", client.get_bucket("bench").id)
+        with UntilCreated.create(asked.state, head) as journal:
+            run = PutRun(client, source, "bench", settings=RunSettings(), recorder=journal)
+            try:
+                stopped = run.run().stopped
+            except InterruptedRunError as error:
+                stopped = error
+    print(stopped)
+    return 0 if isinstance(stopped, InterruptedRunError) and f"a job of {asked.objects} objects" in str(stopped) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
