@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -23,8 +24,21 @@ _OUTPUT_OPTION = re.compile(r"--output(?:=(?P<long>.*))?|-[qvy]*o(?P<short>.*)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line (without the program's name) and return its exit code."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    """Run the command line (without the program's name) and return its exit code.
+
+    Without `arguments` it is the whole of the process, which ends after it.
+    """
+    if arguments is not None:
+        return _main(list(arguments))
+    # Importing makes no garbage worth a search: until the command begins, and after it, the collector only costs.
+    gc.disable()
+    try:
+        return _main(sys.argv[1:])
+    finally:
+        gc.freeze()
+
+
+def _main(arguments: list[str]) -> int:
     for name in ("stdout", "stderr"):
         # Python has none where the caller closed it.
         if getattr(sys, name) is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import gc
 import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -260,6 +261,7 @@ def with_shared_options(function: Command, *, only_remember: bool = False) -> Co
             with ExitStack() as around:
                 for group in [value for value in values.values() if isinstance(value, Around)]:
                     settings = around.enter_context(group.around(current.command_path, settings, list(values.values())))
+                _collect_garbage()
                 function(**values, **({"settings": settings} if "settings" in own.parameters else {}))
         except KeyboardInterrupt as error:
             raise InterruptedRunError("interrupted") from error
@@ -273,6 +275,13 @@ def with_shared_options(function: Command, *, only_remember: bool = False) -> Co
     wrapper.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect's own protocol
     wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": None}
     return wrapper
+
+
+def _collect_garbage() -> None:
+    """Begin to, where the process has put it off until everything was imported; that is never looked at again."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def help_text(text: str) -> str:
