@@ -23,6 +23,8 @@
 enum { EVENTS = 64, MOST_AT_ONCE = 1 << 30 };
 /* Up to here a copy costs less than a call of sendfile. */
 enum { MOST_COPIED = 64 * 1024 };
+/* A large body wakes its thread for so many bytes, not for each few: half of the server's cost. */
+enum { LEAST_OF_LARGE = 1024 * 1024 };
 static const uint64_t LONGEST_KEPT = UINT64_C(1) << 30;
 
 double now(void)
@@ -51,6 +53,16 @@ static void arm(struct connection *connection, uint32_t events)
     struct epoll_event event = {.events = events, .data.ptr = connection};
     epoll_ctl(connection->worker->epoll, EPOLL_CTL_MOD, connection->descriptor, &event);
     connection->armed = events;
+}
+
+/* Have epoll wait for so many bytes of a body of which `left` are to come. */
+static void pace(struct connection *connection, uint64_t left)
+{
+    int least = left < LEAST_OF_LARGE ? 1 : LEAST_OF_LARGE;
+    if (least != connection->least) {
+        setsockopt(connection->descriptor, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least);
+        connection->least = least;
+    }
 }
 
 static void drop(struct connection *connection)
@@ -308,6 +320,7 @@ static void begin_body(struct connection *connection, size_t head_length)
             note_first(&connection->worker->numbers);
     }
     connection->state = request->keeps ? KEEPING : DROPPING;
+    pace(connection, connection->left);
     if (request->expects && connection->left > 0 &&
         send(connection->descriptor, "HTTP/1.1 100 Continue\r\n\r\n", 25, MSG_NOSIGNAL) != 25)
         connection->gone = true;
@@ -387,6 +400,7 @@ static void take_input(struct connection *connection)
     case DROPPING:
         count = recv(connection->descriptor, NULL, some, MSG_TRUNC);
         connection->left -= count > 0 ? (uint64_t)count : 0;
+        pace(connection, connection->left);
         if (request->counts && count > 0) {
             note_first(&connection->worker->numbers);
             bump(&connection->worker->numbers.bytes_in, (uint64_t)count);
@@ -395,6 +409,7 @@ static void take_input(struct connection *connection)
     case KEEPING:
         count = recv(connection->descriptor, request->body + request->length - connection->left, some, 0);
         connection->left -= count > 0 ? (uint64_t)count : 0;
+        pace(connection, connection->left);
         break;
     default: /* the next request, early, or its end: later */
         arm(connection, connection->state == SENDING ? EPOLLOUT : 0);
@@ -453,6 +468,7 @@ static void welcome(int listener)
         connection->descriptor = descriptor;
         connection->worker = next_worker();
         connection->armed = EPOLLIN;
+        connection->least = 1;
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
         if (epoll_ctl(connection->worker->epoll, EPOLL_CTL_ADD, descriptor, &event) < 0)
             drop(connection);

@@ -71,6 +71,7 @@ struct connection {
     int descriptor;
     enum state state;
     uint32_t armed; /* the events epoll watches for */
+    int least;      /* bytes for which it tells of input */
     struct worker *worker;
     struct request request;
     size_t filled, taken;     /* of `input`: bytes in it, bytes that belong to the request at hand */
