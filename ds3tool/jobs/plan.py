@@ -7,14 +7,13 @@ import secrets
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, overload
+from typing import TypeVar
 
 from ds3tool.jobs.ends import SourceObject, TargetObject
 from ds3tool.protocol.model import JobType, ObjectToGet, ObjectToPut
 from ds3tool.protocol.names import MAX_OBJECTS_PER_JOB
+from ds3tool.protocol.object_columns import GetColumns, PutColumns
 from ds3tool.protocol.ranges import ByteRange
-
-T = TypeVar("T")
 
 
 def new_token() -> str:
@@ -132,16 +131,14 @@ class PlannedJob:
 
     @property
     def to_put(self) -> Sequence[ObjectToPut]:
-        """The declaration of a bulk put, made as it is walked."""
-        return _Lazy(len(self), lambda number: ObjectToPut(self.keys[number], self.sizes[number]))
+        """The declaration of a bulk put."""
+        return PutColumns(self.keys, self.sizes)
 
     @property
     def to_get(self) -> Sequence[ObjectToGet]:
         """The declaration of a bulk get; an object of several ranges stands there several times."""
         if not self.ranges:
-            return _Lazy(
-                len(self), lambda number: ObjectToGet(self.keys[number], version_id=self.version_ids.get(number))
-            )
+            return GetColumns(self.keys, self.version_ids)
         asked: list[ObjectToGet] = []
         for number, key in enumerate(self.keys):
             version = self.version_ids.get(number)
@@ -150,28 +147,6 @@ class PlannedJob:
             if not ranges:
                 asked.append(ObjectToGet(key, version_id=version))
         return asked
-
-
-class _Lazy(Sequence[T]):
-    """A sequence whose items are made when asked for."""
-
-    def __init__(self, length: int, make: Callable[[int], T]) -> None:
-        self._length = length
-        self._make = make
-
-    def __len__(self) -> int:
-        return self._length
-
-    @overload
-    def __getitem__(self, index: int) -> T: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[T]: ...
-    def __getitem__(self, index: int | slice) -> T | list[T]:
-        if isinstance(index, slice):
-            return [self._make(number) for number in range(*index.indices(self._length))]
-        if not -self._length <= index < self._length:
-            raise IndexError(index)
-        return self._make(index % self._length)
 
 
 def plan_put(

@@ -6,7 +6,7 @@ would then name something larger), text that UTF-8 or XML cannot carry, numbers 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ds3tool.errors import UsageError
 from ds3tool.protocol import checksums, names, xmlcodec
@@ -14,6 +14,7 @@ from ds3tool.protocol import metadata as metadata_codec
 from ds3tool.protocol import ranges as ranges_codec
 from ds3tool.protocol.messages import Request
 from ds3tool.protocol.model import ChecksumType, ObjectToGet, ObjectToPut, Priority, ProcessingOrder
+from ds3tool.protocol.object_rows import get_rows, put_length, put_rows
 from ds3tool.protocol.ranges import ByteRange
 from ds3tool.protocol.targets import (
     REST,
@@ -291,7 +292,7 @@ def create_put_job(
             "verify_after_write": option(verify_after_write),
         }
     )
-    body = xmlcodec.write_items("Objects", objects, _put_rows)
+    body = xmlcodec.write_items("Objects", objects, put_rows, put_length)
     return Request("PUT", _bulk_path(bucket), query, body=body, idempotent=False)
 
 
@@ -321,7 +322,7 @@ def create_get_job(
             "protected": option(protected),
         }
     )
-    body = xmlcodec.write_items("Objects", objects, _get_rows)
+    body = xmlcodec.write_items("Objects", objects, get_rows)
     return Request("PUT", _bulk_path(bucket), query, body=body, idempotent=False)
 
 
@@ -343,7 +344,7 @@ def create_verify_job(
             "priority": priority,
         }
     )
-    body = xmlcodec.write_items("Objects", objects, _get_rows)
+    body = xmlcodec.write_items("Objects", objects, get_rows)
     return Request("PUT", _bulk_path(bucket), query, body=body, idempotent=False)
 
 
@@ -362,7 +363,7 @@ def get_placement(
     _count_objects(objects)
     operation = names.VERIFY_PHYSICAL_PLACEMENT if verify else names.GET_PHYSICAL_PLACEMENT
     query = query_of({"operation": operation, "full_details": full_details, "storage_domain": storage_domain})
-    body = xmlcodec.write_items("Objects", objects, _get_rows)
+    body = xmlcodec.write_items("Objects", objects, get_rows)
     return Request("GET" if verify else "PUT", _bulk_path(bucket), query, body=body)
 
 
@@ -374,44 +375,6 @@ def _bulk_path(bucket: str) -> str:
 def _count_objects(objects: Sequence[object]) -> None:
     if not 1 <= len(objects) <= names.MAX_OBJECTS_PER_JOB:
         raise UsageError(f"a job names 1 to {names.MAX_OBJECTS_PER_JOB} objects, not {len(objects)}")
-
-
-def _put_rows(objects: Sequence[ObjectToPut]) -> str:
-    keys = [one.key for one in objects]
-    sizes = [one.size for one in objects]
-    if min(sizes) < 0:
-        raise UsageError(f"the size of {keys[sizes.index(min(sizes))]!a} cannot be {min(sizes)}")
-    if xmlcodec.any_special(keys):
-        keys = [xmlcodec.attribute(key) for key in keys]
-    _refuse_empty(keys)
-    return "".join([f'<Object Name="{key}" Size="{size}"/>' for key, size in zip(keys, sizes, strict=True)])
-
-
-def _get_rows(objects: Sequence[ObjectToGet]) -> str:
-    keys = [one.key for one in objects]
-    if xmlcodec.any_special(keys):
-        keys = [xmlcodec.attribute(key) for key in keys]
-    _refuse_empty(keys)
-    rows = []
-    for key, one in zip(keys, objects, strict=True):
-        if one.offset is None and one.length is None and one.version_id is None:
-            rows.append(f'<Object Name="{key}"/>')
-            continue
-        start = end = version = ""
-        if one.offset is not None or one.length is not None:
-            offset = one.offset or 0
-            if one.length is None or one.length < 1 or offset < 0:
-                raise UsageError(f"a range of {one.key!a} needs an offset and a length of at least 1 byte")
-            start, end = f' Length="{one.length}"', f' Offset="{offset}"'
-        if one.version_id is not None:
-            version = f' VersionId="{xmlcodec.attribute(one.version_id)}"'
-        rows.append(f'<Object{start} Name="{key}"{end}{version}/>')
-    return "".join(rows)
-
-
-def _refuse_empty(keys: Iterable[str]) -> None:
-    if not all(keys):
-        raise UsageError("the key of an object is empty")
 
 
 # -- jobs that run --------------------------------------------------------------------------------------------------

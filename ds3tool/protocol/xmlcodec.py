@@ -266,9 +266,11 @@ def read_tree(
 
 # -- writing ---------------------------------------------------------------------------------------------------------
 
-_ITEMS_PER_BLOCK = 1024
+_ITEMS_PER_BLOCK = 2048
 _SPECIAL = re.compile('[&<>"\x00-\x1f\ud800-\udfff\ufffe\uffff]')
+_SPECIAL_BYTES = bytes(range(32)) + b'&<>"'
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_ILLEGAL_BYTES = bytes(code for code in range(32) if code not in b"\t\n\r")
 _IN_TEXT = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
 _TEXT_TABLE = str.maketrans(_IN_TEXT)
 _ATTRIBUTE_TABLE = str.maketrans({**_IN_TEXT, '"': "&quot;"})
@@ -310,36 +312,72 @@ def content(text: str) -> str:
 class ItemsBody(Generic[T]):
     """A document of one root around many items, made in blocks: a `BlockBody`.
 
-    `write` turns a slice of the items into text. The length comes from a first walk, which also finds every name
-    that cannot be sent, before anything is.
+    `write` turns a slice of the items into text, and `measure` tells how many bytes that has. The length comes from a
+    first walk, which also finds every name that cannot be sent, before anything is.
     """
 
     __slots__ = ("_items", "_length", "_root", "_write")
 
-    def __init__(self, root: str, items: Sequence[T], write: Callable[[Sequence[T]], str]) -> None:
+    def __init__(
+        self,
+        root: str,
+        items: Sequence[T],
+        write: Callable[[Sequence[T]], str],
+        measure: Callable[[Sequence[T]], int],
+    ) -> None:
         self._root = root
         self._items = items
         self._write = write
-        self._length = sum(map(len, self))
+        self._length = 2 * len(root) + len("<></>") + sum(map(measure, self._slices()))
 
     @property
     def length(self) -> int:
         """Bytes in all."""
         return self._length
 
+    def _slices(self) -> Iterator[Sequence[T]]:
+        items = self._items
+        return (items[start : start + _ITEMS_PER_BLOCK] for start in range(0, len(items), _ITEMS_PER_BLOCK))
+
     def __iter__(self) -> Iterator[bytes]:
         yield f"<{self._root}>".encode()
-        for start in range(0, len(self._items), _ITEMS_PER_BLOCK):
-            yield self._write(self._items[start : start + _ITEMS_PER_BLOCK]).encode()
+        for items in self._slices():
+            yield self._write(items).encode()
         yield f"</{self._root}>".encode()
 
 
-def write_items(root: str, items: Sequence[T], write: Callable[[Sequence[T]], str]) -> bytes | ItemsBody[T]:
-    """Return the document of `root` around `items`: as bytes when it is small, else in blocks."""
-    body = ItemsBody(root, items, write)
-    return b"".join(body) if len(items) <= _ITEMS_PER_BLOCK else body
+def write_items(
+    root: str,
+    items: Sequence[T],
+    write: Callable[[Sequence[T]], str],
+    measure: Callable[[Sequence[T]], int] | None = None,
+) -> bytes | ItemsBody[T]:
+    """Return the document of `root` around `items`: as bytes when it is small, else in blocks.
+
+    `measure` tells the bytes of what `write` makes; it may refuse items, and must where `write` would.
+    """
+    if len(items) <= _ITEMS_PER_BLOCK:
+        return f"<{root}>{write(items)}</{root}>".encode()
+    return ItemsBody(root, items, write, measure or (lambda some: len(write(some).encode())))
 
 
 def any_special(texts: Iterable[str]) -> bool:
     """Return whether any of `texts` needs escaping or refusing; one test over all of them."""
-    return _SPECIAL.search(_BETWEEN.join(texts)) is not None
+    return not _is_free_of(_BETWEEN.join(texts), _SPECIAL_BYTES)
+
+
+def all_fit(texts: Iterable[str]) -> bool:
+    """Return whether XML 1.0 can carry all of `texts`; one test over all of them."""
+    return _is_free_of(_BETWEEN.join(texts), _ILLEGAL_BYTES)
+
+
+def _is_free_of(text: str, unwanted: bytes) -> bool:
+    """Whether a text has none of these characters, no surrogate and none of the two that are no characters."""
+    try:
+        raw = text.encode()
+    except UnicodeEncodeError:
+        return False
+    # Deleting what is not there is by far the quickest search for one of many.
+    if len(raw.translate(None, unwanted)) != len(raw):
+        return False
+    return text.isascii() or not ("\ufffe" in text or "\uffff" in text)
