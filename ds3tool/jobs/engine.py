@@ -429,7 +429,7 @@ class Engine:
         except Ds3Error as error:
             self._blob_failed(number, error, alone=self._progress_beside(counter) == before)
         else:
-            self._blob_moved(number, checksum)
+            self._blobs_moved((number,), (checksum,))
         finally:
             counter.start(0)
 
@@ -469,7 +469,7 @@ class Engine:
             work = SmallBlobs(
                 self._mover,
                 take=self._take_small,
-                moved=self._blob_moved,
+                moved=self._blobs_moved,
                 failed=self._blob_failed,
                 careful=self.careful,
             )
@@ -499,21 +499,22 @@ class Engine:
             self._crash = self._crash or error
             self._changed.notify_all()
 
-    def _blob_moved(self, number: int, checksum: str | None) -> None:
+    def _blobs_moved(self, numbers: Sequence[int], checksums: Sequence[str | None]) -> None:
+        """These are through; what an object's end brings about is done here and now, in the worker's thread."""
+        keeps_back = self._mover.keeps_back
         with self._lock:
-            owner = self.state.finish(number)
-            if not self._mover.keeps_back(number):
-                self._moved_numbers.append(number)
-                self._moved_checksums.append(checksum)
-            if owner is not None:
-                self._ended_objects.append(owner)
-            given_up = self.state.given_up_wholly(self.state.object_of[number])
+            ended, given_up = self.state.finish_all(numbers)
+            for number, checksum in zip(numbers, checksums, strict=True):
+                if not keeps_back(number):
+                    self._moved_numbers.append(number)
+                    self._moved_checksums.append(checksum)
+            self._ended_objects += ended
             if self._something_due():  # else the next tick is early enough, and what gathers is told in one go
                 self._changed.notify_all()
-        if owner is not None:
+        for owner in ended:
             self._mover.object_moved(owner)
-        elif given_up:
-            self._mover.object_failed(self.state.object_of[number])
+        for owner in given_up:
+            self._mover.object_failed(owner)
 
     def _blob_failed(self, number: int, error: Ds3Error, *, alone: bool = False) -> None:
         decision = after_blob(error, alone=alone, stopped=self._over or self._stop_asked())

@@ -35,7 +35,7 @@ from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.protocol.ranges import ByteRange
 from ds3tool.transport.pool import Transport
-from ds3tool.transport.replies import ReplyHead
+from ds3tool.transport.shapes import AnswerHead
 from ds3tool.transport.templates import BlobHeads
 
 _log = logging.getLogger(__name__)
@@ -311,7 +311,7 @@ class GetMover:
         """Return the head that asks for a small blob."""
         return self._heads.get(self._blobs.keys[number], self._blobs.offsets[number])
 
-    def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str | None:
+    def small_answer(self, number: int, head: AnswerHead, body: memoryview) -> str | None:
         """Verify a small blob and store it."""
         offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
         item = self._plan.target_object(self._owners[number])

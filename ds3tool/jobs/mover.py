@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ds3tool.protocol.model import ChecksumType
-from ds3tool.transport.replies import ReplyHead
+from ds3tool.transport.shapes import AnswerHead
 
 
 class Mover(Protocol):
@@ -29,7 +29,7 @@ class Mover(Protocol):
         """
         ...
 
-    def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str | None:
+    def small_answer(self, number: int, head: AnswerHead, body: memoryview) -> str | None:
         """Take the successful reply to it; return the digest. Raises a Ds3Error when the bytes are wrong."""
         ...
 

@@ -26,11 +26,11 @@ from ds3tool.jobs.waiting import ending_with
 from ds3tool.jobs.whole_digests import ObjectDigests, WholeDigests
 from ds3tool.protocol import metadata, names, responses
 from ds3tool.protocol.checksums import digest_of, to_base64
-from ds3tool.protocol.messages import Response
+from ds3tool.protocol.messages import Headers, Response
 from ds3tool.protocol.model import ChecksumType, PutResult
 from ds3tool.transport.bodies import OutgoingBody
 from ds3tool.transport.pool import Transport
-from ds3tool.transport.replies import ReplyHead
+from ds3tool.transport.shapes import AnswerHead
 from ds3tool.transport.templates import BlobHeads
 
 _log = logging.getLogger(__name__)
@@ -307,10 +307,11 @@ class PutMover:
         digest = None if kind is None or checksum is None else (kind, checksum)
         return self._heads.put(self._blobs.keys[number], offset, length, digest, headers) + data
 
-    def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str | None:
+    def small_answer(self, number: int, head: AnswerHead, body: memoryview) -> str | None:
         """Hold the appliance's digest, where it echoes one, against ours."""
         checksum = self._sent.pop(number)
-        result = responses.object_put(Response(head.status, head.headers, (bytes(body),), head.reason))
+        headers = head.headers if isinstance(head.headers, Headers) else Headers(head.headers.items())
+        result = responses.object_put(Response(head.status, headers, (bytes(body),), head.reason))
         self._compare_echo(number, result, checksum)
         return checksum
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ds3tool.errors import Ds3Error
 from ds3tool.jobs.decisions import Decision, after_small_try
 from ds3tool.transport.replies import ReplyHead
+from ds3tool.transport.shapes import AnswerHead
 
 _log = logging.getLogger(__name__)
+
+# What is through is told in one go: so many, or what has gathered for so long.
+_GATHERED = 64
+_GATHER_SECONDS = 0.02
 
 
 class SmallMover(Protocol):
@@ -20,7 +26,7 @@ class SmallMover(Protocol):
         """Return the request; None for a blob that must go another way."""
         ...
 
-    def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str | None:
+    def small_answer(self, number: int, head: AnswerHead, body: memoryview) -> str | None:
         """Take the successful reply to it; return the digest."""
         ...
 
@@ -32,8 +38,9 @@ class SmallMover(Protocol):
 class SmallBlobs:
     """What one loop works on. `take` gives a batch of blobs' numbers, none when there are none now.
 
-    `moved` is told of a blob that is through, with its digest; `failed` of one that cannot be done; `careful` of one
-    that got no plain answer, with the reason if any: it is tried again by whoever has the patience.
+    `moved` is told of blobs that are through, with their digests, dozens at a time; `failed` of one that cannot be
+    done; `careful` of one that got no plain answer, with the reason if any: it is tried again by whoever has the
+    patience.
     """
 
     def __init__(
@@ -41,7 +48,7 @@ class SmallBlobs:
         mover: SmallMover,
         *,
         take: Callable[[], Sequence[int]],
-        moved: Callable[[int, str | None], None],
+        moved: Callable[[Sequence[int], Sequence[str | None]], None],
         failed: Callable[[int, Ds3Error], None],
         careful: Callable[[int, Ds3Error | None], None],
     ) -> None:
@@ -51,6 +58,9 @@ class SmallBlobs:
         self._failed = failed
         self._careful = careful
         self._taken: list[int] = []
+        self._through: list[int] = []
+        self._checksums: list[str | None] = []
+        self._told_at = 0.0
 
     def add(self, numbers: Sequence[int]) -> None:
         """Take a batch whose turn is after what is left."""
@@ -63,6 +73,7 @@ class SmallBlobs:
         """Return a blob's number and its whole request."""
         while True:
             if not self._taken:
+                self._tell()
                 self.add(self._take())
                 if not self._taken:
                     return None
@@ -76,7 +87,7 @@ class SmallBlobs:
                 return number, request
             self._careful(number, None)
 
-    def answered(self, token: int, head: ReplyHead, body: memoryview) -> None:
+    def answered(self, token: int, head: AnswerHead, body: memoryview) -> None:
         """Take a successful reply."""
         try:
             checksum = self._mover.small_answer(token, head, body)
@@ -84,7 +95,20 @@ class SmallBlobs:
             _log.info("blob %d is tried again: %s", token, error)
             self._careful(token, error)
         else:
-            self._moved(token, checksum)
+            self._through.append(token)
+            self._checksums.append(checksum)
+
+    def rest(self, now: float) -> None:
+        """Tell of what is through, unless more is soon to come."""
+        if len(self._through) >= _GATHERED or now - self._told_at >= _GATHER_SECONDS:
+            self._told_at = 0.0 if now == math.inf else now
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._through:
+            through, self._through = self._through, []
+            checksums, self._checksums = self._checksums, []
+            self._moved(through, checksums)
 
     def failed(self, token: int, error: Ds3Error | None, head: ReplyHead | None) -> None:
         """Let the careful path try it again, and say so when nobody knows what became of it."""

@@ -8,6 +8,7 @@ caller, whose careful path (`Transport.exchange`) tries it again with everything
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import socket
@@ -17,6 +18,7 @@ from typing import Protocol
 from ds3tool.errors import Ds3Error, ProtocolError, TransportError
 from ds3tool.transport.pool import Transport
 from ds3tool.transport.replies import ReplyHead, parse_head
+from ds3tool.transport.shapes import AnswerHead, ShapedHead, Shapes
 
 _BUFFER_BYTES = 64 * 1024
 _LOOK_EVERY_SECONDS = 1.0
@@ -35,17 +37,24 @@ class SmallWork(Protocol):
         """Return a token and one whole request, head and body; None when there is none now."""
         ...
 
-    def answered(self, token: int, head: ReplyHead, body: memoryview) -> None:
-        """Take a successful reply; `body` is only valid during the call."""
+    def answered(self, token: int, head: AnswerHead, body: memoryview) -> None:
+        """Take a successful reply; `head` and `body` are only valid during the call."""
         ...
 
     def failed(self, token: int, error: Ds3Error | None, head: ReplyHead | None) -> None:
         """Take the news that the request got no plain 2xx answer: its reply's head, or what went wrong."""
         ...
 
+    def rest(self, now: float) -> None:
+        """Do what can be done for many at once: called after each round of answers, at that monotonic time.
+
+        Also at the end of each run, however it ends, and then with infinity: nothing may be put off any longer.
+        """
+        ...
+
 
 class _Lane:
-    """One connection and the request on it."""
+    """One connection and the request on it; `buffer` has what came of a reply that did not come in one piece."""
 
     __slots__ = (
         "answers",
@@ -56,6 +65,8 @@ class _Lane:
         "left",
         "moved_at",
         "need",
+        "receive_into",
+        "send",
         "socket",
         "start",
         "token",
@@ -65,10 +76,12 @@ class _Lane:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.socket = sock
+        self.send = sock.send
+        self.receive_into = sock.recv_into
         self.descriptor = sock.fileno()
-        self.buffer = bytearray(_BUFFER_BYTES)
+        self.buffer: bytearray | None = None
         self.token: int | None = None
-        self.left = memoryview(b"")
+        self.left: memoryview | None = None
         self.writing = False
         self.filled = 0
         self.head: ReplyHead | None = None
@@ -80,8 +93,8 @@ class _Lane:
 class Burst:
     """Connections for small requests of one method, kept over several runs; `run` is called from one thread.
 
-    Holds `lanes` connections of 64 KiB and one reply each. A reply's head and body together may have up to
-    `largest_reply` bytes; a larger one is no plain answer.
+    Holds `lanes` connections, one buffer of 64 KiB, and a buffer for each reply that comes in several pieces. A reply's
+    head and body together may have up to `largest_reply` bytes; a larger one is no plain answer.
     """
 
     def __init__(self, transport: Transport, *, method: str, lanes: int, largest_reply: int) -> None:
@@ -92,6 +105,11 @@ class Burst:
         self._look_every = min(_LOOK_EVERY_SECONDS, transport.io_timeout_seconds / 4)
         self._lanes: dict[int, _Lane] = {}
         self._free: list[_Lane] = []
+        self._shapes = Shapes(method)
+        # Most replies come in one piece, into this one, and are done with before the next is received.
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
+        self._now = 0.0
         self._epoll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
@@ -119,9 +137,11 @@ class Burst:
         except BaseException:
             self._fail_all(work, TransportError("the run was ended by another failure"))
             raise
+        finally:
+            work.rest(math.inf)
 
     def _run(self, work: SmallWork) -> None:
-        looked_at = time.monotonic()
+        self._now = looked_at = time.monotonic()
         self._poll(0, work)  # lanes that were closed while they were idle are of no use
         self._fill(work)
         while len(self._lanes) > len(self._free):
@@ -129,44 +149,67 @@ class Burst:
             if self._stopped:
                 self._fail_all(work, TransportError("stopped"))
                 return
-            now = time.monotonic()
-            if now - looked_at > self._look_every:
-                looked_at = now
-                self._give_up_stalled(now, work)
+            if self._now - looked_at > self._look_every:
+                looked_at = self._now
+                self._give_up_stalled(looked_at, work)
+            work.rest(self._now)
             self._fill(work)  # last, so that `run` goes on with what is left when every lane was given up
 
     def _poll(self, seconds: float, work: SmallWork) -> None:
         """Serve every lane that something has happened to; lanes are opened only between two calls."""
-        for descriptor, events in self._epoll.poll(seconds):
-            lane = self._lanes.get(descriptor)
-            if lane is not None:
+        happened = self._epoll.poll(seconds)
+        self._now = time.monotonic()
+        lanes, free = self._lanes, self._free
+        for descriptor, events in happened:
+            lane = lanes.get(descriptor)
+            if lane is None:
+                continue
+            if events == select.EPOLLIN and lane.token is not None:
+                self._receive(lane, work)
+                # At once, lest the other side wait for all that has come here. Another lane that is free may have
+                # been closed meanwhile, which this round would tell.
+                if free and free[-1] is lane and not self._stopped:
+                    self._send_next(lane, work)
+            else:
                 self._serve(lane, events, work)
 
     def _fill(self, work: SmallWork) -> None:
         """Put requests on the lanes that are free, and on new ones while there may be more."""
         while not self._stopped and (self._free or len(self._lanes) < self._most):
+            if self._free:
+                if not self._send_next(self._free[-1], work):
+                    return
+                continue
             taken = work.take()
             if taken is None:
                 return
             token, request = taken
-            if self._free:
-                lane = self._free.pop()
-            else:
-                try:
-                    lane = self._open_lane()
-                except Ds3Error as error:
-                    nowhere_to_go = not self._lanes
-                    self._most = max(1, len(self._lanes))  # the other side takes no more than it has
-                    work.failed(token, error, None)
-                    if nowhere_to_go:
-                        raise
-                    return
-            lane.token = token
-            lane.left = memoryview(request)
-            lane.filled = 0
-            lane.head = None
-            lane.moved_at = time.monotonic()
-            self._send(lane, work)
+            try:
+                lane = self._open_lane()
+            except Ds3Error as error:
+                nowhere_to_go = not self._lanes
+                self._most = max(1, len(self._lanes))  # the other side takes no more than it has
+                work.failed(token, error, None)
+                if nowhere_to_go:
+                    raise
+                return
+            self._begin(lane, token, request, work)
+
+    def _send_next(self, lane: _Lane, work: SmallWork) -> bool:
+        """Put a request on a lane that is free, the last of them; return whether there was one."""
+        taken = work.take()
+        if taken is None:
+            return False
+        self._free.pop()
+        self._begin(lane, *taken, work)
+        return True
+
+    def _begin(self, lane: _Lane, token: int, request: bytes, work: SmallWork) -> None:
+        lane.token = token
+        lane.filled = 0
+        lane.head = None
+        lane.moved_at = self._now
+        self._send(lane, request, work)
 
     def _open_lane(self) -> _Lane:
         sock = self._transport.open_socket()
@@ -183,32 +226,32 @@ class Burst:
         if lane.token is None:
             self._drop(lane)  # closed, or speaking out of turn, while idle
             return
-        if lane.left and events & select.EPOLLOUT:
-            self._send(lane, work)
+        if lane.left is not None and events & select.EPOLLOUT:
+            self._send(lane, lane.left, work)
         if lane.token is not None and events & ~select.EPOLLOUT:
             self._receive(lane, work)
 
-    def _send(self, lane: _Lane, work: SmallWork) -> None:
-        whole = len(lane.left)
+    def _send(self, lane: _Lane, request: bytes | memoryview, work: SmallWork) -> None:
+        """Send what the socket takes of a request, or of the rest of one."""
+        whole = len(request)
         try:
-            sent = lane.socket.send(lane.left)
+            sent = lane.send(request)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             self._abandon(lane, work, self._broken(error))
             return
-        lane.left = lane.left[sent:]
         if sent:
-            lane.moved_at = time.monotonic()
+            lane.moved_at = self._now
+        lane.left = None if sent == whole else memoryview(request)[sent:]
         if lane.writing != (sent < whole):
             lane.writing = sent < whole
             self._epoll.modify(lane.descriptor, _READ_AND_WRITE if lane.writing else select.EPOLLIN)
 
     def _receive(self, lane: _Lane, work: SmallWork) -> None:
-        if lane.filled == len(lane.buffer):
-            lane.buffer.extend(bytes(len(lane.buffer)))
+        whole = lane.buffer
         try:
-            count = lane.socket.recv_into(memoryview(lane.buffer)[lane.filled :])
+            count = lane.receive_into(self._buffer if whole is None else memoryview(whole)[lane.filled :])
         except BlockingIOError:
             return
         except OSError as error:
@@ -217,38 +260,55 @@ class Burst:
         if count == 0:
             self._abandon(lane, work, self._broken(None))
             return
+        lane.moved_at = self._now
+        if whole is None:
+            head = self._shapes.read(self._buffer, count)
+            if head is not None and head.end + head.length == count and count <= self._largest_reply:
+                self._hand_over(lane, head, self._view[head.end : count], work)
+                return
+            lane.buffer = bytearray(_BUFFER_BYTES)
+            lane.buffer[:count] = self._view[:count]
         lane.filled += count
-        lane.moved_at = time.monotonic()
         try:
-            whole = self._complete(lane)
+            complete = self._complete(lane)
         except ProtocolError as error:
             self._abandon(lane, work, error)
             return
-        if whole:
-            self._hand_over(lane, work)
+        if complete:
+            assert lane.buffer is not None
+            assert lane.head is not None
+            self._hand_over(lane, lane.head, memoryview(lane.buffer)[lane.start : lane.need], work)
 
     def _complete(self, lane: _Lane) -> bool:
-        """Whether the reply is all there; ProtocolError when it is not one this loop can read."""
+        """Whether the reply is all there, and room for more if it is not; ProtocolError for one that is none.
+
+        That is, for one that this loop cannot read.
+        """
+        buffer = lane.buffer
+        assert buffer is not None
         if lane.head is None:
-            end = lane.buffer.find(b"\r\n\r\n", 0, lane.filled)
+            end = buffer.find(b"\r\n\r\n", 0, lane.filled)
             if end < 0:
                 if lane.filled > self._largest_reply:
                     raise ProtocolError("the answer's head is too large for a small request's")
+                _make_room(buffer, 2 * lane.filled)
                 return False
-            lane.head = parse_head(bytes(lane.buffer[:end]), method=self._method)
+            raw = bytes(buffer[:end])
+            lane.head = parse_head(raw, method=self._method)
             lane.start = end + 4
             if lane.head.length is None or lane.head.status < 200:
                 raise ProtocolError("the answer does not say how long it is")
             lane.need = lane.start + lane.head.length
             if lane.need > self._largest_reply:
                 raise ProtocolError("the answer is larger than what was asked for")
+            self._shapes.learn(raw, lane.head)
         if lane.filled > lane.need:
             raise ProtocolError("the answer is longer than it said")
+        _make_room(buffer, lane.need + 1)
         return lane.filled == lane.need
 
-    def _hand_over(self, lane: _Lane, work: SmallWork) -> None:
-        head, token, sent = lane.head, lane.token, not lane.left
-        assert head is not None
+    def _hand_over(self, lane: _Lane, head: ReplyHead | ShapedHead, body: memoryview, work: SmallWork) -> None:
+        token, sent = lane.token, lane.left is None
         assert token is not None
         lane.answers += 1
         if lane.answers % _ANSWERS_PER_NEW_LANE == 0:
@@ -256,13 +316,13 @@ class Burst:
         # Before its fate is told: whatever `work` does, this request is told of once, and its lane is in order.
         self._finish(lane, keep=head.keep_alive and sent)
         if not 200 <= head.status < 300:
+            assert isinstance(head, ReplyHead)
             work.failed(token, None, head)
         elif not sent:
             place = self._transport.dialer.place
             work.failed(token, TransportError(f"{place} said {head.status} before it had the whole request"), None)
         else:
-            with memoryview(lane.buffer) as view, view[lane.start : lane.need] as body:
-                work.answered(token, head, body)
+            work.answered(token, head, body)
 
     def _broken(self, error: OSError | None) -> TransportError:
         reason = (error.strerror or str(error)) if error is not None else "it was closed in the middle of an answer"
@@ -294,8 +354,7 @@ class Burst:
                 work.failed(token, error, None)
 
     def _finish(self, lane: _Lane, *, keep: bool) -> None:
-        lane.token = None
-        lane.left = memoryview(b"")
+        lane.token = lane.left = lane.buffer = None
         if keep:
             self._free.append(lane)
         else:
@@ -322,3 +381,9 @@ class Burst:
             self._epoll.close()
             os.close(self._wake)
             self._wake = -1
+
+
+def _make_room(buffer: bytearray, size: int) -> None:
+    """Let a buffer hold `size` bytes at least."""
+    if len(buffer) < size:
+        buffer.extend(bytes(size - len(buffer)))

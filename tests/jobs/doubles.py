@@ -17,8 +17,8 @@ from ds3tool.jobs.state import JobState
 from ds3tool.protocol.model import Blob, ChecksumType, Chunk, Job, JobDetails, JobStatus, JobType, ReadyChunks
 from ds3tool.transport.pool import Transport
 from ds3tool.transport.ratelimit import RateLimit
-from ds3tool.transport.replies import ReplyHead
 from ds3tool.transport.settings import ConnectionSettings
+from ds3tool.transport.shapes import AnswerHead
 
 JOB = "job-1"
 
@@ -118,7 +118,7 @@ class RecordingMover:
     def small_request(self, number: int) -> bytes:
         raise AssertionError("there is no loop for small requests here")
 
-    def small_answer(self, number: int, head: ReplyHead, body: memoryview) -> str | None:
+    def small_answer(self, number: int, head: AnswerHead, body: memoryview) -> str | None:
         raise AssertionError("there is no loop for small requests here")
 
     def small_lost(self, number: int) -> None:

@@ -217,7 +217,7 @@ def test_damage_is_not_hidden_by_what_the_second_try_meets() -> None:
         raise not_found()
 
     stage.mover.act = act
-    stage.engine._blob_moved = lambda number, checksum: None  # type: ignore[method-assign]  # the first try is no move
+    stage.engine._blobs_moved = lambda numbers, checksums: None  # type: ignore[method-assign]  # the first try is no move
     stage.run()
     assert stage.failures == {"k0": first}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from ds3tool.errors import Ds3Error, ProtocolError, TransportError
 from ds3tool.transport.burst import Burst
 from ds3tool.transport.pool import Transport
 from ds3tool.transport.replies import ReplyHead
+from ds3tool.transport.shapes import AnswerHead
 from tests.transport.conftest import Connect, Serve, open_descriptors
 from tests.transport.exchanges import GET, Running, content, pattern
 from tests.transport.scripted import WAIT_SECONDS, Peer, Received, chunked, in_turn, refusal, reply
@@ -32,6 +34,7 @@ class Work:
     fates: list[list[bytes | Ds3Error | ReplyHead]] = field(default_factory=list)
     taken: int = 0
     thread: int = 0
+    rested_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.fates = [[] for _ in self.requests]
@@ -43,7 +46,7 @@ class Work:
         self.taken += 1
         return self.taken - 1, self.requests[self.taken - 1]
 
-    def answered(self, token: int, head: ReplyHead, body: memoryview) -> None:
+    def answered(self, token: int, head: AnswerHead, body: memoryview) -> None:
         assert 200 <= head.status < 300
         self.fates[token].append(bytes(body))
 
@@ -53,9 +56,13 @@ class Work:
         assert fate is not None
         self.fates[token].append(fate)
 
+    def rest(self, now: float) -> None:
+        self.rested_at = now
+
     def check(self) -> None:
         """Whatever was taken was told of once, and nothing else was."""
         assert [len(fate) for fate in self.fates] == [1] * self.taken + [0] * (len(self.requests) - self.taken)
+        assert self.rested_at == math.inf, "the end of the run was not told"
 
     @property
     def answers(self) -> dict[int, bytes]:
@@ -446,7 +453,7 @@ def test_work_that_raises_ends_the_run_with_each_fate_told_once(
                 raise ZeroDivisionError
             return super().take()
 
-        def answered(self, token: int, head: ReplyHead, body: memoryview) -> None:
+        def answered(self, token: int, head: AnswerHead, body: memoryview) -> None:
             super().answered(token, head, body)
             if where == "answered" and token == 40:
                 raise ZeroDivisionError
