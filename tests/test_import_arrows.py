@@ -32,10 +32,11 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "sources": LEAVES | {"protocol", "transport", "client", "jobs", "aws", "lotame", "firehose"},
     "sinks": LEAVES | {"protocol", "transport", "client", "jobs", "aws"},
     "certification": LEAVES | {"protocol", "transport", "client", "jobs", "sinks"},
+    "bench": LEAVES | {"protocol", "transport", "client", "jobs", "sinks"},
     "simulator": frozenset({"errors", "sizes", "version", "clock", "protocol"}),
     "cli": LEAVES
     | {"protocol", "transport", "profiles", "client", "jobs", "sources", "sinks", "aws", "lotame", "firehose"}
-    | {"certification"},
+    | {"certification", "bench"},
     "__main__": frozenset({"cli"}),
     "": LEAVES | {"protocol", "transport", "profiles", "client", "jobs", "sources", "sinks", "aws"},
 }
@@ -60,6 +61,7 @@ REASONS: Mapping[str, str] = {
     "sources": "a source is what jobs asks for, and knows no sink and no terminal",
     "sinks": "a sink is what jobs asks for, and knows no source and no terminal",
     "certification": "certification tries any appliance through client and jobs: the one in a box is one of many",
+    "bench": "a measurement runs puts and gets as anybody's, and shows nothing to anybody",
     "simulator": "the appliance shares words with the client and no code, so that no misreading is in both",
     "cli": "commands parse, call and show; the appliance in a box is opened by `sim` and `demo` alone",
     "__main__": "the program's start calls the command line",

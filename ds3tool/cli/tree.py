@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sns": ("ds3tool.cli.sns", _FAR),
     "config": ("ds3tool.cli.config", _HOST),
     "doctor": ("ds3tool.cli.doctor", _HOST),
+    "bench": ("ds3tool.cli.bench", _HOST),
     "sim": ("ds3tool.cli.sim", _HOST),
     "demo": ("ds3tool.cli.demo", _HOST),
 }

@@ -1,0 +1,1 @@
+"""Tests of `ds3tool.bench`: generated data, and what limits a transfer."""
