@@ -61,7 +61,7 @@ _Rounds = Annotated[
         "ds3tool bench put ds3://scratch/bench/",
         "ds3tool bench put ds3://scratch/bench/ --count 20000 --size 64KiB --rounds 3",
         "ds3tool bench put ds3://scratch/bench/ --checksum none --transfers 8 -o json",
-        "ds3tool bench put ds3://scratch/bench/ --source /data/spool --size 4GiB --count 8",
+        "ds3tool bench put ds3://scratch/bench/ --source /data --size 4GiB --count 8",
         "ds3tool bench put ds3://scratch/bench/ --keep --yes",
     ],
 )

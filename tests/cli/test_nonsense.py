@@ -40,6 +40,7 @@ NONSENSE: dict[str, tuple[str, ...]] = {
     "--newer": MOMENTS,
     "--older": MOMENTS,
     "--transfers": (*COUNTS, "65"),
+    "--rounds": (*COUNTS, "101"),
     "--max-job-objects": (*COUNTS, "500001"),
     "--depth": ("", "-1", "x", "1.5"),
     "--range": RANGES,
@@ -131,6 +132,8 @@ def environ(refusing: Counting, tmp_path: Path) -> dict[str, str]:
 
 def arguments_of(words: tuple[str, ...], option: str, tree: str) -> list[str]:
     """Return arguments with which the command would begin to work, were it not for the option."""
+    if words[0] == "bench":
+        return ["ds3://b/x/", "--yes"]
     if option == "--size":
         return ["-", "ds3://b/x"]
     if option == "--s3-endpoint" and words[-1] in ("put", "get"):
