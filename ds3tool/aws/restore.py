@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from ds3tool.aws.failures import told
 from ds3tool.aws.s3_listing import ARCHIVED_CLASSES, Restore, restore_of
+from ds3tool.aws.tiers import Tier
 from ds3tool.clock import Clock, RealClock
 from ds3tool.errors import FarSideError, FarSideNotFoundError
 
@@ -31,19 +31,6 @@ _NOT_ARCHIVED = "InvalidObjectState"
 _NO_EXPEDITED = "GlacierExpeditedRetrievalNotAvailable"
 
 Client = Any
-
-
-class Tier(StrEnum):
-    """How soon, and at what price, objects are restored: minutes, hours, half a day."""
-
-    EXPEDITED = "expedited"
-    STANDARD = "standard"
-    BULK = "bulk"
-
-    @property
-    def wire(self) -> str:
-        """S3's word."""
-        return self.value.capitalize()
 
 
 @dataclass(frozen=True, slots=True)

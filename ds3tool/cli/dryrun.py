@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,13 +13,15 @@ from ds3tool.cli import transfer
 from ds3tool.cli.options import option_group
 from ds3tool.cli.output import Field, Output, OutputFormat, counted
 from ds3tool.cli.settings import Settings
-from ds3tool.cli.surplus import Surplus
-from ds3tool.jobs.media import MediaNeeded
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.planfile import PlanHead, save_plan
 from ds3tool.jobs.run import Run, RunResult
 from ds3tool.protocol.model import JobType
 from ds3tool.sizes import format_size
+
+if TYPE_CHECKING:
+    from ds3tool.cli.surplus import Surplus
+    from ds3tool.jobs.media import MediaNeeded
 
 
 @option_group("Jobs")
@@ -95,6 +97,8 @@ def show_plan(run: Run, trial: DryRun, settings: Settings, *, head: PlanHead, su
 
     `head` is what a later run needs to know beside the objects; `surplus` is what a sync would delete afterwards.
     """
+    from ds3tool.jobs.media import MediaNeeded
+
     output = settings.results()
     preview = Preview(head.type, media=MediaNeeded() if head.type == JobType.GET else None)
 

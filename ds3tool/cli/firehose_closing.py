@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ds3tool.cli.options import option_group
-from ds3tool.firehose.closed import DEFAULT_INTERVAL, DEFAULT_MARGIN, Closing, parse_zone
 from ds3tool.sizes import parse_duration
+
+if TYPE_CHECKING:
+    from ds3tool.firehose.closed import Closing
 
 # Each option as every command that takes it declares it.
 Interval = Annotated[
@@ -29,6 +31,8 @@ Zone = Annotated[
 
 def closing_of(interval: str | None, margin: str | None, timezone: str | None) -> Closing:
     """Return what `--interval`, `--margin` and `--timezone` mean; UsageError for what means nothing."""
+    from ds3tool.firehose.closed import DEFAULT_INTERVAL, DEFAULT_MARGIN, Closing, parse_zone
+
     return Closing(
         DEFAULT_INTERVAL if interval is None else timedelta(seconds=parse_duration(interval)),
         DEFAULT_MARGIN if margin is None else timedelta(seconds=parse_duration(margin)),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ds3tool.cli.firehose_closing import Interval, Margin, Zone, closing_of
 from ds3tool.cli.options import option_group
 from ds3tool.errors import UsageError
-from ds3tool.firehose.closed import Closing
-from ds3tool.firehose.layout import Errors
+from ds3tool.firehose.error_prefixes import Errors
+
+if TYPE_CHECKING:
+    from ds3tool.firehose.closed import Closing
 
 
 class Layout(StrEnum):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ds3tool.cli.lotame_reach import Feed, LotameOptions, SinceOptions, feed_of
+from ds3tool.cli.lotame_options import LotameOptions
+from ds3tool.cli.lotame_reach import Feed, SinceOptions, feed_of
 from ds3tool.cli.output import Field
 from ds3tool.cli.settings import Settings
 from ds3tool.lotame.model import Feed as KnownFeed

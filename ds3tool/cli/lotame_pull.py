@@ -14,7 +14,8 @@ from ds3tool.cli.aws_options import AwsOptions
 from ds3tool.cli.failures import NothingDoneError, SomeFailedError
 from ds3tool.cli.interruption import stoppable
 from ds3tool.cli.job_options import Transfers
-from ds3tool.cli.lotame_reach import Feed, LotameOptions, SinceOptions, feed_of, files_of
+from ds3tool.cli.lotame_options import LotameOptions
+from ds3tool.cli.lotame_reach import Feed, SinceOptions, feed_of, files_of
 from ds3tool.cli.output import Field, OutputFormat, counted
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import Ds3Error, UsageError, worst_exit_code

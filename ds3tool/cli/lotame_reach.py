@@ -32,31 +32,6 @@ _REGION = "us-east-1"
 Feed = Annotated[str, typer.Option("--feed", metavar="ID", help="One feed, by its number; else all of them.")]
 
 
-@option_group("Lotame")
-@dataclass(frozen=True, slots=True)
-class LotameOptions:
-    """What `--lotame-properties` was given."""
-
-    lotame_properties: Annotated[
-        Path | None,
-        typer.Option(
-            "--lotame-properties",
-            metavar="FILE",
-            help="File with token, access and client_id; else LOTAME_TOKEN, ..., the profile, ~/lotame.properties.",
-        ),
-    ] = None
-
-    def reach(self, settings: Settings) -> Reach:
-        """Return how Lotame is reached, for a command and for the journal of its work."""
-        config = settings.config_path
-        return Reach(
-            None if self.lotame_properties is None else str(self.lotame_properties.absolute()),
-            None if config is None else str(config.absolute()),
-            settings.profile,
-            settings.max_retry_seconds,
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class Reach:
     """Where Lotame's settings are found; a journal may keep it, for no secret is in it.

@@ -17,7 +17,7 @@ from ds3tool.cli.dryrun import DryRun, show_plan
 from ds3tool.cli.job_options import JobOptions, Outcome
 from ds3tool.cli.journalled import Doing, journalled, settle
 from ds3tool.cli.layout_options import LayoutOptions
-from ds3tool.cli.lotame_reach import LotameOptions
+from ds3tool.cli.lotame_options import LotameOptions
 from ds3tool.cli.naming import NamesFrom, Naming
 from ds3tool.cli.options import command, option_group
 from ds3tool.cli.put_choice import PutOptions, what_to_put

@@ -9,7 +9,7 @@ from ds3tool.addresses import Ds3Address
 from ds3tool.cli.aws_options import AwsOptions
 from ds3tool.cli.choice import Choice
 from ds3tool.cli.layout_options import LayoutOptions
-from ds3tool.cli.lotame_reach import LotameOptions
+from ds3tool.cli.lotame_options import LotameOptions
 from ds3tool.cli.naming import NamesFrom, Naming
 from ds3tool.cli.put_kinds import Puttable
 from ds3tool.cli.put_sources import FileOptions, FilesPut
@@ -106,7 +106,7 @@ def _s3(
     dry_run: bool,
 ) -> tuple[Puttable, Source]:
     from ds3tool.cli.put_s3 import S3Put
-    from ds3tool.cli.restore_tier import restore_first
+    from ds3tool.cli.restoring import restore_first
 
     names, aws = options.naming.renaming(), options.aws.settings(settings)
     what = S3Put.below(sources, target, names, aws, raw=options.raw)

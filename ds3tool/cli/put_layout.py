@@ -15,7 +15,7 @@ from ds3tool.cli.selection import selection_of
 from ds3tool.errors import UsageError
 from ds3tool.filters import Filter
 from ds3tool.firehose.closed import Closing, parse_zone
-from ds3tool.firehose.layout import Errors
+from ds3tool.firehose.error_prefixes import Errors
 from ds3tool.renaming import Renaming
 from ds3tool.sources.firehose import FirehoseSource
 

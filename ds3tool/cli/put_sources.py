@@ -22,10 +22,7 @@ from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.planfile import SavedPlan
 from ds3tool.renaming import Renaming
 from ds3tool.sizes import parse_size
-from ds3tool.sources.listing import ListedFiles
 from ds3tool.sources.local import LocalSource, Symlinks
-from ds3tool.sources.planned import PlannedSource
-from ds3tool.sources.several import SeveralSources
 
 if TYPE_CHECKING:
     from ds3tool.jobs.work_head import WorkHead
@@ -106,6 +103,8 @@ class FilesPut:
         """Return the source: what of it is `wanted`, and of the one folder only what `listed` names."""
         wanted = wanted or Filter()
         if listed is not None:
+            from ds3tool.sources.listing import ListedFiles
+
             ((path, prefix),) = self.roots
             return ListedFiles(
                 path,
@@ -127,10 +126,16 @@ class FilesPut:
             )
             for path, prefix in self.roots
         ]
-        return sources[0] if len(sources) == 1 else SeveralSources(sources)
+        if len(sources) == 1:
+            return sources[0]
+        from ds3tool.sources.several import SeveralSources
+
+        return SeveralSources(sources)
 
     def planned(self, plan: SavedPlan) -> Source:
         """Return what a saved plan lists of these files."""
+        from ds3tool.sources.planned import PlannedSource
+
         return PlannedSource(self.source(), plan.source_objects)
 
     def asked(self) -> dict[str, Any]:

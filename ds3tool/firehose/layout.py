@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -45,15 +44,6 @@ _ERROR_TYPES = frozenset(
 )
 # A type that is not among them is one only below a prefix that speaks of errors: a stream may tell of failed logins.
 _LIKE_AN_ERROR_TYPE = re.compile(r"[A-Za-z]+(?:[-_][A-Za-z]+)*[-_]failed")
-
-
-class Errors(StrEnum):
-    """What becomes of the objects below error prefixes."""
-
-    # They are put below a prefix of their own.
-    APART = "apart"
-    # They are left out, and counted.
-    SKIP = "skip"
 
 
 @dataclass(frozen=True, slots=True)

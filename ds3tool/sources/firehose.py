@@ -10,7 +10,8 @@ from ds3tool.aws.session import AwsSettings
 from ds3tool.clock import Clock, RealClock
 from ds3tool.filters import Filter
 from ds3tool.firehose.closed import Closing
-from ds3tool.firehose.layout import Errors, parse_delivered
+from ds3tool.firehose.error_prefixes import Errors
+from ds3tool.firehose.layout import parse_delivered
 from ds3tool.firehose.partitions import Partition, Seen, partitions
 from ds3tool.renaming import Renaming
 from ds3tool.sources.s3 import S3Source

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from ds3tool.aws.restore import Archived, Restoring, Tier, Waiting
+from ds3tool.aws.restore import Archived, Restoring, Waiting
+from ds3tool.aws.tiers import Tier
 from ds3tool.clock import ManualClock
 from ds3tool.errors import FarSideError, FarSideForbiddenError
 from tests.cli.archive import Archive

@@ -10,7 +10,7 @@ from ds3tool.aws.session import AwsSettings
 from ds3tool.clock import ManualClock
 from ds3tool.filters import Filter, NamePattern
 from ds3tool.firehose.closed import Closing
-from ds3tool.firehose.layout import Errors
+from ds3tool.firehose.error_prefixes import Errors
 from ds3tool.jobs.ends import Source
 from ds3tool.renaming import Renaming
 from ds3tool.sources.firehose import FirehoseSource
