@@ -2,8 +2,9 @@
 
 The server is the neutral one, in a process of its own. First ds3tool and the C program take turns: told is the
 transfer alone, from the first to the last body byte that the server saw. Then ds3tool and the peers take turns: told
-are whole programs, ds3tool with its job, its journal and CRC-32C, each peer in the quicker of two ways. Exit code 1
-when a bar is missed.
+are whole programs, ds3tool with its job, its journal and CRC-32C, each peer in the quicker of two ways and with the
+digests that it makes by itself; and ds3tool without digests against those that can leave theirs out. Exit code 1 when
+a bar is missed.
 
     python -m benchmarks.large [--size 1GiB] [--rounds 5] [--peer-rounds 3] [--peers s5cmd,rclone | none] [--quick]
 """
@@ -25,7 +26,7 @@ from benchmarks.bars import Report, Row, arguments, say
 from benchmarks.ours import Ours
 from benchmarks.programs import Taken
 from benchmarks.rounds import in_turns, median_of, ratio
-from benchmarks.s3_peers import LARGE, Peer, chosen, quicker
+from benchmarks.s3_peers import LARGE, LARGE_LEAN, Peer, chosen, quicker
 from benchmarks.trees import Targets, large_files, scratch
 from ds3tool.sizes import format_size, parse_size
 
@@ -35,6 +36,7 @@ PUT_OF_C, PUT_CPU_OF_C, PUT_WITH_DIGESTS, GET_OF_C = 0.90, 1.15, 0.80, 0.80
 PUT_OF_PEERS, GET_OF_PEERS, PUT_CPU_OF_PEERS = 4, 1.5, 1 / 6
 C_OF_BARE = 0.9
 _NAME = "P{:09d}"
+_OURS, _OURS_LEAN = "ours", "ours (no digests)"
 # Just above what goes through the loop for small objects: what such a put takes is not the large ones' moving.
 _LEAST = 300 << 10
 _GIB = 1 << 30
@@ -90,7 +92,7 @@ def in_c(mode: yardstick.Mode, server: yardstick.Server, load: Load, folder: Pat
 
 def bare(load: Load) -> Moved:
     """Move as many bytes between pairs of sockets, with no protocol at all."""
-    told = yardstick.limit("bare", connections=CONNECTIONS, size=load.bytes // CONNECTIONS)
+    told = yardstick.limit("bare", connections=CONNECTIONS, size=load.size, folder=load.tree)
     return Moved(told["seconds"], told["seconds"], told["cpu_seconds"])
 
 
@@ -146,7 +148,7 @@ def check_c(report: Report, load: Load, c: Sequence[Moved], bare_runs: Sequence[
 
 def get_beside_c(report: Report, folder: Path, load: Load, asked: argparse.Namespace) -> None:
     """Add the row of gets to files against C, and the same once on disk, for information."""
-    with yardstick.serve(checksum="crc32c", objects=load.count, size=load.size, prefix="x/") as server:
+    with yardstick.serve(checksum="crc32c", objects=load.count, size=load.size) as server:
         for on, name in ((folder, ""), (None, ", on disk")):
             if on is None and asked.no_disk:
                 continue
@@ -155,13 +157,14 @@ def get_beside_c(report: Report, folder: Path, load: Load, asked: argparse.Names
 
                 def get(ours: Ours = ours, targets: Targets = targets) -> Moved:
                     with targets.room() as target:
-                        return watched(server, load, lambda: ours.get("ds3://bench/x/", target, objects=load.count))
+                        return watched(server, load, lambda: ours.get("ds3://bench/", target, objects=load.count))
 
                 def with_c(targets: Targets = targets) -> Moved:
                     with targets.room() as target:
                         return in_c("get-large", server, load, target)
 
-                found = in_turns(asked.rounds if on else 1, {"C": with_c, "ours": get}, warm_up=bool(on))
+                ways: dict[str, Callable[[], Moved]] = {"C": with_c, "ours": get}
+                found = in_turns(asked.rounds if on else 1, ways, warm_up=bool(on))
             told = f"{_rate(load, found['ours'])}, C {_rate(load, found['C'])}"
             whole = load.bytes / median_of(found["ours"], lambda one: one.whole) / 1e9
             what = f"get {load}, CRC-32C, alone, of C{name}"
@@ -170,64 +173,80 @@ def get_beside_c(report: Report, folder: Path, load: Load, asked: argparse.Names
             report.add(Row(what, measured, at_least=at_least, told=f"{told}; whole program {whole:.2f} GB/s"))
 
 
-def beside_peers(report: Report, folder: Path, load: Load, asked: argparse.Namespace) -> None:
-    """Add the rows of whole programs against the peers."""
-    names = chosen(LARGE, asked.peers)
-    if not names:
-        return
-    tried = Load(large_files(folder / "tried", COUNT, max(load.size // 4, 1 << 20), name=_NAME), load.size // 4)
+def put_beside_peers(report: Report, folder: Path, load: Load, asked: argparse.Namespace) -> None:
+    """Add the rows of puts against the peers: with the digests that each makes by itself, and with none."""
+    tried = Load(large_files(folder / "tried", COUNT, load.size // 4, name=_NAME), load.size // 4)
     with yardstick.serve(checksum="crc32c") as server:
         ours = Ours(server.endpoint, folder)
-        put: dict[str, Callable[[], Taken]] = {
-            "ours": lambda: ours.put(load.tree, "ds3://bench/x/", objects=load.count)
-        }
-        for name in names:
-            peer = quicker(LARGE[name], lambda one: one.put(server.endpoint, tried.tree, "y/", folder).seconds)
-            put[peer.shown] = functools.partial(peer.put, server.endpoint, load.tree, "y/", folder)
-        found = in_turns(asked.peer_rounds, put)
-    tell_peers(report, f"put {load}", load, found, PUT_OF_PEERS)
-    cpu = {name: median_of(runs, lambda one: one.cpu_seconds) for name, runs in found.items()}
-    least = min((name for name in found if name != "ours"), key=lambda name: cpu[name])
-    told = f"{cpu['ours'] / load.bytes * _GIB:.2f} s/GiB, {least} {cpu[least] / load.bytes * _GIB:.2f}"
-    of_least = ratio(found["ours"], found[least], lambda one: one.cpu_seconds)
-    report.add(Row("CPU per GiB put, of the best peer", of_least, at_most=PUT_CPU_OF_PEERS, told=told))
-    shutil.rmtree(tried.tree)
-    targets = Targets(folder / "got")
-    with yardstick.serve(objects=COUNT, size=tried.size, prefix="x/") as few:
+
+        def put(*options: str) -> Taken:
+            return ours.put(load.tree, "ds3://bench/x/", *options, objects=load.count)
 
         def trial(peer: Peer) -> float:
-            return peer.get(few.endpoint, "x/", folder, targets, (COUNT, tried.bytes)).seconds
+            return peer.put(server.endpoint, tried.tree, "y/", folder).seconds
 
-        peers = [quicker(LARGE[name], trial) for name in names]
-    with yardstick.serve(checksum="crc32c", objects=load.count, size=load.size, prefix="x/") as server:
-        client = Ours(server.endpoint, folder)
+        ways: dict[str, Callable[[], Taken]] = {_OURS: put, _OURS_LEAN: lambda: put("--checksum", "none")}
+        for known in (LARGE, LARGE_LEAN):
+            for name in [one for one in chosen(LARGE, asked.peers) if one in known]:
+                peer = quicker(known[name], trial)
+                ways[peer.shown] = functools.partial(peer.put, server.endpoint, load.tree, "y/", folder)
+        found = in_turns(asked.peer_rounds, ways)
+    shutil.rmtree(tried.tree)
+    for ours_name, what in ((_OURS, f"put {load}"), (_OURS_LEAN, f"put {load}, no digests")):
+        peers = {name: runs for name, runs in found.items() if _is_peer(name, lean=ours_name == _OURS_LEAN)}
+        if not peers:
+            continue
+        tell_peers(report, what, load, found[ours_name], peers, bar=PUT_OF_PEERS)
+        cpu = {name: median_of(runs, _cpu) / load.bytes * _GIB for name, runs in found.items()}
+        least = min(peers, key=lambda name: cpu[name])
+        told = f"{cpu[ours_name]:.2f} s/GiB, {least} {cpu[least]:.2f}"
+        of_least = ratio(found[ours_name], found[least], _cpu)
+        report.add(Row(f"{what}, CPU of the best of them", of_least, at_most=PUT_CPU_OF_PEERS, told=told))
+
+
+def get_beside_peers(report: Report, folder: Path, load: Load, asked: argparse.Namespace) -> None:
+    """Add the rows of gets against the peers."""
+    targets = Targets(folder / "got")
+    size = load.size // 4
+    with yardstick.serve(objects=COUNT, size=size) as few:
+
+        def trial(peer: Peer) -> float:
+            return peer.get(few.endpoint, "", folder, targets, (COUNT, COUNT * size)).seconds
+
+        peers = [quicker(LARGE[name], trial) for name in chosen(LARGE, asked.peers)]
+    with yardstick.serve(checksum="crc32c", objects=load.count, size=load.size) as server:
+        ours = Ours(server.endpoint, folder)
 
         def get() -> Taken:
             with targets.room() as target:
-                return client.get("ds3://bench/x/", target, objects=load.count)
+                return ours.get("ds3://bench/", target, objects=load.count)
 
-        got: dict[str, Callable[[], Taken]] = {"ours": get}
+        ways: dict[str, Callable[[], Taken]] = {_OURS: get}
         for peer in peers:
             want = (load.count, load.bytes)
-            got[peer.shown] = functools.partial(peer.get, server.endpoint, "x/", folder, targets, want)
-        found = in_turns(asked.peer_rounds, got)
-    tell_peers(report, f"get {load}", load, found, GET_OF_PEERS)
+            ways[peer.shown] = functools.partial(peer.get, server.endpoint, "", folder, targets, want)
+        found = in_turns(asked.peer_rounds, ways)
+    tell_peers(report, f"get {load}", load, found.pop(_OURS), found, bar=GET_OF_PEERS)
 
 
-def tell_peers(report: Report, what: str, load: Load, found: Mapping[str, list[Taken]], bar: float) -> None:
+def _is_peer(name: str, *, lean: bool) -> bool:
+    return name not in {_OURS, _OURS_LEAN} and ("no digests" in name) == lean
+
+
+def tell_peers(
+    report: Report, what: str, load: Load, ours: list[Taken], peers: Mapping[str, list[Taken]], *, bar: float
+) -> None:
     """Add a row for each peer, and the one that counts: against the quickest of them."""
 
-    def shown(name: str) -> str:
-        rate = load.bytes / median_of(found[name], _seconds) / 1e9
-        cpu = median_of(found[name], lambda one: one.cpu_seconds) / load.bytes * _GIB
-        return f"{rate:.2f} GB/s, {cpu:.2f} s CPU/GiB"
+    def shown(runs: list[Taken]) -> str:
+        rate = load.bytes / median_of(runs, _seconds) / 1e9
+        return f"{rate:.2f} GB/s, {median_of(runs, _cpu) / load.bytes * _GIB:.2f} s CPU/GiB"
 
-    peers = [name for name in found if name != "ours"]
-    for name in peers:
-        told = f"{shown('ours')}; {shown(name)}"
-        report.add(Row(f"{what}, whole program, of {name}", ratio(found[name], found["ours"], _seconds), told=told))
-    best = min(peers, key=lambda name: median_of(found[name], _seconds))
-    of_best = ratio(found[best], found["ours"], _seconds)
+    for name, runs in peers.items():
+        told = f"{shown(ours)}; {shown(runs)}"
+        report.add(Row(f"{what}, whole program, of {name}", ratio(runs, ours, _seconds), told=told))
+    best = min(peers, key=lambda name: median_of(peers[name], _seconds))
+    of_best = ratio(peers[best], ours, _seconds)
     report.add(Row(f"{what}, whole program, of the best of them", of_best, at_least=bar, told=f"it is {best}"))
 
 
@@ -235,7 +254,7 @@ def _alone(one: Moved) -> float:
     return one.alone
 
 
-def _cpu(one: Moved) -> float:
+def _cpu(one: Moved | Taken) -> float:
     return one.cpu_seconds
 
 
@@ -262,7 +281,9 @@ def main() -> int:
         say(f"{load} lie in {folder}")
         put_beside_c(report, folder, load, asked)
         get_beside_c(report, folder, load, asked)
-        beside_peers(report, folder, load, asked)
+        if asked.peers != "none":
+            put_beside_peers(report, folder, load, asked)
+            get_beside_peers(report, folder, load, asked)
     return report.conclude(asked.record)
 
 

@@ -20,7 +20,7 @@ def in_turns(rounds: int, ways: Mapping[str, Callable[[], T]], *, warm_up: bool 
         for way in ways.values():
             way()
     for number in range(rounds):
-        for name in list(ways) if number % 2 == 0 else list(reversed(ways)):
+        for name in list(ways)[:: 1 if number % 2 == 0 else -1]:
             found[name].append(ways[name]())
     return found
 

@@ -111,7 +111,7 @@ def puts(report: Report, folder: Path, objects: int, asked: argparse.Namespace) 
         }
         for name in chosen(SMALL, asked.peers):
             count = fewer(name, objects)
-            peer = quicker(SMALL[name], lambda one, count=count: put(one, max(1, count // _TRIED)).seconds)
+            peer = quicker(SMALL[name], functools.partial(_seconds_of, put, max(1, count // _TRIED)))
             ways[peer.shown] = functools.partial(put, peer, count)
         found = in_turns(asked.rounds, ways)
     tell(report, f"put {objects:,} x 4 KiB", objects, found, PUT_OF_C)
@@ -123,24 +123,24 @@ def gets(report: Report, folder: Path, objects: int, asked: argparse.Namespace) 
 
     def get(server: yardstick.Server, peer: Peer, count: int) -> Went:
         load = (count, count * SIZE)
-        return watched(server, count, lambda: peer.get(server.endpoint, "x/", folder, targets, load))
+        return watched(server, count, lambda: peer.get(server.endpoint, "", folder, targets, load))
 
     peers = []
     for name in chosen(SMALL, asked.peers):
         count = max(1, fewer(name, objects) // _TRIED)
-        with yardstick.serve(objects=count, size=SIZE, prefix="x/") as few:
-            trial = functools.partial(_trial, few, get, count)
+        with yardstick.serve(objects=count, size=SIZE) as few:
+            trial = functools.partial(_seconds_of, functools.partial(get, few), count)
             peers.append((name, quicker(SMALL[name], trial)))
     slow = max(1, fewer("boto3", objects))
     with (
-        yardstick.serve(checksum="crc32c", objects=objects, size=SIZE, prefix="x/") as server,
-        yardstick.serve(objects=slow, size=SIZE, prefix="x/") as of_slow,
+        yardstick.serve(checksum="crc32c", objects=objects, size=SIZE) as server,
+        yardstick.serve(objects=slow, size=SIZE) as of_slow,
     ):
         ours = Ours(server.endpoint, folder)
 
         def our_get() -> Went:
             with targets.room() as target:
-                return watched(server, objects, lambda: ours.get("ds3://bench/x/", target, objects=objects))
+                return watched(server, objects, lambda: ours.get("ds3://bench/", target, objects=objects))
 
         def with_c() -> Went:
             with targets.room() as target:
@@ -154,10 +154,8 @@ def gets(report: Report, folder: Path, objects: int, asked: argparse.Namespace) 
     tell(report, f"get {objects:,} x 4 KiB", objects, found, GET_OF_C)
 
 
-def _trial(
-    server: yardstick.Server, get: Callable[[yardstick.Server, Peer, int], Went], count: int, peer: Peer
-) -> float:
-    return get(server, peer, count).seconds
+def _seconds_of(act: Callable[[Peer, int], Went], count: int, peer: Peer) -> float:
+    return act(peer, count).seconds
 
 
 def tell(report: Report, what: str, objects: int, found: Mapping[str, list[Went]], of_c: float) -> None:

@@ -29,14 +29,14 @@ def measure(report: Report, rounds: int) -> None:
     with scratch() as folder, yardstick.serve(checksum="crc32c") as server:
         ours = Ours(f"http://127.0.0.1:{server.port}", folder)
         tree = large_files(folder / "tree", 1, 4096)
-        name = next(tree.iterdir())
+        (file,) = tree.iterdir()
         idle = [sys.executable, "-c", "pass"]
         ways: dict[str, Callable[[], Taken]] = {
             "python -c pass": lambda: run(idle, environ=ours.environ, folder=folder),
             "--version": lambda: ours.run("--version"),
             "--help": lambda: ours.run("--help"),
             "put --help": lambda: ours.run("put", "--help"),
-            "one 4 KiB put with its job": lambda: ours.put(name, "ds3://bench/x/one", objects=1),
+            "one 4 KiB put with its job": lambda: ours.put(file, "ds3://bench/x/one", objects=1),
         }
         found = in_turns(rounds, ways, warm_up=True)
     nothing = found["python -c pass"]

@@ -41,17 +41,13 @@ def with_crt(asked: argparse.Namespace) -> Any:  # noqa: ANN401
     provider = BotocoreCRTCredentialsWrapper(session.get_credentials()).to_crt_credentials_provider()
     options = {"part_size": asked.part_size} if asked.part_size else {}
     client = create_s3_crt_client(REGION, provider, use_ssl=False, **options)
-    settings = {"region_name": REGION, "endpoint_url": asked.endpoint, "config": _config()}
+    settings = {"region_name": REGION, "endpoint_url": asked.endpoint, "config": _config(lean=asked.lean)}
     return CRTTransferManager(client, BotocoreCRTRequestSerializer(session, settings))
 
 
-def _config() -> Config:
-    return Config(
-        s3={"addressing_style": "path", "payload_signing_enabled": False},
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        max_pool_connections=64,
-    )
+def _config(*, lean: bool) -> Config:
+    own = {"payload_signing_enabled": False} if lean else {}
+    return Config(s3={"addressing_style": "path", **own}, max_pool_connections=64)
 
 
 def main() -> None:
@@ -64,8 +60,9 @@ def main() -> None:
     parser.add_argument("--crt", action="store_true")
     parser.add_argument("--at-once", type=int)
     parser.add_argument("--part-size", type=int)
+    parser.add_argument("--lean", action="store_true", help="sign no bodies")
     asked = parser.parse_args()
-    client = boto3.client("s3", endpoint_url=asked.endpoint, region_name=REGION, config=_config())
+    client = boto3.client("s3", endpoint_url=asked.endpoint, region_name=REGION, config=_config(lean=asked.lean))
     with with_crt(asked) if asked.crt else classic(client, asked) as manager:
         if asked.what == "put":
             futures = [

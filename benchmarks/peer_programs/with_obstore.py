@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("prefix")
     parser.add_argument("--at-once", type=int, default=8)
     parser.add_argument("--part-size", type=int)
+    parser.add_argument("--lean", action="store_true", help="sign no bodies")
     asked = parser.parse_args()
     store = S3Store(
         BUCKET,
@@ -81,10 +82,11 @@ def main() -> None:
         region="us-east-1",
         access_key_id="k",
         secret_access_key="s",
-        unsigned_payload=True,
+        unsigned_payload=asked.lean,
         client_options={"allow_http": True, "timeout": "10 minutes"},
     )
     asyncio.run(put(store, asked) if asked.what == "put" else get(store, asked))
+    os._exit(0)  # its threads now and then abort the process when Python takes them down, after all is done
 
 
 if __name__ == "__main__":
