@@ -217,6 +217,16 @@ def test_a_call_sends_its_request_and_returns_its_value(
     assert exchange.lines == [line]
 
 
+@pytest.mark.parametrize("name", ["job-put", "job-get", "job-old", "job-completed"])
+def test_the_head_of_a_job_is_what_the_job_says_of_itself(name: str) -> None:
+    """It comes by the same request, and says the same as the job with its chunks."""
+    client, exchange = made(reply(name))
+    details = GOLDEN[name].value
+    assert isinstance(details, JobDetails)
+    assert client.get_job_head("j") == details.job
+    assert exchange.lines == ["GET /_rest_/job/j"]
+
+
 @pytest.mark.parametrize(("call", "line"), SILENT_CALLS, ids=[line for _, line in SILENT_CALLS])
 def test_a_silent_call_sends_its_request(call: Callable[[Ds3Client], object], line: str) -> None:
     """Calls whose reply is only a status send one request and return None."""

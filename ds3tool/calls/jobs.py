@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 from ds3tool.calls.exchange import Caller
 from ds3tool.errors import BusyError, RetryLaterError
 from ds3tool.protocol import requests, responses
+from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import (
     AllocatedChunk,
     Chunk,
@@ -20,6 +22,7 @@ from ds3tool.protocol.model import (
     ProcessingOrder,
     ReadyChunks,
 )
+from ds3tool.protocol.object_columns import GetColumns, PutColumns
 
 
 class JobCalls(Caller):
@@ -66,7 +69,7 @@ class JobCalls(Caller):
             dead_job_cleanup_allowed=dead_job_cleanup_allowed,
             protected=protected,
         )
-        return self._exchange.exchange(request, responses.job, ask=ask)
+        return self._exchange.exchange(request, _job_of(objects), ask=ask)
 
     def create_get_job(
         self,
@@ -99,7 +102,7 @@ class JobCalls(Caller):
             dead_job_cleanup_allowed=dead_job_cleanup_allowed,
             protected=protected,
         )
-        return self._exchange.exchange(request, responses.job, retry_busy=retry_busy, ask=ask)
+        return self._exchange.exchange(request, _job_of(objects), retry_busy=retry_busy, ask=ask)
 
     def create_verify_job(
         self,
@@ -115,14 +118,20 @@ class JobCalls(Caller):
         return self._send(request, responses.job)
 
     def get_ready_chunks(
-        self, job_id: str, *, preferred_number: int | None = None, chunk_id: str | None = None
+        self,
+        job_id: str,
+        *,
+        preferred_number: int | None = None,
+        chunk_id: str | None = None,
+        keys: list[str] | None = None,
     ) -> ReadyChunks:
         """Return the chunks that can be worked on now; when there are none, when to ask again.
 
-        NotFoundError when the job is finished or gone: GET job tells which.
+        What they name in the order of `keys`, which the job is known to have, shares their texts. NotFoundError when
+        the job is finished or gone: GET job tells which.
         """
         request = requests.get_ready_chunks(job_id, preferred_number=preferred_number, chunk_id=chunk_id)
-        return self._send(request, responses.ready_chunks)
+        return self._send(request, functools.partial(responses.ready_chunks, keys=keys))
 
     def allocate_chunk(self, chunk_id: str) -> AllocatedChunk:
         """Ask for room for one chunk of a put job; having to wait is an answer, not an error."""
@@ -140,6 +149,10 @@ class JobCalls(Caller):
     def get_job(self, job_id: str) -> JobDetails:
         """Return a job, running or ended; an ended one has no chunks, a running get those still to be read."""
         return self._send(requests.get_job(job_id), responses.job)
+
+    def get_job_head(self, job_id: str) -> Job:
+        """Return the same without its chunks: of a large job they take as long to read as all else together."""
+        return self._send(requests.get_job(job_id), responses.job_head)
 
     def list_jobs(self, *, bucket: str | None = None) -> tuple[Job, ...]:
         """Return the appliance's list of jobs, without their chunks. Ended ones may be missing: see the other lists."""
@@ -178,3 +191,9 @@ class JobCalls(Caller):
             lambda offset: requests.list_job_records(resource, bucket=bucket, page_offset=offset),
             responses.job_records,
         )
+
+
+def _job_of(objects: Sequence[ObjectToPut] | Sequence[ObjectToGet]) -> Callable[[Response], JobDetails]:
+    """Return what parses the reply to the creation of a job of these objects, and shares their keys where it can."""
+    keys = objects.keys if isinstance(objects, PutColumns | GetColumns) else None
+    return functools.partial(responses.job, keys=keys)

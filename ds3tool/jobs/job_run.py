@@ -398,7 +398,7 @@ class JobRun(ABC):
         outcome = next((outcome for outcome in self.result.jobs if outcome.job.id == job_id), None)
         job: Job | None
         try:
-            job = self.client.get_job(job_id).job
+            job = self.client.get_job_head(job_id)
         except NotFoundError:
             job = None if outcome is None else replace(outcome.job, status=if_forgotten())
         except Ds3Error as error:

@@ -69,6 +69,7 @@ __all__ = [
     "done",
     "error",
     "job",
+    "job_head",
     "job_records",
     "jobs",
     "listing",
@@ -255,19 +256,31 @@ def object_put(response: Response) -> PutResult:
 # -- jobs -----------------------------------------------------------------------------------------------------------
 
 
-def job(response: Response) -> JobDetails:
-    """Parse a `MasterObjectList`: creation, GET job and modify."""
+def job(response: Response, *, keys: list[str] | None = None) -> JobDetails:
+    """Parse a `MasterObjectList`: creation, GET job and modify.
+
+    What it names in the order of `keys`, which the job is known to have, shares their texts.
+    """
+    return _job_details(response, keys, blobs=True)
+
+
+def job_head(response: Response) -> Job:
+    """Parse the same, without keeping any of its blobs."""
+    return _job_details(response, None, blobs=False).job
+
+
+def _job_details(response: Response, keys: list[str] | None, *, blobs: bool) -> JobDetails:
     if response.status == 204:
         nothing(response)
         raise ProtocolError("the appliance made no job (status 204): nothing was left to do of what was asked")
-    rows = read_job(response.body, what="the job")
+    rows = read_job(response.body, what="the job", keys=keys, blobs=blobs)
     head = _job(rows.attributes, tuple(_node(one) for one in rows.nodes))
     return JobDetails(head, tuple(_chunk(one) for one in rows.chunks))
 
 
-def ready_chunks(response: Response) -> ReadyChunks:
-    """Parse the chunks that are ready; Retry-After stands beside them."""
-    details = job(response)
+def ready_chunks(response: Response, *, keys: list[str] | None = None) -> ReadyChunks:
+    """Parse the chunks that are ready; Retry-After stands beside them. `keys` as of `job`."""
+    details = job(response, keys=keys)
     seconds = retry_after_seconds(response.headers)
     return ReadyChunks(details.job, details.chunks, None if seconds is None else timedelta(seconds=seconds))
 

@@ -72,7 +72,12 @@ class ScriptedClient(Ds3Client):
         self.touched = 0
 
     def get_ready_chunks(
-        self, job_id: str, *, preferred_number: int | None = None, chunk_id: str | None = None
+        self,
+        job_id: str,
+        *,
+        preferred_number: int | None = None,
+        chunk_id: str | None = None,
+        keys: list[str] | None = None,
     ) -> ReadyChunks:
         assert job_id == JOB
         self.asked += 1
