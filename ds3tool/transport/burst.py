@@ -110,6 +110,10 @@ class Burst:
         self._buffer = bytearray(_BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self._now = 0.0
+        self._limit = transport.limit
+        # A request whose turn by that limit has not come, and when it does.
+        self._held: tuple[int, bytes] | None = None
+        self._held_until = 0.0
         self._epoll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
@@ -117,13 +121,8 @@ class Burst:
 
     @staticmethod
     def suits(transport: Transport) -> bool:
-        """Whether this way of sending can be used: plain connections, and no limit on the rate."""
-        return (
-            transport.dialer.place.scheme == "http"
-            and transport.limit is None
-            and hasattr(select, "epoll")
-            and hasattr(os, "eventfd")
-        )
+        """Whether this way of sending can be used: plain connections, on a system that can do it."""
+        return transport.dialer.place.scheme == "http" and hasattr(select, "epoll") and hasattr(os, "eventfd")
 
     def run(self, work: SmallWork) -> None:
         """Send all that `work` gives and return when it gives no more and every answer is in.
@@ -144,8 +143,8 @@ class Burst:
         self._now = looked_at = time.monotonic()
         self._poll(0, work)  # lanes that were closed while they were idle are of no use
         self._fill(work)
-        while len(self._lanes) > len(self._free):
-            self._poll(self._look_every, work)
+        while len(self._lanes) > len(self._free) or self._held is not None:
+            self._poll(self._look_every if self._held is None else self._seconds_until_turn(), work)
             if self._stopped:
                 self._fail_all(work, TransportError("stopped"))
                 return
@@ -180,7 +179,7 @@ class Burst:
                 if not self._send_next(self._free[-1], work):
                     return
                 continue
-            taken = work.take()
+            taken = self._take(work)
             if taken is None:
                 return
             token, request = taken
@@ -197,12 +196,32 @@ class Burst:
 
     def _send_next(self, lane: _Lane, work: SmallWork) -> bool:
         """Put a request on a lane that is free, the last of them; return whether there was one."""
-        taken = work.take()
+        taken = work.take() if self._limit is None else self._take(work)
         if taken is None:
             return False
         self._free.pop()
         self._begin(lane, *taken, work)
         return True
+
+    def _take(self, work: SmallWork) -> tuple[int, bytes] | None:
+        """Return the next request once it may be sent by the limit on the rate; None for none, or none yet."""
+        if self._limit is None:
+            return work.take()
+        if self._held is None:
+            self._held = work.take()
+            if self._held is None:
+                return None
+            self._held_until = time.monotonic() + self._limit.reserve(len(self._held[1]))
+        if self._held_until > time.monotonic():
+            return None
+        held, self._held = self._held, None
+        return held
+
+    def _seconds_until_turn(self) -> float:
+        """Return how long nothing but an answer makes a difference, while a request is held."""
+        if not self._free and len(self._lanes) >= self._most:
+            return self._look_every
+        return max(0.0, min(self._look_every, self._held_until - time.monotonic()))
 
     def _begin(self, lane: _Lane, token: int, request: bytes, work: SmallWork) -> None:
         lane.token = token
@@ -261,6 +280,8 @@ class Burst:
             self._abandon(lane, work, self._broken(None))
             return
         lane.moved_at = self._now
+        if self._limit is not None:
+            self._limit.reserve(count)  # what follows waits for it
         if whole is None:
             head = self._shapes.read(self._buffer, count)
             if head is not None and head.end + head.length == count and count <= self._largest_reply:
@@ -345,11 +366,12 @@ class Burst:
                 self._abandon(lane, work, TransportError(f"{self._transport.dialer.place} stopped answering"))
 
     def _fail_all(self, work: SmallWork, error: Ds3Error) -> None:
-        tokens = [(lane, lane.token) for lane in self._lanes.values()]
-        for lane, token in tokens:
+        lanes = [(lane, lane.token) for lane in self._lanes.values()]
+        for lane, token in lanes:
             if token is not None:
                 self._finish(lane, keep=False)
-        for _, token in tokens:
+        held, self._held = self._held, None
+        for token in [token for _, token in lanes] + ([] if held is None else [held[0]]):
             if token is not None:
                 work.failed(token, error, None)
 

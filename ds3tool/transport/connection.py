@@ -205,6 +205,8 @@ class Connection:
         self._interim = 0
         self._method = head[: head.find(b" ")].decode("latin-1")
         length = body.length if body is not None else 0
+        if self._limit is not None:
+            self._limit.take(len(head))
         try:
             if expect:
                 self._send_all(head)
@@ -453,13 +455,16 @@ class Connection:
             done += len(block)
             if moved is not None:
                 moved(len(block))
-        while done < length and self._can_splice and self._limit is None:
-            count = self._splice(min(length - done, _PIPE_BYTES), descriptor, offset + done)
+        step = _PIPE_BYTES if self._limit is None else min(_PIPE_BYTES, self._limit.step)
+        while done < length and self._can_splice:
+            count = self._splice(min(length - done, step), descriptor, offset + done)
             if count is None:
                 break
             if count == 0:
                 raise self._short(length, done)
             done += count
+            if self._limit is not None:
+                self._limit.take(count)
             if moved is not None:
                 moved(count)
         while done < length:

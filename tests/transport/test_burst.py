@@ -12,6 +12,7 @@ import pytest
 from ds3tool.errors import Ds3Error, ProtocolError, TransportError
 from ds3tool.transport.burst import Burst
 from ds3tool.transport.pool import Transport
+from ds3tool.transport.ratelimit import RateLimit
 from ds3tool.transport.replies import ReplyHead
 from ds3tool.transport.shapes import AnswerHead
 from tests.transport.conftest import Connect, Serve, open_descriptors
@@ -440,6 +441,52 @@ def test_a_stop_in_the_midst_of_much_work_loses_nothing(serve: Serve, connect: C
     assert 500 < work.taken < 100_000
 
 
+class Gate(RateLimit):
+    """A limit that keeps what was asked of it, and lets so many large requests through."""
+
+    def __init__(self, passes: int) -> None:
+        super().__init__(1 << 40)
+        self.passes = passes
+        self.asked: list[int] = []
+
+    def reserve(self, count: int) -> float:
+        self.asked.append(count)
+        self.passes -= count > 5000
+        return 0.0 if self.passes >= 0 else 3600.0
+
+
+def swallow(peer: Peer) -> None:
+    """Answer each request alike."""
+    while True:
+        peer.read_request()
+        peer.send(reply(200, b"taken"))
+
+
+def test_every_byte_of_a_burst_counts_against_the_limit(serve: Serve, connect: Connect, burst_of: BurstOf) -> None:
+    """Requests when they go, and answers when they come, each once."""
+    limit = Gate(passes=50)
+    server = serve(swallow)
+    work = Work([request_for(number, body=bytes(6000 + number)) for number in range(50)])
+    burst_of(connect(server, limit=limit)).run(work)
+    work.check()
+    assert len(work.answers) == 50
+    assert [count for count in limit.asked if count > 5000] == list(map(len, work.requests))
+    assert sum(count for count in limit.asked if count <= 5000) == 50 * len(reply(200, b"taken"))
+
+
+def test_a_request_is_not_sent_before_its_turn(serve: Serve, connect: Connect, burst_of: BurstOf) -> None:
+    """The third of ten has to wait: it is held, nothing else goes ahead of it, and a stop ends it as well."""
+    server = serve(swallow)
+    work = Work([request_for(number, body=bytes(6000)) for number in range(10)])
+    burst = burst_of(connect(server, limit=Gate(passes=2), io_timeout_seconds=3600))
+    running = Running(lambda: burst.run(work))
+    server.wait_for(lambda: len(work.answers) == 2)
+    burst.stop()
+    running.result()
+    work.check()
+    assert (work.taken, len(work.answers), len(server.requests)) == (3, 2, 2)
+
+
 @pytest.mark.parametrize("where", ["take", "answered", "failed"])
 def test_work_that_raises_ends_the_run_with_each_fate_told_once(
     serve: Serve, connect: Connect, burst_of: BurstOf, where: str
@@ -505,8 +552,8 @@ def test_a_get_without_a_body_and_a_head_are_read(serve: Serve, connect: Connect
     assert work.answers == dict.fromkeys(range(50), b"")
 
 
-def test_the_loop_suits_plain_connections_without_a_limit(connect: Connect, ca_file: str) -> None:
-    """TLS and rate limits go the careful way."""
+def test_the_loop_suits_plain_connections(connect: Connect, ca_file: str) -> None:
+    """TLS goes the careful way."""
     assert Burst.suits(connect("http://127.0.0.1:1"))
     assert not Burst.suits(connect("https://127.0.0.1:1", ca_bundle=ca_file))
 

@@ -9,7 +9,6 @@ import pytest
 
 from ds3tool.errors import UsageError
 from ds3tool.transport.bodies import BytesBody, FileRangeBody
-from ds3tool.transport.burst import Burst
 from ds3tool.transport.ratelimit import RateLimit
 from tests.transport.conftest import Connect, Serve
 from tests.transport.exchanges import GET, PUT, Running, content, into_file, pattern, status
@@ -49,6 +48,34 @@ def test_bytes_over_time_are_exact(rate: int, seconds: int) -> None:
     for _ in range(rate * seconds // piece):
         limit.take(piece)
     assert time.now - 1000 == pytest.approx(rate * seconds // piece * piece / rate, rel=0.01)
+
+
+def test_nothing_passes_at_once_at_the_start() -> None:
+    """A limit that was made long before its first byte has saved nothing up."""
+    limit, time = limit_of(1_000_000)
+    time.advance(3600)
+    before = time.now
+    limit.take(100_000)
+    assert time.now - before == pytest.approx(0.1, rel=0.01)
+
+
+def test_a_taker_that_sleeps_too_long_costs_nothing() -> None:
+    """Sleeps that all last 30 ms longer than they should are made up for by the next ones."""
+    time = Time()
+    slow = RateLimit(1_000_000, monotonic=time.monotonic, sleep=lambda seconds: time.sleep(seconds + 0.03))
+    for _ in range(200):
+        slow.take(slow.step)
+    assert time.now - 1000 == pytest.approx(200 * slow.step / 1_000_000, rel=0.01)
+
+
+def test_who_cannot_sleep_is_told_its_place() -> None:
+    """A place that was reserved is one that nobody else gets, and whoever comes later comes after it."""
+    limit, time = limit_of(1000)
+    assert limit.reserve(100) == pytest.approx(0.1)
+    assert limit.reserve(100) == pytest.approx(0.2)
+    limit.take(100)
+    assert time.now - 1000 == pytest.approx(0.3)
+    assert limit.reserve(100) == pytest.approx(0.1)
 
 
 def test_a_pause_is_not_made_up_for() -> None:
@@ -104,7 +131,6 @@ def test_both_directions_are_held_to_the_rate(serve: Serve, connect: Connect, op
     server = serve(replies(reply(200), reply(200), reply(200, data), reply(200, data)))
     limit, time = limit_of(100_000)
     transport = connect(server, limit=limit)
-    assert not Burst.suits(transport)
     steps: list[Callable[[], object]] = [
         lambda: transport.exchange(PUT, status, body=BytesBody(data)),
         lambda: transport.exchange(PUT, status, body=FileRangeBody(open_file(data), 0, len(data), "file")),
