@@ -176,7 +176,7 @@ def tell(report: Report, what: str, objects: int, found: Mapping[str, list[Went]
     report.add(Row(f"{what}, CPU a request", cpu, at_most=CPU_US if full else None, unit="us"))
     for name, runs in found.items():
         if name not in {"C", "ours"}:
-            bar = OF_PEER.get(name.removesuffix(" (tuned)"))
+            bar = OF_PEER.get(name.partition(" (")[0])
             report.add(Row(f"{what}, of {name}", ratio(runs, ours, _each), at_least=bar, told=shown(name)))
 
 
