@@ -23,8 +23,9 @@
 enum { EVENTS = 64, MOST_AT_ONCE = 1 << 30 };
 /* Up to here a copy costs less than a call of sendfile. */
 enum { MOST_COPIED = 64 * 1024 };
-/* A large body wakes its thread for so many bytes, not for each few: half of the server's cost. */
-enum { LEAST_OF_LARGE = 1024 * 1024 };
+/* A large body wakes its thread for so many bytes, not for each few: that was half of the cost. With more the sender
+ * waits for room in between. */
+enum { LEAST_OF_LARGE = 256 * 1024 };
 static const uint64_t LONGEST_KEPT = UINT64_C(1) << 30;
 
 double now(void)

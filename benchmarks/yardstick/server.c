@@ -5,7 +5,10 @@
  *
  * Prints "port N" and serves until standard input ends or SIGTERM comes. The bucket is called bench. Every access key,
  * secret and signature is taken. What is put is dropped; what is got are the objects of --objects, --size and --prefix.
- * It tells of a job that it is COMPLETED when as many blobs have come as it has; which ones they were it does not ask.
+ * It tells of a job that it is COMPLETED when as many blobs have come as it has; which ones they were it does not ask,
+ * nor whether an object of that name is there. One blob has up to 64 GiB; one range of an object is given, not several.
+ * With --checksum none what is got has no digest, which no appliance does: clients of DS3 then ask for it, object by
+ * object. The policy says MD5 all the same, and demands none.
  */
 #define _GNU_SOURCE
 #include "server.h"
