@@ -14,10 +14,11 @@ What the library offers, each imported when it is first used:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+# As typing's, whose import would be most of what `ds3tool --version` does; mypy knows the name.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ds3tool.aws.session import AwsSettings
     from ds3tool.client import Ds3Client
     from ds3tool.clock import Clock, ManualClock, RealClock
@@ -104,4 +105,6 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  # any of the names above
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(f"{__name__}.{home}"), name)

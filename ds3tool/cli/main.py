@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
-import re
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
+# `--version` and the top-level help import nothing they do not need, typing neither; mypy knows the name.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from logging import Logger
+    from typing import Any
+
     from ds3tool.cli.options import Invocation
     from ds3tool.cli.output import Output
     from ds3tool.errors import Ds3Error
 
-_log = logging.getLogger(__name__)
-
 INTERRUPTED = 130
 _FAILED = 1
+# What asks for the top-level help, and the exit code it ends with; without a command the line is wrong.
+_ROOT_HELP = {("--help",): 0, ("-h",): 0, (): 2}
 # `-o json`, `-ojson`, `-qo json`, `--output json`, `--output=json`.
-_OUTPUT_OPTION = re.compile(r"--output(?:=(?P<long>.*))?|-[qvy]*o(?P<short>.*)")
+_OUTPUT_OPTION = r"--output(?:=(?P<long>.*))?|-[qvy]*o(?P<short>.*)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +49,12 @@ def _main(arguments: list[str]) -> int:
         from ds3tool.version import VERSION
 
         return _tell(f"ds3tool {VERSION}\n")
+    if (asked := _ROOT_HELP.get(tuple(arguments))) is not None:
+        from ds3tool.cli.root_help import root_help
+
+        page = root_help(sys.stdout, os.environ)
+        if page is not None:
+            return _tell(page) or asked
     try:
         return _run(arguments)
     except KeyboardInterrupt:
@@ -86,7 +94,7 @@ def _run(arguments: list[str]) -> int:
         except (OutputClosedError, OutputLostError):
             raise
         except Ds3Error as error:
-            _log.debug("the command failed", exc_info=True)
+            _log().debug("the command failed", exc_info=True)
             return _report(error, _results(arguments, invocation))
         except Exception as error:  # noqa: BLE001 - the last place that can turn a surprise into a sentence
             return _report(_unexpected(error, invocation), _results(arguments, invocation))
@@ -97,6 +105,12 @@ def _run(arguments: list[str]) -> int:
         messages.complain(lost)
         _drop_stdout()
         return exit_code
+
+
+def _log() -> Logger:
+    import logging
+
+    return logging.getLogger(__name__)
 
 
 def _drop_stdout() -> None:
@@ -150,7 +164,7 @@ def _report(error: Ds3Error, results: Output) -> int:
 def _unexpected(error: Exception, invocation: Invocation) -> Ds3Error:
     from ds3tool.errors import Ds3Error
 
-    _log.info("unexpected failure", exc_info=True)
+    _log().info("unexpected failure", exc_info=True)
     told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     verbose = invocation.settings is not None and invocation.settings.verbosity > 1
     hint = None if verbose else "this should not happen; run it again with -vv to see where, and report it"
@@ -169,11 +183,13 @@ def _results(arguments: Sequence[str], invocation: Invocation) -> Output:
 
 
 def _asked_output(arguments: Sequence[str]) -> str | None:
+    import re
+
     asked = None
     for position, argument in enumerate(arguments):
         if argument == "--":
             break
-        match = _OUTPUT_OPTION.fullmatch(argument)
+        match = re.fullmatch(_OUTPUT_OPTION, argument)
         if match is not None:
             following = arguments[position + 1] if position + 1 < len(arguments) else None
             asked = match["long"] or (match["short"] or "").lstrip("=") or following
