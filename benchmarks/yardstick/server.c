@@ -32,7 +32,7 @@ enum { MOST_WORKERS = 16 };
 struct settings settings = {.workers = 4};
 
 static struct worker workers[MOST_WORKERS];
-static double cpu_at_reset;
+static _Atomic double cpu_at_reset;
 static int listener;
 
 /* -- numbers --------------------------------------------------------------------------------------------------------- */
@@ -181,14 +181,17 @@ int main(int count, char **words)
     read_options(count, words);
     open_listener();
     signal(SIGPIPE, SIG_IGN); /* sendfile knows no MSG_NOSIGNAL */
+    cpu_at_reset = cpu_seconds(); /* what the digests took is no part of serving */
     for (int i = 0; i < settings.workers; i++) {
-        pthread_t thread;
         workers[i].epoll = epoll_create1(EPOLL_CLOEXEC);
         workers[i].request_id = (uint64_t)i;
-        if (workers[i].epoll < 0 || pthread_create(&thread, NULL, run, &workers[i]) != 0)
-            fail("a thread");
+        if (workers[i].epoll < 0)
+            fail("epoll");
     }
-    cpu_at_reset = cpu_seconds();
+    pthread_t thread;
+    for (int i = 0; i < settings.workers; i++) /* the first hands connections to all the others */
+        if (pthread_create(&thread, NULL, run, &workers[i]) != 0)
+            fail("a thread");
     printf("port %d\n", settings.port);
     fflush(stdout);
     char byte;
