@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import secrets
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from ds3tool.jobs.ends import SourceObject, TargetObject
+from ds3tool.jobs.source_blocks import SourceBlock, in_blocks
 from ds3tool.protocol.model import JobType, ObjectToGet, ObjectToPut
 from ds3tool.protocol.names import MAX_OBJECTS_PER_JOB
 from ds3tool.protocol.object_columns import GetColumns, PutColumns
@@ -83,6 +82,14 @@ class PlannedJob:
         self.inodes.append(item.inode)
         self.source_names.append(item.name)
 
+    def add_block(self, block: SourceBlock) -> None:
+        """Plan to put all of a block."""
+        self.keys += block.keys
+        self.sizes.extend(block.sizes)
+        self.modified_ns.extend(block.modified_ns)
+        self.inodes.extend(block.inodes)
+        self.source_names += block.names
+
     def add_target(self, item: TargetObject) -> None:
         """Plan to get `item`."""
         number = len(self.keys)
@@ -153,7 +160,47 @@ def plan_put(
     items: Iterable[SourceObject], bucket: str, *, limits: JobLimits, title: str | None = None
 ) -> Iterator[PlannedJob]:
     """Yield jobs that put `items`, in their order, each within `limits`."""
-    return _split(items, lambda: PlannedJob(JobType.PUT, bucket, title=title), PlannedJob.add_source, limits)
+    return plan_put_blocks(in_blocks(items), bucket, limits=limits, title=title)
+
+
+def plan_put_blocks(
+    blocks: Iterable[SourceBlock], bucket: str, *, limits: JobLimits, title: str | None = None
+) -> Iterator[PlannedJob]:
+    """Yield jobs that put what is in `blocks`, in their order, each within `limits`."""
+    plan, size = PlannedJob(JobType.PUT, bucket, title=title), 0
+    for block in blocks:
+        start = 0
+        while start < len(block):
+            end, more = _fitting(block, start, limits.objects - len(plan), size if len(plan) else None, limits.bytes)
+            if end > start:
+                plan.add_block(block.cut(start, end))
+                size += more
+                start = end
+            if start < len(block):
+                yield plan
+                plan, size = PlannedJob(JobType.PUT, bucket, title=title), 0
+    if len(plan):
+        yield plan
+
+
+def _fitting(
+    block: SourceBlock, start: int, objects: int, planned: int | None, most_bytes: int | None
+) -> tuple[int, int]:
+    """Return up to where a block's objects fit into a job that has room for so many, and their bytes.
+
+    `planned` are the bytes that the job has already, None for one that has no object yet: it takes the first, however
+    large that is.
+    """
+    end = min(len(block), start + objects)
+    total = sum(block.sizes[start:end])
+    if most_bytes is None or (planned or 0) + total <= most_bytes:
+        return end, total
+    total = 0
+    for number in range(start, end):
+        if (planned is not None or number > start) and (planned or 0) + total + block.sizes[number] > most_bytes:
+            return number, total
+        total += block.sizes[number]
+    return end, total
 
 
 def plan_get(
@@ -163,32 +210,17 @@ def plan_get(
 
     `repeated`: an object may be wanted several times; each time again begins a new job, since one names it once.
     """
-    start = functools.partial(PlannedJob, JobType.GET, bucket, title=title)
-    return _split(items, start, PlannedJob.add_target, limits, once=repeated)
-
-
-Item = TypeVar("Item", SourceObject, TargetObject)
-
-
-def _split(
-    items: Iterable[Item],
-    start: Callable[[], PlannedJob],
-    add: Callable[[PlannedJob, Item], None],
-    limits: JobLimits,
-    *,
-    once: bool = False,
-) -> Iterator[PlannedJob]:
-    plan, size = start(), 0
+    plan, size = PlannedJob(JobType.GET, bucket, title=title), 0
     keys: set[str] = set()
     for item in items:
         too_large = limits.bytes is not None and size + item.size > limits.bytes
         if len(plan) == limits.objects or (len(plan) and too_large) or item.key in keys:
             yield plan
-            plan, size = start(), 0
+            plan, size = PlannedJob(JobType.GET, bucket, title=title), 0
             keys.clear()
-        if once:
+        if repeated:
             keys.add(item.key)
-        add(plan, item)
+        plan.add_target(item)
         size += item.size
     if len(plan):
         yield plan

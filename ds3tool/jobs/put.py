@@ -11,13 +11,14 @@ from ds3tool.jobs.decisions import UNREACHABLE
 from ds3tool.jobs.ends import Failure, Source, SourceObject
 from ds3tool.jobs.fate import Fate
 from ds3tool.jobs.integrity import ChecksumChoice, bucket_policy
-from ds3tool.jobs.plan import PlannedJob, plan_put
+from ds3tool.jobs.plan import PlannedJob, plan_put_blocks
 from ds3tool.jobs.put_job import PutJobRun
 from ds3tool.jobs.put_planner import PutPlanner, SettledPlan, check_rule
 from ds3tool.jobs.put_resume import left_of
 from ds3tool.jobs.recorder import Recorder
 from ds3tool.jobs.remainder import Remainder
 from ds3tool.jobs.run import RunResult, RunSettings
+from ds3tool.jobs.source_blocks import BlockSource, SourceBlock, in_blocks
 from ds3tool.protocol.metadata import to_headers
 from ds3tool.protocol.model import DataPolicy, JobDetails, ListedObject
 
@@ -45,7 +46,7 @@ class PutRun(PutJobRun):
 
     def _run_jobs(self) -> None:
         limits, title = self.settings.limits, self.settings.job_name
-        plans = plan_put(self._walk(), self._bucket, limits=limits, title=title)
+        plans = plan_put_blocks(self._walk(), self._bucket, limits=limits, title=title)
         for plan in self.recorder.plans(self._planner.without_repeated(plans)):
             self.do(plan)
 
@@ -115,7 +116,7 @@ class PutRun(PutJobRun):
 
     def _settled_plans(self, planner: PutPlanner) -> Iterator[SettledPlan]:
         limits, title = self.settings.limits, self.settings.job_name
-        for plan in plan_put(self._walk(), self._bucket, limits=limits, title=title):
+        for plan in plan_put_blocks(self._walk(), self._bucket, limits=limits, title=title):
             yield planner.settle(plan)
 
     def _start(self, plan: PlannedJob, *, again: bool) -> None:
@@ -133,12 +134,19 @@ class PutRun(PutJobRun):
         else:
             self.recorder.finished(free)
 
-    def _walk(self) -> Iterator[SourceObject]:
+    def _walk(self) -> Iterator[SourceBlock]:
         """Yield what the source has, and take what it cannot list as it is met."""
-        for item in self.until_stopped(self._source.objects()):
+        source = self._source
+        blocks = source.blocks() if isinstance(source, BlockSource) else in_blocks(self._one_by_one(source))
+        for block in self.until_stopped(blocks):
+            self._take_source_failures()
+            yield block
+        self._take_source_failures()
+
+    def _one_by_one(self, source: Source) -> Iterator[SourceObject]:
+        for item in self.until_stopped(source.objects()):
             self._take_source_failures()
             yield item
-        self._take_source_failures()
 
     def _take_source_failures(self) -> None:
         while self._failures_taken < len(self._source.failures):

@@ -123,10 +123,14 @@ class Inodes:
 
     def of(self, state: os.stat_result) -> int:
         """Return the number, or 0."""
-        trusted = self._trusted.get(state.st_dev)
+        return state.st_ino if self.trusts(state.st_dev) else 0
+
+    def trusts(self, device: int) -> bool:
+        """Return whether the numbers of files on a device stay the same."""
+        trusted = self._trusted.get(device)
         if trusted is None:
-            trusted = self._trusted[state.st_dev] = self._is_trusted(state.st_dev)
-        return state.st_ino if trusted else 0
+            trusted = self._trusted[device] = self._is_trusted(device)
+        return trusted
 
     def _is_trusted(self, device: int) -> bool:
         wanted = f"{os.major(device)}:{os.minor(device)}"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from ds3tool.errors import SourceError, UsageError
 from ds3tool.filters import Filter
 from ds3tool.jobs.ends import SourceObject
+from ds3tool.jobs.source_blocks import SourceBlock, in_blocks
 from ds3tool.renaming import Renaming
 from ds3tool.sources.local import Folder, Folders, LocalSource, Symlinks
 
@@ -47,6 +48,10 @@ class ListedFiles(LocalSource):
             raise UsageError(f"{root} is no folder, so no list can name what is below it")
         self._listed = Kept(listed)
 
+    def blocks(self) -> Iterator[SourceBlock]:
+        """Yield the same in blocks."""
+        return in_blocks(self.objects())
+
     def objects(self) -> Iterator[SourceObject]:
         """Yield what the list names, in its order; each folder's content as a walk of it would."""
         self._begin()
@@ -65,7 +70,8 @@ class ListedFiles(LocalSource):
                 self._fail(given, error)
                 continue
             if isinstance(item, Folder):
-                yield from (one for one in self._walk(item, but=folders) if one.name not in files)
+                for block in self._walk(item, but=folders):
+                    yield from (one for one in block if one.name not in files)
                 folders.add(name)
             elif item is not None and item.name not in files:
                 files.add(item.name)

@@ -13,12 +13,14 @@ from enum import StrEnum
 from ds3tool.errors import PathNotFoundError, SourceError, UsageError
 from ds3tool.filters import Filter
 from ds3tool.jobs.ends import Failure, OpenObject, SourceObject
+from ds3tool.jobs.source_blocks import BLOCK_OBJECTS, SourceBlock
 from ds3tool.protocol import xmlcodec
 from ds3tool.protocol.escaped import escape, may_be_escaped, name_metadata
 from ds3tool.renaming import Renaming
 from ds3tool.sources.attributes import AttributeReader, Inodes, some
 from ds3tool.sources.opened import Listed, OpenFile, OpenFolder, OpenLink
 
+_KIND_BITS = 0o170000
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
     stat.S_IFIFO: "a FIFO",
@@ -69,6 +71,30 @@ class Folder:
     above: Folders | None
 
 
+class _Place:
+    """An open folder that is being walked: its name below the root, those above it, and those found in it."""
+
+    __slots__ = ("above", "below", "descriptor", "name")
+
+    def __init__(self, name: bytes, descriptor: int, above: Folders | None) -> None:
+        self.name = name
+        self.descriptor = descriptor
+        self.above = above
+        self.below: list[Folder] = []
+
+
+class _Files:
+    """Regular files of one folder, by their names in it, as columns."""
+
+    __slots__ = ("inodes", "modified_ns", "names", "sizes")
+
+    def __init__(self) -> None:
+        self.names: list[bytes] = []
+        self.sizes: list[int] = []
+        self.modified_ns: list[int] = []
+        self.inodes: list[int] = []
+
+
 class LocalSource:
     """A file, or everything below a folder; keys are `prefix` and the path below the folder, renamed by `names`.
 
@@ -96,6 +122,7 @@ class LocalSource:
         self._prefix = prefix
         self._names = names
         self._wanted = wanted or Filter()
+        self._takes_all = self._wanted.is_empty
         self._wanted_names = Filter(self._wanted.include, self._wanted.exclude)
         self._symlinks = symlinks
         self._attributes = AttributeReader() if preserve else None
@@ -145,6 +172,11 @@ class LocalSource:
 
     def objects(self) -> Iterator[SourceObject]:
         """Yield the file, or every file and empty folder below, folder by folder in byte order of their names."""
+        for block in self.blocks():
+            yield from block
+
+    def blocks(self) -> Iterator[SourceBlock]:
+        """Yield the same in blocks, each of one folder."""
         self._begin()
         if self.is_folder:
             yield from self._walk(Folder(b"", None))
@@ -152,7 +184,7 @@ class LocalSource:
         try:
             state = os.stat(self._root)
             if self._accepts(os.path.basename(self._root), state.st_size, state.st_mtime_ns):
-                yield self._file(b"", state)
+                yield SourceBlock.of([self._file(b"", state)])
         except OSError as error:
             self._fail(b"", SourceError(f"{self._shown(b'')} cannot be examined: {error.strerror}"))
         except SourceError as error:
@@ -166,7 +198,7 @@ class LocalSource:
         if self._attributes is not None:
             self._attributes.clear()
 
-    def _walk(self, top: Folder, *, but: Container[bytes] = ()) -> Iterator[SourceObject]:
+    def _walk(self, top: Folder, *, but: Container[bytes] = ()) -> Iterator[SourceBlock]:
         """Yield what is below a folder, and not below those that `but` names."""
         pending = [top]
         while pending:
@@ -184,7 +216,7 @@ class LocalSource:
                 os.close(descriptor)
             pending.extend(reversed(below))
 
-    def _walk_one(self, folder: Folder, descriptor: int) -> Generator[SourceObject, None, list[Folder]]:
+    def _walk_one(self, folder: Folder, descriptor: int) -> Generator[SourceBlock, None, list[Folder]]:
         """Yield what is in one folder; return the folders in it."""
         try:
             above = None
@@ -195,24 +227,75 @@ class LocalSource:
         except OSError as error:
             self._fail(folder.name, SourceError(f"{self._shown(folder.name)} cannot be listed: {error.strerror}"))
             return []
-        below: list[Folder] = []
+        place = _Place(folder.name, descriptor, above)
         empty = True
+        for start in range(0, len(entries), BLOCK_OBJECTS):
+            block = SourceBlock()
+            found = self._examine(entries[start : start + BLOCK_OBJECTS], folders, place, block)
+            empty = empty and not found
+            if len(block):
+                yield block
+        if empty:
+            yield from map(SourceBlock.of, ([item] for item in self._folder_object(folder.name)))
+        return place.below
+
+    def _examine(self, entries: list[bytes], folders: set[bytes], place: _Place, block: SourceBlock) -> bool:
+        """Add to `block` what is to be put of some entries of a folder; return whether there was anything wanted."""
+        takes_all, trusts = self._takes_all, self._inodes.trusts
+        files = _Files()
+        found = False
         for last in entries:
-            name = os.path.join(folder.name, last)
             try:
-                item = self._folder(name, above) if last in folders else self._found(name, last, descriptor, above)
+                state = None if last in folders else os.stat(last, dir_fd=place.descriptor, follow_symlinks=False)
+            except OSError:
+                state = None  # told below
+            if state is not None and state.st_mode & _KIND_BITS == stat.S_IFREG:
+                size, modified_ns = state.st_size, state.st_mtime_ns
+                if takes_all or self._accepts(os.path.join(place.name, last), size, modified_ns):
+                    found = True
+                    files.names.append(last)
+                    files.sizes.append(size)
+                    files.modified_ns.append(modified_ns)
+                    files.inodes.append(state.st_ino if trusts(state.st_dev) else 0)
+                continue
+            name = os.path.join(place.name, last)
+            try:
+                item = (
+                    self._folder(name, place.above)
+                    if last in folders
+                    else self._found(name, last, place.descriptor, place.above)
+                )
             except SourceError as error:
                 self._fail(name, error)
-                empty = False
+                found = True
                 continue
-            empty = empty and item is None
+            found = found or item is not None
             if isinstance(item, Folder):
-                below.append(item)
+                place.below.append(item)
             elif item is not None:
-                yield item
-        if empty:
-            yield from self._folder_object(folder.name)
-        return below
+                self._add_files(files, place.name, block)
+                files = _Files()
+                block.append(item)
+        self._add_files(files, place.name, block)
+        return found
+
+    def _add_files(self, files: _Files, folder: bytes, block: SourceBlock) -> None:
+        """Add files of one folder, whose names there they are, to `block`, under their keys."""
+        if not files.names:
+            return
+        base = os.path.join(folder, b"")
+        names = [base + name for name in files.names] if base else files.names
+        start = self._prefix + _text(base)
+        lasts = _text(b"/".join(files.names)).split("/")
+        if self._names is None and xmlcodec.fits(start) and xmlcodec.all_fit(lasts):
+            keys = [start + last for last in lasts] if start else lasts
+            block.extend(keys, files.sizes, files.modified_ns, names, files.inodes)
+            return
+        for name, size, modified_ns, inode in zip(names, files.sizes, files.modified_ns, files.inodes, strict=True):
+            try:
+                block.append(SourceObject(self._key(name), size, modified_ns, name, inode))
+            except SourceError as error:
+                self._fail(name, error)
 
     def _found(
         self, name: bytes, path: bytes, descriptor: int | None, above: Folders | None
@@ -381,17 +464,17 @@ class LocalSource:
 
 def _entries(descriptor: int) -> tuple[list[bytes], set[bytes]]:
     """Return the names in an open folder in byte order, and which of them are folders as far as that is known."""
-    entries: list[bytes] = []
+    texts: list[str] = []
     folders: set[bytes] = set()
     with os.scandir(descriptor) as found:
         for entry in found:
-            name = os.fsencode(entry.name)
-            entries.append(name)
+            texts.append(entry.name)
             with contextlib.suppress(OSError):  # whoever examines it next will tell
                 if entry.is_dir(follow_symlinks=False):
-                    folders.add(name)
-    entries.sort()
-    return entries, folders
+                    folders.add(os.fsencode(entry.name))
+    names = os.fsencode("/".join(texts)).split(b"/") if texts else []
+    names.sort()
+    return names, folders
 
 
 def _text(name: bytes) -> str:

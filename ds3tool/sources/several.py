@@ -10,6 +10,7 @@ from ds3tool.errors import Ds3Error
 from ds3tool.jobs.distant_ends import ArchivingSource
 from ds3tool.jobs.ends import Failure, OpenObject, Source, SourceObject
 from ds3tool.jobs.put_planner import PlacedSource
+from ds3tool.jobs.source_blocks import BlockSource, SourceBlock, in_blocks
 
 
 class SeveralSources:
@@ -30,10 +31,17 @@ class SeveralSources:
 
     def objects(self) -> Iterator[SourceObject]:
         """Yield every object of every source."""
+        for block in self.blocks():
+            yield from block
+
+    def blocks(self) -> Iterator[SourceBlock]:
+        """Yield the same in blocks, each of one source."""
         for number, source in enumerate(self._sources):
             tag = b"%d:" % number
-            for item in source.objects():
-                yield replace(item, name=tag + item.name)
+            blocks = source.blocks() if isinstance(source, BlockSource) else in_blocks(source.objects())
+            for block in blocks:
+                block.names = [tag + name for name in block.names]
+                yield block
 
     @property
     def failures(self) -> list[Failure]:
