@@ -35,7 +35,7 @@ def peak(runs: list[Taken]) -> float:
 def measure(report: Report, folder: Path, put_sizes: list[int], got_sizes: list[int], rounds: int) -> None:
     """Add the rows of puts, then of gets."""
     with yardstick.serve(checksum="crc32c") as server:
-        ours = Ours(f"http://127.0.0.1:{server.port}", folder)
+        ours = Ours(server.endpoint, folder)
         (folder / "empty").mkdir()
         empty = [str(folder / "empty"), "ds3://bench/x/"]
         idle = peak([ours.run("put", *empty, "--exclude", "*", "-o", "json") for _ in range(3)])
@@ -48,7 +48,7 @@ def measure(report: Report, folder: Path, put_sizes: list[int], got_sizes: list[
     targets = Targets(folder / "got")
     for size in got_sizes:
         with yardstick.serve(checksum="crc32c", objects=1, size=size, prefix="x/") as server:
-            ours = Ours(f"http://127.0.0.1:{server.port}", folder)
+            ours = Ours(server.endpoint, folder)
             runs = []
             for _ in range(rounds):
                 with targets.room() as target:

@@ -90,7 +90,7 @@ def main() -> int:
         objects, size, rounds = 20_000, 256 << 20, 2
     report = Report("Overheads")
     with scratch(need=_LARGE_FILES * size) as folder, yardstick.serve(checksum="crc32c") as server:
-        endpoint, numbers = f"http://127.0.0.1:{server.port}", itertools.count()
+        endpoint, numbers = server.endpoint, itertools.count()
         tree = small_files(folder / "small", objects, _SMALL)
         compare(report, Side(endpoint, folder, tree, objects, numbers), f"{objects:,} x 4 KiB", rounds)
         shutil.rmtree(tree)

@@ -37,7 +37,7 @@ def one_job(report: Report, folder: Path, objects: int, rounds: int) -> None:
     tree = small_files(folder / "tree", objects, _SIZE, sparse=True)
     numbers = itertools.count()
     with yardstick.serve(checksum="crc32c") as server:
-        ours = Ours(f"http://127.0.0.1:{server.port}", folder)
+        ours = Ours(server.endpoint, folder)
 
         def planned(*options: str) -> Taken:
             state = folder / f"planned-{next(numbers)}"
@@ -66,21 +66,20 @@ def one_job(report: Report, folder: Path, objects: int, rounds: int) -> None:
 
 
 def filtered(report: Report, folder: Path, files: int) -> None:
-    """Add the rows of trees of which half is in the bucket already: a quarter of so many files, and all of them."""
-    peaks = []
+    """Add the rows of trees of which a tenth is in the bucket already, in one folder: half of the files, and all."""
+    peaks, there = [], files // 10
     for count in (files // 2, files):
-        there = count // 2
         tree = small_files(folder / "tree", count - there, _SIZE, sparse=True)
         small_files(tree / "there", there, _SIZE, sparse=True, in_each=there, name="{:09d}")
         with yardstick.serve(checksum="crc32c", objects=there, size=_SIZE, prefix="x/there/batch-00000/") as server:
-            ours = Ours(f"http://127.0.0.1:{server.port}", folder)
+            ours = Ours(server.endpoint, folder)
             options = ("--if-exists", "skip", "--dry-run", "-o", "json")
             taken = ours.run("put", str(tree), "ds3://bench/x/", *options)
         told = json.loads(taken.said)
         if (told["objects"], told["skipped"]) != (count - there, there):
             raise SystemExit(f"of {count} files {told['objects']} were planned and {told['skipped']} left out")
         peaks.append(taken.peak_bytes / _MIB)
-        what = f"{count:,} files walked, filtered against a listing, planned"
+        what = f"{count:,} files walked, {there:,} of them filtered out by a listing, planned"
         report.add(Row(what, taken.cpu_seconds, unit="s CPU", told=f"{peaks[-1]:.0f} MiB, wall {taken.seconds:.1f} s"))
         shutil.rmtree(tree)
     report.add(Row("memory for twice as many files", peaks[1] / peaks[0], told="a job holds 500,000 at most"))
@@ -92,7 +91,7 @@ def listing(report: Report, keys: int, rounds: int) -> None:
     from ds3tool.transport.settings import ConnectionSettings
 
     with yardstick.serve(objects=keys, size=_SIZE, prefix="x/") as server:
-        endpoint = f"http://127.0.0.1:{server.port}"
+        endpoint = server.endpoint
         with urllib.request.urlopen(f"{endpoint}/bench?max-keys=1000&prefix=x/") as answer:
             page = answer.read()
         pages = keys // 1000

@@ -27,7 +27,7 @@ PUT_MS = 250
 def measure(report: Report, rounds: int) -> None:
     """Add the rows of start-up."""
     with scratch() as folder, yardstick.serve(checksum="crc32c") as server:
-        ours = Ours(f"http://127.0.0.1:{server.port}", folder)
+        ours = Ours(server.endpoint, folder)
         tree = large_files(folder / "tree", 1, 4096)
         (file,) = tree.iterdir()
         idle = [sys.executable, "-c", "pass"]
