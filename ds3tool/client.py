@@ -16,7 +16,6 @@ from ds3tool.protocol import names, object_requests, requests, responses
 from ds3tool.protocol.messages import Request, Response
 from ds3tool.protocol.model import (
     BucketDetails,
-    CacheFilesystem,
     ChecksumType,
     DataPolicy,
     DeleteFailure,
@@ -24,22 +23,23 @@ from ds3tool.protocol.model import (
     ListedObject,
     ListingPage,
     ObjectHead,
-    ObjectRecord,
     ObjectToGet,
-    PersistenceRule,
-    PlacedBlob,
-    Placement,
     Priority,
     PutResult,
-    Service,
-    SystemHealth,
-    SystemInformation,
     Versioning,
 )
 from ds3tool.protocol.ranges import ByteRange
 from ds3tool.transport.settings import ConnectionSettings
 
 if TYPE_CHECKING:
+    from ds3tool.protocol.appliance_model import (
+        CacheFilesystem,
+        PersistenceRule,
+        Service,
+        SystemHealth,
+        SystemInformation,
+    )
+    from ds3tool.protocol.media_model import ObjectRecord, PlacedBlob, Placement
     from ds3tool.transport.bodies import OutgoingBody
 
 T = TypeVar("T")

@@ -68,7 +68,9 @@ REASONS: Mapping[str, str] = {
     "": "the library is used without a terminal, and without an appliance in a box",
 }
 # Of protocol, the simulator shares the words and the types; the codecs are the client's own.
-SIMULATOR_SHARES = frozenset({"protocol", "protocol.model", "protocol.names"})
+SIMULATOR_SHARES = frozenset(
+    {"protocol", "protocol.appliance_model", "protocol.media_model", "protocol.model", "protocol.names"}
+)
 OPEN_THE_SIMULATOR = ("cli.sim", "cli.sim_certify", "cli.demo", "cli.demo_lotame")
 # HTTP is spoken by transport itself; these would be a second way of doing it.
 FOREIGN_HTTP = ("http.client", "urllib.request", "requests", "urllib3", "httpx", "aiohttp")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ds3tool.calls.exchange import Caller
 from ds3tool.protocol import names, responses, tape_requests
-from ds3tool.protocol.model import Tape, TapeFailure, TapeState
+
+if TYPE_CHECKING:
+    from ds3tool.protocol.media_model import Tape, TapeFailure, TapeState
 
 
 class TapeCalls(Caller):

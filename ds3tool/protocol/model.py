@@ -10,7 +10,44 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Self
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Self
+
+# ruff: noqa: PLC0414 - how a type checker is told of names that others import from here
+if TYPE_CHECKING:
+    from ds3tool.protocol.appliance_model import BucketSummary as BucketSummary
+    from ds3tool.protocol.appliance_model import CacheFilesystem as CacheFilesystem
+    from ds3tool.protocol.appliance_model import PersistenceRule as PersistenceRule
+    from ds3tool.protocol.appliance_model import Service as Service
+    from ds3tool.protocol.appliance_model import SystemHealth as SystemHealth
+    from ds3tool.protocol.appliance_model import SystemInformation as SystemInformation
+    from ds3tool.protocol.media_model import ObjectRecord as ObjectRecord
+    from ds3tool.protocol.media_model import PlacedBlob as PlacedBlob
+    from ds3tool.protocol.media_model import Placement as Placement
+    from ds3tool.protocol.media_model import Pool as Pool
+    from ds3tool.protocol.media_model import Tape as Tape
+    from ds3tool.protocol.media_model import TapeFailure as TapeFailure
+    from ds3tool.protocol.media_model import TapeState as TapeState
+
+_HOMES = {
+    "appliance_model": {
+        "BucketSummary",
+        "CacheFilesystem",
+        "PersistenceRule",
+        "Service",
+        "SystemHealth",
+        "SystemInformation",
+    },
+    "media_model": {"ObjectRecord", "PlacedBlob", "Placement", "Pool", "Tape", "TapeFailure", "TapeState"},
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # any of the names above
+    """Import what is asked for: making these classes takes longer than a small put has to wait for its job."""
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"ds3tool.protocol.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class OpenEnum(StrEnum):
@@ -81,44 +118,12 @@ class Versioning(OpenEnum):
     KEEP_MULTIPLE_VERSIONS = "KEEP_MULTIPLE_VERSIONS"
 
 
-class TapeState(OpenEnum):
-    """State of a cartridge; those that clients act upon. Others come as they are written."""
-
-    NORMAL = "NORMAL"
-    OFFLINE = "OFFLINE"
-    ONLINE_PENDING = "ONLINE_PENDING"
-    ONLINE_IN_PROGRESS = "ONLINE_IN_PROGRESS"
-    PENDING_INSPECTION = "PENDING_INSPECTION"
-    EJECT_TO_EE_IN_PROGRESS = "EJECT_TO_EE_IN_PROGRESS"
-    EJECT_FROM_EE_PENDING = "EJECT_FROM_EE_PENDING"
-    EJECTED = "EJECTED"
-    LOST = "LOST"
-    BAD = "BAD"
-    FOREIGN = "FOREIGN"
-
-
 @dataclass(frozen=True, slots=True)
 class Owner:
     """Who owns a bucket or an object."""
 
     id: str
     display_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class BucketSummary:
-    """A bucket as GET service names it."""
-
-    name: str
-    created: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """The caller and the buckets it may see."""
-
-    owner: Owner | None
-    buckets: tuple[BucketSummary, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,19 +187,6 @@ class DataPolicy:
     default_get_priority: Priority = Priority.HIGH
     default_verify_priority: Priority = Priority.LOW
     max_versions_to_keep: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PersistenceRule:
-    """One copy that a data policy keeps: where, and whether for good (`type` PERMANENT)."""
-
-    id: str
-    data_policy_id: str
-    storage_domain_id: str
-    type: str
-    state: str
-    isolation_level: str
-    minimum_days_to_retain: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,126 +332,6 @@ class JobRecord:
     truncated: bool = False
     timed_out: bool = False
     user_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tape:
-    """One cartridge. Capacities count bytes; labels and places are what people wrote at ejection."""
-
-    id: str
-    bar_code: str
-    state: TapeState
-    type: str | None = None
-    assigned_to_storage_domain: bool = False
-    storage_domain_member_id: str | None = None
-    bucket_id: str | None = None
-    partition_id: str | None = None
-    previous_state: TapeState | None = None
-    serial_number: str | None = None
-    available_bytes: int | None = None
-    total_bytes: int | None = None
-    full: bool = False
-    write_protected: bool = False
-    eject_date: datetime | None = None
-    eject_pending: datetime | None = None
-    eject_label: str | None = None
-    eject_location: str | None = None
-    last_accessed: datetime | None = None
-    last_modified: datetime | None = None
-    last_verified: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TapeFailure:
-    """One tape that a command over several tapes could not act upon."""
-
-    tape: Tape
-    cause: str
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """A group of disks that holds copies."""
-
-    id: str
-    name: str
-    state: str
-    type: str | None = None
-    health: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """The media that hold something. `targets` counts copies on other appliances and in clouds."""
-
-    tapes: tuple[Tape, ...] = ()
-    pools: tuple[Pool, ...] = ()
-    targets: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedBlob:
-    """A blob and where it is."""
-
-    blob: Blob
-    placement: Placement
-    bucket: str | None = None
-    id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectRecord:
-    """An object in the `_rest_/object` lists; the later fields only with full details."""
-
-    id: str
-    bucket_id: str
-    name: str
-    type: str
-    latest: bool | None = None
-    created: datetime | None = None
-    size: int | None = None
-    etag: str | None = None
-    owner: str | None = None
-    blobs_total: int | None = None
-    blobs_in_cache: int | None = None
-    blobs_being_persisted: int | None = None
-    blobs_degraded: int | None = None
-    blobs: tuple[PlacedBlob, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CacheFilesystem:
-    """One file system of the cache, in bytes; `locked_bytes` belong to jobs and cannot be reclaimed."""
-
-    id: str
-    path: str | None
-    total_bytes: int
-    available_bytes: int
-    used_bytes: int
-    unavailable_bytes: int
-    locked_bytes: int | None = None
-    summary: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SystemInformation:
-    """What the appliance says of itself; `now` is its clock."""
-
-    version: str | None
-    api_version: str | None
-    serial_number: str | None
-    instance_id: str | None = None
-    backend_activated: bool | None = None
-    now: datetime | None = None
-    revision: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SystemHealth:
-    """Whether the data planner answers, and in how many milliseconds."""
-
-    planner_milliseconds: int | None
-    database_space: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

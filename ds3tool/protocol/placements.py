@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from ds3tool.errors import ProtocolError
+from ds3tool.protocol.media_model import ObjectRecord, PlacedBlob, Placement, Pool, Tape, TapeFailure, TapeState
 from ds3tool.protocol.messages import Response
-from ds3tool.protocol.model import Blob, ObjectRecord, PlacedBlob, Placement, Pool, Tape, TapeFailure, TapeState
+from ds3tool.protocol.model import Blob
 from ds3tool.protocol.pages import Page, read_page
 from ds3tool.protocol.scalars import as_boolean, as_date, as_etag, as_integer, as_size, required
 from ds3tool.protocol.xmlcodec import JOB_DOCUMENT_BYTES, PAGE_BYTES, Element, read_items, read_tree

@@ -7,7 +7,9 @@ releases leave out, or send empty, becomes None or the default; what they add is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from ds3tool.errors import ProtocolError
 from ds3tool.protocol import checksums, names
@@ -16,8 +18,6 @@ from ds3tool.protocol.job_documents import ChunkRows, read_job
 from ds3tool.protocol.messages import Headers, Response
 from ds3tool.protocol.model import (
     BucketDetails,
-    BucketSummary,
-    CacheFilesystem,
     ChecksumType,
     Chunk,
     DataPolicy,
@@ -33,29 +33,34 @@ from ds3tool.protocol.model import (
     Node,
     ObjectHead,
     Owner,
-    PersistenceRule,
     Priority,
     ProcessingOrder,
     PutResult,
     ReadyChunks,
-    Service,
-    SystemHealth,
-    SystemInformation,
     Versioning,
 )
 from ds3tool.protocol.pages import Page, read_page
-from ds3tool.protocol.placements import (
-    blob_placement,
-    object_details,
-    object_record,
-    placement,
-    tape,
-    tape_failures,
-    tapes,
-)
 from ds3tool.protocol.refusals import error, parse_error_document, retry_after_seconds
 from ds3tool.protocol.scalars import as_boolean, as_date, as_etag, as_integer, as_size, required
-from ds3tool.protocol.xmlcodec import PAGE_BYTES, Element, read_items, read_tree
+from ds3tool.protocol.xmlcodec import Element, read_items, read_tree
+
+if TYPE_CHECKING:
+    from ds3tool.protocol.appliance_responses import (
+        cache_state,
+        persistence_rules,
+        service,
+        system_health,
+        system_information,
+    )
+    from ds3tool.protocol.placements import (
+        blob_placement,
+        object_details,
+        object_record,
+        placement,
+        tape,
+        tape_failures,
+        tapes,
+    )
 
 __all__ = [
     "Page",
@@ -78,6 +83,7 @@ __all__ = [
     "object_head",
     "object_put",
     "object_record",
+    "owner_of",
     "parse_error_document",
     "persistence_rules",
     "placement",
@@ -90,6 +96,27 @@ __all__ = [
     "tape_failures",
     "tapes",
 ]
+
+_HOMES = {
+    "appliance_responses": {"cache_state", "persistence_rules", "service", "system_health", "system_information"},
+    "placements": {
+        "blob_placement",
+        "object_details",
+        "object_record",
+        "placement",
+        "tape",
+        "tape_failures",
+        "tapes",
+    },
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # any of the names above
+    """Import what is asked for: what no put or get reads need not be made before it."""
+    for home, names_there in _HOMES.items():
+        if name in names_there:
+            return getattr(import_module(f"ds3tool.protocol.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 # -- service and listing --------------------------------------------------------------------------------------------
@@ -111,18 +138,8 @@ def done(response: Response) -> None:
         )
 
 
-def service(response: Response) -> Service:
-    """Parse GET service."""
-    root = read_tree(response.body, what="the list of buckets", root="ListAllMyBucketsResult", max_bytes=PAGE_BYTES)
-    found: list[BucketSummary] = []
-    for buckets in root.all("Buckets"):
-        for one in buckets.all("Bucket"):
-            name = required(one.value("Name"), "the name of a bucket")
-            found.append(BucketSummary(name, as_date(one.value("CreationDate"), f"the date of bucket {name}")))
-    return Service(_owner(root), tuple(found))
-
-
-def _owner(parent: Element) -> Owner | None:
+def owner_of(parent: Element) -> Owner | None:
+    """Return whom the `Owner` in an element names, None where there is none."""
     element = parent.child("Owner")
     if element is None:
         return None
@@ -171,7 +188,7 @@ def _listed_object(element: Element, owners: dict[Owner, Owner]) -> ListedObject
     size = as_integer(values.get("Size"), f"the size of {key!a}")
     if size is None and modified is not None:
         raise ProtocolError(f"the size of {key!a} is missing in the listing")
-    owner = _owner(element)
+    owner = owner_of(element)
     return ListedObject(
         key=key,
         size=as_size(values.get("Size"), f"the size of {key!a}"),
@@ -424,74 +441,3 @@ def _data_policy(element: Element) -> DataPolicy:
         default_verify_priority=Priority(element.value("DefaultVerifyJobPriority") or Priority.LOW),
         max_versions_to_keep=as_integer(element.value("MaxVersionsToKeep"), f"MaxVersionsToKeep {what}"),
     )
-
-
-def persistence_rules(response: Response) -> Page[PersistenceRule]:
-    """Parse one page of the copies that data policies keep."""
-    return read_page(response, {"DataPersistenceRule"}, _persistence_rule, "the list of persistence rules")
-
-
-def _persistence_rule(element: Element) -> PersistenceRule:
-    return PersistenceRule(
-        id=element.value("Id") or "",
-        data_policy_id=element.value("DataPolicyId") or "",
-        storage_domain_id=element.value("StorageDomainId") or "",
-        type=element.value("Type") or "",
-        state=element.value("State") or "",
-        isolation_level=element.value("IsolationLevel") or "",
-        minimum_days_to_retain=as_integer(element.value("MinimumDaysToRetain"), "MinimumDaysToRetain of a rule"),
-    )
-
-
-# -- cache, system --------------------------------------------------------------------------------------------------
-
-
-def cache_state(response: Response) -> tuple[CacheFilesystem, ...]:
-    """Parse the cache's file systems."""
-    root = read_tree(response.body, what="the state of the cache", root="Data", max_bytes=PAGE_BYTES)
-    return tuple(_cache_filesystem(one) for one in root.all("Filesystems"))
-
-
-def _cache_filesystem(element: Element) -> CacheFilesystem:
-    inner = element.child("CacheFilesystem")
-    path = inner.value("Path") if inner is not None else None
-    what = f"of the cache {path or ''}"
-    return CacheFilesystem(
-        id=(inner.value("Id") if inner is not None else None) or "",
-        path=path,
-        total_bytes=as_size(element.value("TotalCapacityInBytes"), f"TotalCapacityInBytes {what}"),
-        available_bytes=as_size(element.value("AvailableCapacityInBytes"), f"AvailableCapacityInBytes {what}"),
-        used_bytes=as_size(element.value("UsedCapacityInBytes"), f"UsedCapacityInBytes {what}"),
-        unavailable_bytes=as_size(element.value("UnavailableCapacityInBytes"), f"UnavailableCapacityInBytes {what}"),
-        locked_bytes=as_integer(element.value("JobLockedCacheInBytes"), f"JobLockedCacheInBytes {what}"),
-        summary=element.value("Summary"),
-    )
-
-
-def system_information(response: Response) -> SystemInformation:
-    """Parse what the appliance says of itself."""
-    root = read_tree(response.body, what="the system information", root="Data")
-    build = root.child("BuildInformation")
-    milliseconds = as_integer(root.value("Now"), "Now of the system information")
-    now = None
-    if milliseconds is not None:
-        try:
-            now = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
-        except OverflowError as error_:
-            raise ProtocolError(f"Now of the system information is {milliseconds}, which is no time") from error_
-    return SystemInformation(
-        version=build.value("Version") if build is not None else None,
-        api_version=root.value("ApiVersion"),
-        serial_number=root.value("SerialNumber"),
-        instance_id=root.value("InstanceId"),
-        backend_activated=as_boolean(root.value("BackendActivated"), "BackendActivated"),
-        now=now,
-        revision=build.value("Revision") if build is not None else None,
-    )
-
-
-def system_health(response: Response) -> SystemHealth:
-    """Parse the appliance's health."""
-    root = read_tree(response.body, what="the system's health", root="Data")
-    name = "MsRequiredToVerifyDataPlannerHealth"
-    return SystemHealth(as_integer(root.value(name), name), root.value("DatabaseFilesystemFreeSpace"))
