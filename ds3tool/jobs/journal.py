@@ -53,9 +53,6 @@ _log = logging.getLogger(__name__)
 _GATHER_SECONDS = 0.25
 _GATHER_FACTOR = 10.0
 _MOST_GATHERED = 20_000
-# The only plan of a work is handed on as it came; one of so many objects or more is let go of and read back, since the
-# next one is made meanwhile.
-_LARGE_PLAN = 100_000
 
 
 @dataclass(slots=True)
@@ -338,7 +335,7 @@ class Journal:
                 told = self._write_plan(db, None, plan)
             self._plans[plan.name] = told
             names.append(plan.name)
-            kept = plan if len(names) == 1 and len(plan) < _LARGE_PLAN else None
+            kept = plan if len(names) == 1 else None
             del plan  # the next one is being made while this loop waits for it
             self.tick()
         with self._writing() as db:

@@ -6,6 +6,7 @@ import secrets
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ds3tool.jobs.ends import SourceObject, TargetObject
 from ds3tool.jobs.source_blocks import SourceBlock, in_blocks
@@ -13,6 +14,8 @@ from ds3tool.protocol.model import JobType, ObjectToGet, ObjectToPut
 from ds3tool.protocol.names import MAX_OBJECTS_PER_JOB
 from ds3tool.protocol.object_columns import GetColumns, PutColumns
 from ds3tool.protocol.ranges import ByteRange
+
+T = TypeVar("T")
 
 
 def new_token() -> str:
@@ -129,11 +132,20 @@ class PlannedJob:
         """Return a plan of these objects alone, under the same name."""
         kept = PlannedJob(self.type, self.bucket)
         kept.name = self.name
-        for number in numbers:
-            if self.source_names:
-                kept.add_source(self.source_object(number))
-            else:
-                kept.add_target(self.target_object(number))
+        kept.keys = _chosen(self.keys, numbers)
+        kept.sizes = array("Q", _chosen(self.sizes, numbers))
+        kept.modified_ns = array("q", _chosen(self.modified_ns, numbers))
+        kept.inodes = array("Q", _chosen(self.inodes, numbers))
+        kept.source_names = _chosen(self.source_names, numbers)
+        kept.target_names = _chosen(self.target_names, numbers)
+        if self.version_ids or self.ranges or self.replaces:
+            for number, old in enumerate(numbers):
+                if old in self.version_ids:
+                    kept.version_ids[number] = self.version_ids[old]
+                if old in self.ranges:
+                    kept.ranges[number] = self.ranges[old]
+                if old in self.replaces:
+                    kept.replaces.add(number)
         return kept
 
     @property
@@ -154,6 +166,11 @@ class PlannedJob:
             if not ranges:
                 asked.append(ObjectToGet(key, version_id=version))
         return asked
+
+
+def _chosen(column: Sequence[T], numbers: Iterable[int]) -> list[T]:
+    """Return these of a column, none of one that is empty."""
+    return [column[number] for number in numbers] if column else []
 
 
 def plan_put(

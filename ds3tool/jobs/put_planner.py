@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Protocol, runtime_checkable
 
 from ds3tool.client import Ds3Client
@@ -22,6 +24,7 @@ from ds3tool.protocol.model import ChecksumType, DataPolicy, ListedObject, Versi
 # What S3 allows, in UTF-8; no public source says whether the appliance would take more, and one key that it refuses
 # refuses its whole job.
 MAX_KEY_BYTES = 1024
+_LONGEST_CHARACTER = 4
 # Up to so many keys are asked for one by one where the listing of what they have in common has more than a page.
 _FEW = 10
 _NUMBERED = re.compile(r"(.+)~([0-9]{1,9})(\.[^.]*)?", re.DOTALL)
@@ -88,7 +91,7 @@ class PutPlanner:
         self._rule = rule
         self._policy = policy
         self._fail = fail
-        self._earlier: list[array[int]] = []
+        self._earlier = _KeysBefore()
         self._last_keys: list[str] = []
         self.skipped = 0
         self.same_by_time = 0
@@ -96,10 +99,11 @@ class PutPlanner:
 
     def settle(self, plan: PlannedJob, *, again: bool = False) -> SettledPlan:
         """Return what is left to put of `plan`, the next one of the run; `again`: its keys are those of one before."""
-        wanted = self._usable(plan, again=again)
-        settled, left_out = _Settled(), len(plan) - len(wanted)
-        for listed in self._existing(wanted):
-            item = plan.source_object(wanted[listed.key])
+        numbers = self._usable(plan, again=again)
+        keys = plan.keys if len(numbers) == len(plan) else [plan.keys[number] for number in numbers]
+        settled = _Settled()
+        for place, listed in self._existing(keys):
+            item = plan.source_object(numbers[place])
             try:
                 self._decide(item, listed, settled)
             except (FarSideDeniedError, FarSideUnreachableError):
@@ -107,17 +111,17 @@ class PutPlanner:
             except Ds3Error as error:
                 settled.left_out.add(listed.key)
                 self._fail(listed.key, error)
-        self._leave_archived(plan, wanted, settled)
+        self._leave_archived(plan, numbers, settled)
         self.skipped += settled.skipped
-        if not (left_out or settled):
+        if len(numbers) == len(plan) and not settled:
             return SettledPlan(plan, {})
-        names = self._free_names(settled.renamed, wanted)
-        kept = plan.keep([number for key, number in wanted.items() if key not in settled.left_out])
+        names = self._free_names(settled.renamed, keys)
+        kept = plan.keep([number for number in numbers if plan.keys[number] not in settled.left_out])
         for number, key in enumerate(kept.keys):
             if key in names:
                 kept.keys[number] = names[key]
                 self.notes.append(f"{key} is in the bucket already, and is not the same: put as {names[key]}")
-        self._last_keys = [*wanted, *names.values()]
+        self._last_keys = [*keys, *names.values()]
         return SettledPlan(kept, settled.replaced)
 
     # -- keys ------------------------------------------------------------------------------------------------------
@@ -128,19 +132,14 @@ class PutPlanner:
         For plans that are kept before any is settled: whoever resumes them may not see again what came before.
         Memory: 8 bytes for each object.
         """
-        before: list[array[int]] = []
+        before = _KeysBefore()
         for plan in plans:
-            keys: set[str] = set()
-            kept = []
-            for number, key in enumerate(plan.keys):
-                if key in keys or (before and _is_among(before, key)):
-                    self._fail_repeated(plan, number)
-                else:
-                    keys.add(key)
-                    kept.append(number)
-            before.append(array("q", sorted(map(hash, keys))))
-            if kept:
-                yield plan if len(kept) == len(plan) else plan.keep(kept)
+            kept = _first_of_each(plan.keys, before, functools.partial(self._fail_repeated, plan))
+            before.add(plan.keys)
+            if len(kept) == len(plan):
+                yield plan
+            elif kept:
+                yield plan.keep(kept)
 
     def _fail_repeated(self, plan: PlannedJob, number: int) -> None:
         key = plan.keys[number]
@@ -156,51 +155,56 @@ class PutPlanner:
     def take(self, plan: PlannedJob) -> None:
         """Know the keys of a plan that need not be settled, since its job is there, for those that follow it."""
         if self._last_keys:
-            self._earlier.append(array("q", sorted(map(hash, self._last_keys))))
+            self._earlier.add(self._last_keys)
         self._last_keys = plan.keys
 
-    def _usable(self, plan: PlannedJob, *, again: bool) -> dict[str, int]:
-        """Return the number of each key that can be put; of several objects of one key only the first."""
+    def _usable(self, plan: PlannedJob, *, again: bool) -> Sequence[int]:
+        """Return the numbers of objects whose keys can be put; of several objects of one key only the first."""
         self.take(plan)
-        wanted: dict[str, int] = {}
-        for number, key in enumerate(plan.keys):
-            if key in wanted or (self._earlier and not again and _is_among(self._earlier, key)):
-                self._fail_repeated(plan, number)
-            elif len(key.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
-                self._fail(key, SourceError(f"{key} is longer than the {MAX_KEY_BYTES} bytes that a key can have"))
+        earlier = _KeysBefore() if again else self._earlier
+        numbers = _first_of_each(plan.keys, earlier, functools.partial(self._fail_repeated, plan))
+        if max(map(len, plan.keys), default=0) * _LONGEST_CHARACTER <= MAX_KEY_BYTES:
+            return numbers
+        fitting = []
+        for number in numbers:
+            key = plan.keys[number]
+            if len(key.encode("utf-8", "surrogatepass")) <= MAX_KEY_BYTES:
+                fitting.append(number)
             else:
-                wanted[key] = number
-        return wanted
+                self._fail(key, SourceError(f"{key} is longer than the {MAX_KEY_BYTES} bytes that a key can have"))
+        return fitting
 
     # -- what is there ---------------------------------------------------------------------------------------------
 
-    def _existing(self, wanted: Mapping[str, int]) -> list[ListedObject]:
-        """Return what the bucket has of these keys, in the order they are planned: by one listing."""
-        if not wanted:
-            return []
-        found = list(self._listed(wanted))
-        found.sort(key=lambda listed: wanted[listed.key])
+    def _existing(self, keys: list[str]) -> list[tuple[int, ListedObject]]:
+        """Return what the bucket has of these keys, which are all different, and their places: by one listing."""
+        found = list(self._listed(keys)) if keys else []
+        found.sort(key=itemgetter(0))
         return found
 
-    def _listed(self, wanted: Mapping[str, int]) -> Iterator[ListedObject]:
-        common = _common_start(wanted)
-        found: set[str] = set()
-        if len(wanted) > 1:
+    def _listed(self, keys: list[str]) -> Iterator[tuple[int, ListedObject]]:
+        common = _common_start(keys)
+        places: dict[str, int] = {}
+        found: set[int] = set()
+        if len(keys) > 1:
             for page in self._client.listing_pages(self._bucket, prefix=common):
+                if page.objects and not places:  # as a rule nothing is there
+                    places = dict(zip(keys, range(len(keys)), strict=True))
                 for listed in page.objects:
-                    if listed.key in wanted and listed.key not in found:
-                        found.add(listed.key)
-                        yield listed
-                if page.truncated and len(wanted) <= _FEW:
+                    place = places.get(listed.key)
+                    if place is not None and place not in found:
+                        found.add(place)
+                        yield place, listed
+                if page.truncated and len(keys) <= _FEW:
                     break
             else:
                 return
-        for key in wanted:
-            if key not in found:
+        for place, key in enumerate(keys):
+            if place not in found:
                 # Of all keys that begin with this one, it comes first.
                 first = next(self._client.list_objects(self._bucket, prefix=key, page_size=1), None)
                 if first is not None and first.key == key:
-                    yield first
+                    yield place, first
 
     def _decide(self, item: SourceObject, listed: ListedObject, settled: _Settled) -> None:
         """Say what becomes of an object whose key is taken; a Ds3Error when it cannot be put."""
@@ -224,12 +228,12 @@ class PutPlanner:
         elif self._policy.versioning == Versioning.NONE:
             settled.replaced[key] = listed
 
-    def _leave_archived(self, plan: PlannedJob, wanted: Mapping[str, int], settled: _Settled) -> None:
+    def _leave_archived(self, plan: PlannedJob, numbers: Sequence[int], settled: _Settled) -> None:
         """Let fail what is to be put, and cannot be read now: what is there and the same need not be."""
         if not isinstance(self._source, ArchivingSource):
             return
-        for key, number in wanted.items():
-            error = None
+        for number in numbers:
+            key, error = plan.keys[number], None
             if key not in settled.left_out:
                 error = self._source.unreadable(plan.source_object(number))
             if error is not None:
@@ -263,8 +267,11 @@ class PutPlanner:
 
     # -- names that are free ---------------------------------------------------------------------------------------
 
-    def _free_names(self, keys: Iterable[str], wanted: Mapping[str, int]) -> dict[str, str]:
+    def _free_names(self, keys: Collection[str], planned: Iterable[str]) -> dict[str, str]:
         """Return for each key one like it that neither the bucket nor this plan has."""
+        if not keys:
+            return {}
+        wanted = set(planned)
         taken: dict[str, set[int]] = {key: set() for key in keys}
         for listed in self._numbered(taken):
             for key, number in _unnumbered(listed.key):
@@ -316,13 +323,48 @@ class _Settled:
         return bool(self.left_out or self.renamed or self.replaced)
 
 
-def _is_among(sorted_hashes: Iterable[array[int]], key: str) -> bool:
-    number = hash(key)
-    for hashes in sorted_hashes:
-        at = bisect_left(hashes, number)
-        if at < len(hashes) and hashes[at] == number:
-            return True
-    return False
+class _KeysBefore:
+    """Keys of plans that came before: 8 bytes each, their hashes, sorted once one is looked for."""
+
+    def __init__(self) -> None:
+        self._hashes: list[array[int]] = []
+        self._is_sorted = True
+
+    def add(self, keys: Iterable[str]) -> None:
+        """Add the keys of a plan."""
+        self._hashes.append(array("q", map(hash, keys)))
+        self._is_sorted = False
+
+    def has_any(self, keys: Iterable[str]) -> bool:
+        """Whether one of these is among them."""
+        wanted = set(map(hash, keys)) if self._hashes else set()
+        return not all(map(wanted.isdisjoint, self._hashes))
+
+    def __contains__(self, key: str) -> bool:
+        if not self._is_sorted:
+            self._hashes = [array("q", sorted(hashes)) for hashes in self._hashes]
+            self._is_sorted = True
+        number = hash(key)
+        for hashes in self._hashes:
+            at = bisect_left(hashes, number)
+            if at < len(hashes) and hashes[at] == number:
+                return True
+        return False
+
+
+def _first_of_each(keys: Sequence[str], before: _KeysBefore, again: Callable[[int], None]) -> Sequence[int]:
+    """Return the numbers of keys that come for the first time; `again` is told those of the others."""
+    if len(set(keys)) == len(keys) and not before.has_any(keys):
+        return range(len(keys))
+    seen: set[str] = set()
+    first = []
+    for number, key in enumerate(keys):
+        if key in seen or key in before:
+            again(number)
+        else:
+            seen.add(key)
+            first.append(number)
+    return first
 
 
 def _unnumbered(name: str) -> Iterator[tuple[str, int]]:

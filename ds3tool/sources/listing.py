@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from ds3tool.errors import SourceError, UsageError
 from ds3tool.filters import Filter
 from ds3tool.jobs.ends import SourceObject
-from ds3tool.jobs.source_blocks import SourceBlock, in_blocks
 from ds3tool.renaming import Renaming
 from ds3tool.sources.local import Folder, Folders, LocalSource, Symlinks
 
@@ -47,10 +46,6 @@ class ListedFiles(LocalSource):
         if not self.is_folder:
             raise UsageError(f"{root} is no folder, so no list can name what is below it")
         self._listed = Kept(listed)
-
-    def blocks(self) -> Iterator[SourceBlock]:
-        """Yield the same in blocks."""
-        return in_blocks(self.objects())
 
     def objects(self) -> Iterator[SourceObject]:
         """Yield what the list names, in its order; each folder's content as a walk of it would."""

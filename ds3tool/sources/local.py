@@ -13,7 +13,7 @@ from enum import StrEnum
 from ds3tool.errors import PathNotFoundError, SourceError, UsageError
 from ds3tool.filters import Filter
 from ds3tool.jobs.ends import Failure, OpenObject, SourceObject
-from ds3tool.jobs.source_blocks import BLOCK_OBJECTS, SourceBlock
+from ds3tool.jobs.source_blocks import BLOCK_OBJECTS, SourceBlock, in_blocks
 from ds3tool.protocol import xmlcodec
 from ds3tool.protocol.escaped import escape, may_be_escaped, name_metadata
 from ds3tool.renaming import Renaming
@@ -172,11 +172,16 @@ class LocalSource:
 
     def objects(self) -> Iterator[SourceObject]:
         """Yield the file, or every file and empty folder below, folder by folder in byte order of their names."""
-        for block in self.blocks():
+        for block in self._blocks():
             yield from block
 
     def blocks(self) -> Iterator[SourceBlock]:
         """Yield the same in blocks, each of one folder."""
+        if type(self).objects is not LocalSource.objects:
+            return in_blocks(self.objects())  # whoever derives from this one, and lists otherwise
+        return self._blocks()
+
+    def _blocks(self) -> Iterator[SourceBlock]:
         self._begin()
         if self.is_folder:
             yield from self._walk(Folder(b"", None))
