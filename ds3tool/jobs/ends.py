@@ -120,6 +120,30 @@ class Source(Protocol):
         ...
 
 
+class PlainReader(Protocol):
+    """Reads whole small objects with nothing but their bytes to be stored; for one thread, that closes it."""
+
+    def read(self, name: bytes, size: int, modified_ns: int, inode: int) -> bytes | None:
+        """Return the bytes of an object that is what was listed of it; None where anything is out of the ordinary.
+
+        The arguments are those of a `SourceObject`. After None, `Source.open` tells what it is.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what was held."""
+        ...
+
+
+@runtime_checkable
+class PlainSource(Protocol):
+    """A source that may have a quicker way for small objects."""
+
+    def plain_reader(self) -> PlainReader | None:
+        """Return it, where there is one for all of its objects whose keys tell their names (`may_be_escaped`)."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TargetObject:
     """Something to get: its key, its size, where it goes (the sink's own relative name).

@@ -6,7 +6,7 @@ import binascii
 import hashlib
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -95,6 +95,31 @@ def new_hasher(kind: ChecksumType) -> Hasher:
         )
     # MD5 guards against accidents here, not against people: FIPS builds of OpenSSL need to be told.
     return hashlib.new(name, usedforsecurity=False)
+
+
+def digester(kind: ChecksumType) -> Callable[[bytes], str]:
+    """Return what makes digests of small things by the thousand, in base64 as headers carry them.
+
+    UsageError for a kind this program does not know.
+    """
+    new_hasher(kind)
+    to_text = binascii.b2a_base64
+    if kind is ChecksumType.CRC_32C:
+        from google_crc32c import value
+
+        return lambda data: to_text(value(data).to_bytes(_CRC_BYTES, "big"), newline=False).decode()
+    if kind is ChecksumType.CRC_32:
+        crc32 = zlib.crc32
+        return lambda data: to_text(crc32(data).to_bytes(_CRC_BYTES, "big"), newline=False).decode()
+    # Copying what has seen nothing yet is quicker than to look the digest up by its name.
+    fresh = hashlib.new(_HASHLIB_NAMES[kind], usedforsecurity=False)
+
+    def digest(data: bytes) -> str:
+        hasher = fresh.copy()
+        hasher.update(data)
+        return to_text(hasher.digest(), newline=False).decode()
+
+    return digest
 
 
 def digest_of(kind: ChecksumType, data: bytes | bytearray | memoryview) -> bytes:

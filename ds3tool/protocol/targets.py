@@ -47,10 +47,15 @@ def bucket_path(bucket: str) -> str:
 
 def object_path(bucket: str, key: str) -> str:
     """Return the path of an object."""
+    return f"{bucket_path(bucket)}/{object_key(key)}"
+
+
+def object_key(key: str) -> str:
+    """Return what names an object after its bucket's path and a slash."""
     if not key:
         # DELETE with an empty key would delete the bucket.
-        raise UsageError(f"the key of an object in {bucket} is empty")
-    return f"{bucket_path(bucket)}/{quote_path(key)}"
+        raise UsageError("the key of an object is empty")
+    return quote_path(key)
 
 
 def rest(resource: str, identifier: str | None = None) -> str:

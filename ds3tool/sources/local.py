@@ -19,6 +19,7 @@ from ds3tool.protocol.escaped import escape, may_be_escaped, name_metadata
 from ds3tool.renaming import Renaming
 from ds3tool.sources.attributes import AttributeReader, Inodes, some
 from ds3tool.sources.opened import Listed, OpenFile, OpenFolder, OpenLink
+from ds3tool.sources.plain import PlainFiles
 
 _KIND_BITS = 0o170000
 _KINDS = {
@@ -441,6 +442,15 @@ class LocalSource:
             opened.close()
             raise
         return opened
+
+    def plain_reader(self) -> PlainFiles | None:
+        """Return what reads small files below the folder, past `open`.
+
+        None where more than its bytes is stored with each, or where opening means more than what is done here.
+        """
+        if not self.is_folder or self._attributes is not None or type(self).open is not LocalSource.open:
+            return None
+        return PlainFiles(self._root, follow=self._symlinks is Symlinks.FOLLOW, inodes=self._inodes)
 
     def _opened(self, item: SourceObject, name: bytes, listed: Listed) -> OpenFile | OpenFolder | OpenLink:
         if name.endswith(b"/"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ds3tool.errors import ProtocolError
@@ -33,6 +34,11 @@ class ReplyHead:
     length: int | None
     chunked: bool
     keep_alive: bool
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names of its headers in lower case."""
+        return self.headers.keys()
 
 
 def parse_head(raw: bytes, *, method: str) -> ReplyHead:

@@ -9,7 +9,7 @@ malformed heads among it, goes to `parse_head`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Protocol
 
 from ds3tool.transport.replies import ReplyHead, parse_header_line
@@ -41,15 +41,21 @@ class AnswerHead(Protocol):
         """Its headers, looked up without regard to case."""
         ...
 
+    @property
+    def names(self) -> Collection[str]:
+        """The names of its headers in lower case: the very same object for heads that are alike but for values."""
+        ...
+
 
 class _Shape:
     """A pattern of heads, and in which of its groups each header's value stands."""
 
-    __slots__ = ("groups", "keep_alive", "length_group", "match", "reason")
+    __slots__ = ("groups", "keep_alive", "length_group", "match", "names", "reason")
 
     def __init__(self, pattern: bytes, groups: dict[str, int], head: ReplyHead) -> None:
         self.match = re.compile(pattern).match
         self.groups = groups
+        self.names = groups.keys()
         self.length_group = groups["content-length"]
         self.keep_alive = head.keep_alive
         self.reason = head.reason
@@ -97,6 +103,11 @@ class ShapedHead:
         self.end = match.end()
         self.length = int(match[shape.length_group])
         self.headers: Mapping[str, str] = _ShapedHeaders(shape.groups, match)
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names of its headers, one object for all of its shape."""
+        return self._shape.names
 
     @property
     def reason(self) -> str:

@@ -9,7 +9,7 @@ from ds3tool.errors import UsageError
 from ds3tool.protocol.checksums import header_name
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.protocol.signing import http_date
-from ds3tool.protocol.targets import object_path
+from ds3tool.protocol.targets import bucket_path, object_key
 from ds3tool.transport.pool import Transport
 
 _JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,100}")
@@ -23,18 +23,25 @@ class BlobHeads:
             raise UsageError(f"{job_id[:80]!r} is no job id")
         self._sign = transport.signer.for_blobs(method)
         self._time = transport.clock.time
-        self._bucket = bucket
+        self._path = bucket_path(bucket) + "/"
         self._start = f"{method} {transport.target_prefix}"
         self._middle = f" HTTP/1.1\r\n{transport.fixed_head}Date: "
+        self._second, self._date, self._dated = -1, "", ""
         self._job = f"?job={job_id}&offset="
+
+    def _renew(self, second: int) -> None:
+        """Make what is the same in all heads of one second."""
+        self._second, self._date = second, http_date(second)
+        self._dated = f"{self._middle}{self._date}\r\nAuthorization: "
 
     def get(self, key: str, offset: int) -> bytes:
         """Return the head that asks for a blob."""
-        path = object_path(self._bucket, key)
-        date = http_date(self._time())
+        second = int(self._time())
+        if second != self._second:
+            self._renew(second)
+        path = self._path + object_key(key)
         return (
-            f"{self._start}{path}{self._job}{offset}{self._middle}{date}\r\n"
-            f"Authorization: {self._sign(path, date, '')}\r\n\r\n"
+            f"{self._start}{path}{self._job}{offset}{self._dated}{self._sign(path, self._date, '')}\r\n\r\n"
         ).encode("latin-1")
 
     def put(
@@ -49,18 +56,19 @@ class BlobHeads:
 
         `metadata` are headers as `protocol.metadata` makes them: names in lower case, all of it ASCII.
         """
-        path = object_path(self._bucket, key)
-        date = http_date(self._time())
-        more, digest, signed = "", "", path
+        second = int(self._time())
+        if second != self._second:
+            self._renew(second)
+        path = signed = self._path + object_key(key)
+        more, digest = "", ""
         if checksum is not None:
-            digest = checksum[1]
-            more = f"{header_name(checksum[0])}: {digest}\r\n"
+            kind, digest = checksum
+            more = f"{header_name(kind)}: {digest}\r\n"
         if metadata:
-            more += "".join(f"{name}: {value}\r\n" for name, value in metadata)
+            more += "".join([f"{name}: {value}\r\n" for name, value in metadata])
             # The signed text has these lines between the date and the path.
-            signed = "".join(f"{name}:{value}\n" for name, value in sorted(metadata)) + path
+            signed = "".join([f"{name}:{value}\n" for name, value in sorted(metadata)]) + path
         return (
-            f"{self._start}{path}{self._job}{offset}{self._middle}{date}\r\n"
-            f"Authorization: {self._sign(signed, date, digest)}\r\n"
+            f"{self._start}{path}{self._job}{offset}{self._dated}{self._sign(signed, self._date, digest)}\r\n"
             f"Content-Length: {length}\r\n{more}\r\n"
         ).encode("latin-1")

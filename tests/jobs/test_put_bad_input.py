@@ -75,7 +75,8 @@ def unreadable(monkeypatch: pytest.MonkeyPatch, tree: Path) -> Path:
     before = os.open
 
     def refusing(path: Any, *arguments: Any, **options: Any) -> int:  # noqa: ANN401
-        if os.fsencode(path) == os.fsencode(tree / "4"):
+        folder = os.readlink(f"/proc/self/fd/{options['dir_fd']}") if "dir_fd" in options else ""
+        if os.path.join(os.fsencode(folder), os.fsencode(path)) == os.fsencode(tree / "4"):
             raise PermissionError(13, "Permission denied", path)
         return before(path, *arguments, **options)
 
