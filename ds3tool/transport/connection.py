@@ -26,6 +26,9 @@ from ds3tool.transport.replies import MAX_HEAD_BYTES, ReplyHead, parse_head, par
 
 _BUFFER_BYTES = 128 * 1024
 _PIPE_BYTES = 1024 * 1024
+# What a body is received in. Source: measured with a digest made of each block (4 transfers on 2 cores): larger blocks
+# leave the core's own cache before they are written, smaller ones cost more hand-overs between threads.
+_BLOCK_BYTES = 512 * 1024
 _F_SETPIPE_SZ = 1031  # Linux fcntl; Python 3.11 does not name it on every build
 _CHUNK_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
@@ -360,7 +363,7 @@ class Connection:
             self._limit.take(count)
         return count
 
-    def _receive(self, length: int) -> bytes:
+    def _receive(self, length: int, flags: int = 0) -> bytes:
         """Return some bytes, at most `length`; ahead-read ones first, b'' when the other side closed."""
         if self._start < self._end:
             stop = min(self._end, self._start + length)
@@ -370,7 +373,7 @@ class Connection:
         if self._limit is not None:
             length = min(length, self._limit.step)
         try:
-            data = self.socket.recv(length)
+            data = self.socket.recv(length, flags)
         except OSError as error:
             raise self._read_failure(error) from error
         if self._limit is not None:
@@ -389,13 +392,23 @@ class Connection:
 
     def read_exactly(self, length: int) -> Iterator[bytes]:
         """Yield blocks of `length` bytes in all; TransportError when the other side ends early."""
-        left = length
-        while left:
-            block = self._receive(min(left, READ_STEP))
-            if not block:
-                raise self._short(length, length - left)
-            left -= len(block)
+        done = 0
+        while done < length:
+            block = self._receive_block(done, length)
+            done += len(block)
             yield block
+
+    def _receive_block(self, done: int, length: int) -> bytes:
+        """Return the next bytes of a body of which `done` bytes have come; TransportError when it ends early.
+
+        Blocks are whole, as far as the other side goes on sending, and end where multiples of their size do: pages of
+        a file are then written whole, and the memory of one serves the next.
+        """
+        step = min(length - done, _BLOCK_BYTES - done % _BLOCK_BYTES)
+        block = self._receive(step, socket.MSG_WAITALL if self._plain else 0)
+        if not block:
+            raise self._short(length, done)
+        return block
 
     def read_to_close(self) -> Iterator[bytes]:
         """Yield blocks until the other side closes; only its content can tell whether it is whole."""
@@ -468,9 +481,7 @@ class Connection:
             if moved is not None:
                 moved(count)
         while done < length:
-            block = self._receive(min(length - done, READ_STEP))
-            if not block:
-                raise self._short(length, done)
+            block = self._receive_block(done, length)
             write_all(descriptor, block, offset + done)
             done += len(block)
             if moved is not None:

@@ -185,7 +185,7 @@ def test_a_run_that_is_stopped_does_not_read_a_large_file_to_its_end(room: Room,
     source = Slow(tmp_path)
     result = room.put(source)
     assert (result.exit_code, result.failures) == (130, [])
-    assert source.read["large"] == 3 * MIB
+    assert 2 * MIB < source.read["large"] <= 3 * MIB
 
 
 @pytest.mark.parametrize("size", [0, 1000, 3 * MIB])

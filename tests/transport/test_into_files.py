@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import resource
 import signal
@@ -54,6 +55,25 @@ def test_every_way_into_a_file_gives_the_same_bytes(
         transport.exchange(GET, into_file(descriptor, len(around), moved.append))
         assert sum(moved) == length
     assert os.pread(descriptor, length + len(around) + 100, 0) == around + data + b"after"
+
+
+@pytest.mark.parametrize("ahead", [0, 1000])
+def test_a_body_that_comes_in_dribs_is_given_in_whole_blocks(serve: Serve, connect: Connect, ahead: int) -> None:
+    """However its bytes arrive, blocks end at multiples of half a MiB, so that a file's pages are written whole."""
+    data = pattern(1_500_000)
+    raw = reply(200, data)
+    begin = len(raw) - len(data) + ahead
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(raw[:begin])
+        for start in range(begin, len(raw), 70_001):
+            peer.send(raw[start : start + 70_001])
+
+    blocks = connect(serve(script)).exchange(GET, lambda response: list(response.body))
+    assert b"".join(blocks) == data
+    ends = list(itertools.accumulate(len(block) for block in blocks))
+    assert ends[-3:] == [512 * 1024, 1024 * 1024, len(data)]
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 1000, 60_000, 131_000, 299_999, 300_000])
