@@ -29,8 +29,6 @@ import ipaddress
 import os
 import re
 import stat
-import tempfile
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,6 +122,8 @@ def read_config(path: Path, *, required: bool = False) -> Config:
     """
     try:
         with path.open("rb") as file:
+            import tomllib
+
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             document = tomllib.load(file)
     except FileNotFoundError:
@@ -134,7 +134,7 @@ def read_config(path: Path, *, required: bool = False) -> Config:
         return Config(path, exists=False, default_profile=None, profiles={})
     except OSError as error:
         raise ConfigError(f"cannot read the configuration file {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # TOML's, or that of bytes that are no text
         raise ConfigError(f"{path} is not TOML: {error}", hint="mend that line, or move the file away") from error
     config = _checked(path, document)
     if mode & 0o077 and any(profile.holds_secrets for profile in config.profiles.values()):
@@ -266,6 +266,8 @@ def set_values(path: Path, values: Mapping[str, str | bool], *, profile: str | N
         text = tomlkit.dumps(document)
     except (OSError, TOMLKitError) as error:
         raise ConfigError(f"cannot change {path}: {error}") from error
+    import tomllib
+
     _checked(path, tomllib.loads(text))
     _write_private(path, text)
 
@@ -323,6 +325,8 @@ def _refuse_unknown(path: Path, place: str, table: Mapping[str, Any], known: Seq
 
 
 def _write_private(path: Path, text: str) -> None:
+    import tempfile
+
     # Beside the target (through a link, beside what it points to), so that the replacement is one step.
     target = Path(os.path.realpath(path))
     try:

@@ -34,6 +34,8 @@ _LONGEST_LINE, _MOST_LINES = 1500, 40
 
 def parse_notify(texts: Sequence[str]) -> tuple[str, ...]:
     """Return the topics that `--notify` names, each once; UsageError for what names nobody."""
+    if not texts:
+        return ()
     from ds3tool.aws import sns
 
     topics = []

@@ -6,7 +6,6 @@ import csv
 import io
 import itertools
 import shutil
-import tempfile
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -313,6 +312,8 @@ class Output:
                     self.hanging(f"{title:{width}}  ", cell)
 
     def _write_array(self, records: Iterable[T], fields: Sequence[Field[T]]) -> None:
+        import tempfile
+
         spool: tempfile.SpooledTemporaryFile[str]
         with tempfile.SpooledTemporaryFile(_SPOOL_BYTES, "w+", encoding="utf-8", newline="") as spool:
             separator = "[\n  "

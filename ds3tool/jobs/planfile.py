@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -59,6 +58,8 @@ def save_plan(path: str, head: PlanHead, plans: Iterable[PlannedJob]) -> tuple[i
 
     It may lie in the very folder that is planned, so nothing appears there before the planning is through.
     """
+    import tempfile
+
     refuse_taken(path)
     with tempfile.TemporaryFile() as draft:
         counted = write_plan(draft, head, plans)

@@ -11,7 +11,6 @@ from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
 from ds3tool.errors import ConflictError, Ds3Error, JobError, JobLostError
 from ds3tool.jobs.decisions import MENDABLE
-from ds3tool.jobs.distant_mover import DistantMover
 from ds3tool.jobs.dropping import drop_object
 from ds3tool.jobs.ends import Source, SourceObject
 from ds3tool.jobs.engine import SMALL_BLOB_BYTES, Engine
@@ -26,7 +25,6 @@ from ds3tool.jobs.remainder import HeldBlobs
 from ds3tool.jobs.replacing import Replacing
 from ds3tool.jobs.run import AskForJob, Run, RunSettings
 from ds3tool.jobs.state import Doubt, JobState
-from ds3tool.jobs.stream_mover import StreamMover, stream_blob_size
 from ds3tool.protocol.checksums import to_metadata
 from ds3tool.protocol.model import DataPolicy, JobDetails, JobStatus
 from ds3tool.transport.burst import Burst
@@ -164,9 +162,7 @@ class PutJobRun(Run):
         held: HeldBlobs | None,
         begun: datetime | None,
     ) -> PutMover:
-        # Of several sources one may be a stream and another distant: what can be read but once decides.
-        distant = self._source.distant and not self._source.sequential
-        return (StreamMover if self._source.sequential else DistantMover if distant else PutMover)(
+        return self._mover_class()(
             self.client,
             self.transport,
             source=self._source,
@@ -182,8 +178,22 @@ class PutJobRun(Run):
             since_ns=0 if begun is None else int((begun.timestamp() - 1.0) * 1e9),
         )
 
+    def _mover_class(self) -> type[PutMover]:
+        # Of several sources one may be a stream and another distant: what can be read but once decides.
+        if self._source.sequential:
+            from ds3tool.jobs.stream_mover import StreamMover
+
+            return StreamMover
+        if self._source.distant:
+            from ds3tool.jobs.distant_mover import DistantMover
+
+            return DistantMover
+        return PutMover
+
     def _blob_size(self, plan: PlannedJob, policy: DataPolicy) -> int | None:
         if self.settings.blob_size is None and self._source.sequential:
+            from ds3tool.jobs.stream_mover import stream_blob_size
+
             return stream_blob_size(max(plan.sizes), policy.default_blob_size)
         return self.settings.blob_size
 

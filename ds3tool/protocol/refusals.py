@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC
-from http import HTTPStatus
 
 from ds3tool.errors import (
     AccessDeniedError,
@@ -128,6 +127,8 @@ def _stripped(text: str | None) -> str | None:
 
 
 def _status_word(status: int) -> str:
+    from http import HTTPStatus
+
     try:
         return HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
     except ValueError:

@@ -6,14 +6,16 @@ import base64
 import ipaddress
 import re
 import socket
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from ds3tool.errors import ConfigError, ProxyRefusedError, TransportError
 from ds3tool.transport.settings import ConnectionSettings
-from ds3tool.transport.tls import make_context, wrap
+
+if TYPE_CHECKING:
+    import ssl
 
 _MAX_CONNECT_REPLY = 64 * 1024
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
@@ -130,6 +132,8 @@ class Dialer:
         self._timeout = settings.connect_timeout_seconds
         self._context: ssl.SSLContext | None = None
         if self.place.scheme == "https":
+            from ds3tool.transport.tls import make_context
+
             self._context = make_context(ca_bundle=settings.ca_bundle, verify=settings.verify_tls)
 
     @property
@@ -154,6 +158,8 @@ class Dialer:
             if self.proxy is not None and self.tunnel:
                 self._open_tunnel(sock)
             if self._context is not None:
+                from ds3tool.transport.tls import wrap
+
                 sock = wrap(sock, self._context, self.place.host, opened)
         except BaseException:
             sock.close()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
-import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +22,8 @@ from ds3tool.errors import (
 )
 
 if TYPE_CHECKING:
+    from random import Random
+
     import tenacity
 
 _log = logging.getLogger(__name__)
@@ -147,7 +149,14 @@ class Retries:
         self.clock = clock
         self.budget_seconds = budget_seconds
         self.idle_seconds = idle_seconds
-        self.random = random.Random(seed)  # noqa: S311  # jitter needs no secrecy
+        self._seed = seed
+
+    @functools.cached_property
+    def random(self) -> Random:
+        """Where jitter comes from; made at the first failure."""
+        from random import Random
+
+        return Random(self._seed)  # noqa: S311  # jitter needs no secrecy
 
     def go_on(
         self,
