@@ -38,7 +38,7 @@ Transfers = Annotated[
         max=_MOST_TRANSFERS,
         envvar="DS3TOOL_TRANSFERS",
         show_envvar=False,
-        help="Blobs on their way at once, of large and of small ones; else 4 and 16.",
+        help="Blobs on their way at once, large ones and small ones; else 4 (to 16 where that is faster) and 16.",
     ),
 ]
 BandwidthLimit = Annotated[

@@ -1,9 +1,9 @@
 """The engine: asks for ready chunks and hands blobs to workers, without a barrier between chunks.
 
 It knows neither sources nor sinks: a `Mover` moves single blobs, `JobState` decides, threads act. Taken at once are
-at most `transfers` blobs by the careful workers, and by the small-request loop `lanes` and a batch of 64 that come
+at most `most` blobs by the careful workers, and by the small-request loop `lanes` and a batch of 64 that come
 next. A worker holds one buffer of 1 MiB, a lane one small blob, so memory is
-transfers x 1 MiB + lanes x (64 KiB + small limit), whatever the job's size.
+most x 1 MiB + lanes x (64 KiB + small limit), whatever the job's size.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
 from ds3tool.errors import ChecksumError, Ds3Error, InterruptedRunError, JobError, NotFoundError
+from ds3tool.jobs.crew import Crew
 from ds3tool.jobs.decisions import UNREACHABLE, Decision, after_blob
+from ds3tool.jobs.engine_settings import DEFAULT_LANES, EngineSettings
 from ds3tool.jobs.lost_job import JobWatch
 from ds3tool.jobs.mover import Counter, Mover, There
 from ds3tool.jobs.recorder import MovedBlobs, Recorder
@@ -29,13 +30,15 @@ from ds3tool.protocol.model import JobStatus
 from ds3tool.transport.burst import Burst
 from ds3tool.transport.pool import Transport
 
+__all__ = ["DEFAULT_LANES", "SMALL_BLOB_BYTES", "Engine", "EngineSettings"]
+
 _log = logging.getLogger(__name__)
 
 # Blobs up to this size go through the small-request loop. Source: measured, see docs/decisions.md.
 SMALL_BLOB_BYTES = 256 * 1024
-DEFAULT_TRANSFERS = 4
-DEFAULT_LANES = 16
 _SMALL_BATCH = 64
+# What a request costs beside its bytes, as far as it matters whether more workers are of use.
+_BLOB_COSTS_BYTES = 64 * 1024
 _TICK_SECONDS = 0.1
 # After "no such job" of a job that goes on: a slip of whatever stands between, or its state changes right now.
 _UNEXPECTED_ASK_SECONDS = 1.0
@@ -44,24 +47,6 @@ _TOUCH_SECONDS = 60 * 60.0
 # A chunk keeps its room in the cache until the last of its blobs has come, and those of a failed object never come.
 # When the appliance has offered nothing but such chunks for so long, the rest of the job will find no room either.
 _STARVED_SECONDS = 15 * 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """How many blobs may be on their way at once: large ones by threads, small ones by connections of one loop."""
-
-    transfers: int = DEFAULT_TRANSFERS
-    lanes: int = DEFAULT_LANES
-
-    @classmethod
-    def of(cls, transfers: int | None) -> EngineSettings:
-        """Return the settings that `--transfers N` means: N of either kind; the defaults without it."""
-        return cls() if transfers is None else cls(transfers, transfers)
-
-    @property
-    def for_distant(self) -> EngineSettings:
-        """The same for what lies on another host: small blobs are threads' work there, and wait for that host."""
-        return EngineSettings(max(self.transfers, self.lanes), self.lanes)
 
 
 class Engine:
@@ -108,7 +93,9 @@ class Engine:
         self._over = False
         self._crash: BaseException | None = None
         self._lost: Ds3Error | None = None
-        self._counters = [Counter() for _ in range(settings.transfers)]
+        self._crew = Crew(settings.transfers, max(settings.transfers, settings.most))
+        self._counters: list[Counter] = []
+        self._threads: list[threading.Thread] = []
         self._moved_numbers: list[int] = []
         self._moved_checksums: list[str | None] = []
         self._ended_objects: list[int] = []
@@ -116,7 +103,7 @@ class Engine:
         # Blobs that the appliance says are not there: `run` asks whether the job is gone, once for all of them.
         self._suspects: list[tuple[int, NotFoundError]] = []
         self._damaged: dict[int, ChecksumError] = {}
-        self._enough = max(2 * settings.transfers, 2 * settings.lanes)
+        self._enough = 2 * max(self._crew.most, settings.lanes)
         self._burst: Burst | None = None
         self.next_ask_at: float | None = None
         self.waiting_since: float | None = None
@@ -168,6 +155,7 @@ class Engine:
                 moving = self.state.moving or self.state.ready
                 self.next_ask_at = None if seconds is None else self._clock.monotonic() + seconds
             self._tell()
+            self._adapt()
             self._keep_alive()
             if suspects:
                 self._judge(suspects)
@@ -339,12 +327,7 @@ class Engine:
 
     @contextmanager
     def _workers(self) -> Iterator[None]:
-        threads = [
-            threading.Thread(
-                target=self._careful_worker, args=(counter,), name=f"ds3tool-transfer-{number}", daemon=True
-            )
-            for number, counter in enumerate(self._counters)
-        ]
+        self._threads = [self._new_worker() for _ in range(self._crew.size)]
         if Burst.suits(self._transport):
             self._burst = Burst(
                 self._transport,
@@ -352,15 +335,35 @@ class Engine:
                 lanes=self._settings.lanes,
                 largest_reply=SMALL_BLOB_BYTES + 64 * 1024,
             )
-            threads.append(
+            self._threads.append(
                 threading.Thread(target=self._small_worker, args=(self._burst,), name="ds3tool-small", daemon=True)
             )
         try:
-            for thread in threads:
+            for thread in list(self._threads):
                 thread.start()
             yield
         finally:
-            self._end_workers([thread for thread in threads if thread.ident is not None])
+            self._end_workers([thread for thread in self._threads if thread.ident is not None])
+
+    def _new_worker(self) -> threading.Thread:
+        number = len(self._counters)
+        self._counters.append(Counter())
+        return threading.Thread(
+            target=self._careful_worker, args=(number,), name=f"ds3tool-transfer-{number}", daemon=True
+        )
+
+    def _adapt(self) -> None:
+        """Have as many workers at work as turn out to be of use."""
+        with self._lock:
+            before, taken = self._crew.size, self.state.large.taken
+            passed = sum(counter.passed for counter in self._counters) + _BLOB_COSTS_BYTES * self.state.done
+            busy = taken >= before and len(self.state.large) > 0
+            size = self._crew.observe(self._clock.monotonic(), passed, busy=busy)
+            if size > before:
+                self._work.notify_all()
+        while len(self._counters) < size and not self._ending:
+            self._threads.append(self._new_worker())
+            self._threads[-1].start()
 
     def _end_workers(self, threads: Sequence[threading.Thread]) -> None:
         """End every thread, and hand on what they have done; a KeyboardInterrupt meanwhile is raised afterwards.
@@ -405,17 +408,24 @@ class Engine:
             return False
         return True
 
-    def _careful_worker(self, counter: Counter) -> None:
+    def _careful_worker(self, worker: int) -> None:
+        counter = self._counters[worker]
+        number: int | None = None
         try:
             while True:
                 with self._work:
-                    while (number := None if self._ending else self.state.take_large()) is None:
+                    if number is not None:
+                        self.state.large.release(number)
+                    while (number := self._take_large(worker)) is None:
                         if self._ending:
                             return
                         self._work.wait()
                 self._move(number, counter)
         except BaseException as error:  # noqa: BLE001  # a thread's death must not be silent: `run` raises it
             self._crashed(error)
+
+    def _take_large(self, worker: int) -> int | None:
+        return None if self._ending or worker >= self._crew.size else self.state.take_large()
 
     def _move(self, number: int, counter: Counter) -> None:
         counter.start(self.state.blobs.lengths[number])
@@ -551,7 +561,7 @@ class Engine:
             if isinstance(error, ChecksumError):
                 self._damaged[number] = error
             if self.state.put_back(number):
-                self._work.notify()
+                self._work.notify_all()  # one of them may be beyond the crew
                 return
             given_up = self.state.given_up_wholly(owner)
             self._changed.notify_all()

@@ -24,7 +24,7 @@ class RunSettings:
     stored with every object, and `may_delete` lets `--if-exists overwrite` delete first where no versions are kept.
     """
 
-    engine: EngineSettings = field(default_factory=EngineSettings)
+    engine: EngineSettings = field(default_factory=lambda: EngineSettings.of(None))
     priority: Priority | None = None
     blob_size: int | None = None
     limits: JobLimits = field(default_factory=JobLimits)

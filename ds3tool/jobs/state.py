@@ -17,9 +17,12 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
+from itertools import compress
 
+from ds3tool.jobs.listed_blobs import ListedBlobs
+from ds3tool.jobs.ready_blobs import ReadyBlobs
 from ds3tool.jobs.remainder import HeldBlobs
 from ds3tool.protocol.blob_columns import BlobColumns
 from ds3tool.protocol.model import Chunk
@@ -70,8 +73,8 @@ class JobState:
     `objects` are the keys asked for, in plan order. Blobs of other keys (an aggregating job is shared) are left
     alone. Blobs up to `small_limit` bytes wait in a queue of their own. `in_order`: blobs are taken one at a time,
     object by object in plan order and from the first byte to the last, whatever order they are offered in; with a
-    `small_limit` of -1 only. Memory: about 40 bytes a blob beside
-    its columns, and 200 more only once the appliance has cut the job into other chunks than it began with.
+    `small_limit` of -1 only. Memory: about 40 bytes a blob beside its columns, and 200 more only once the appliance has
+    cut the job into other chunks than it began with.
     """
 
     def __init__(
@@ -92,11 +95,7 @@ class JobState:
         held and in the cache, and doubtful when it is only one of the two; so is, by the objects' `sizes`, what is
         neither listed nor held of an object.
         """
-        index = {key: number for number, key in enumerate(objects)}
-        self.blobs = BlobColumns()
-        self.object_of: array[int] = array("L")
-        self.blobs_left: array[int] = array("L", bytes(array("L").itemsize * len(objects)))
-        self.listed = bytearray(len(objects))
+        listed = ListedBlobs(objects, copied=held is not None)
         self.failed_objects = bytearray(len(objects))
         self._small_limit = small_limit
         self._skip_cached = skip_cached
@@ -105,11 +104,17 @@ class JobState:
         self._left_in_chunk: dict[str, int] = {}
         self._chunk_of: list[str] = []
         for chunk in chunks:
-            start = len(self.blobs)
-            self._add_listed(chunk, index, objects)
-            if len(self.blobs) > start:
-                self._chunks[chunk.id] = range(start, len(self.blobs))
-                self._left_in_chunk[chunk.id] = len(self.blobs) - start
+            start = len(listed.blobs)
+            listed.add(chunk)
+            end = len(listed.blobs)
+            if end > start:
+                self._chunks[chunk.id] = range(start, end)
+                self._left_in_chunk[chunk.id] = end - start
+                self._chunk_of += [chunk.id] * (end - start)
+        self.blobs, self.object_of = listed.blobs, listed.object_of
+        self.blobs_left, self.listed = listed.blobs_of, listed.listed
+        # Whether blob N is the only one of object N.
+        self._is_straight = listed.in_plan_order and held is None
         if held is not None:
             self._add_unlisted(held, objects, sizes)
         self._link_blobs(len(objects))
@@ -117,7 +122,8 @@ class JobState:
         self._next = 0
         self._states = bytearray(len(self.blobs))
         self._small: deque[int] = deque()
-        self._large: deque[int] = deque()
+        self.large = ReadyBlobs()
+        self._node_of_chunk: dict[str, str | None] = {}
         self.waiting = len(self.blobs)
         self.ready = 0
         self.moving = 0
@@ -133,23 +139,8 @@ class JobState:
         if held is not None:
             self._settle_held(held)
         elif skip_cached:
-            for number in ones_of(self.blobs.in_cache):
+            for number in compress(range(len(self.blobs)), self.blobs.in_cache):
                 self._settle(number, BlobState.DONE)
-
-    def _add_listed(self, chunk: Chunk, index: Mapping[str, int], objects: Sequence[str]) -> None:
-        """Add the blobs of a chunk that are of the `objects`, whose numbers `index` has."""
-        listed = chunk.blobs if isinstance(chunk.blobs, BlobColumns) else BlobColumns.of(chunk.blobs)
-        owners = [index.get(key, -1) for key in listed.keys]
-        if -1 in owners:
-            listed = BlobColumns.of([blob for blob, owner in zip(listed, owners, strict=True) if owner >= 0])
-            owners = [owner for owner in owners if owner >= 0]
-        self.blobs.join(listed, keys=[objects[owner] for owner in owners])
-        self.object_of.extend(owners)
-        blobs_left, is_listed = self.blobs_left, self.listed
-        for owner in owners:
-            blobs_left[owner] += 1
-            is_listed[owner] = 1
-        self._chunk_of += [chunk.id] * len(owners)
 
     def _add_unlisted(self, held: HeldBlobs, objects: Sequence[str], sizes: Sequence[int]) -> None:
         """Add what no chunk names any more, in a chunk that is never offered: held blobs, and what is not known of."""
@@ -201,14 +192,17 @@ class JobState:
 
     def _make_ready(self, number: int) -> None:
         self._states[number] = BlobState.READY
-        self._large.append(number)
+        self.large.append(number, self._node_of(number))
         self.waiting -= 1
         self.ready += 1
 
     def _link_blobs(self, objects: int) -> None:
         """Chain the blobs of each object, so that one object's can be found without a walk over all."""
-        self._first_of: array[int] = array("l", [-1]) * objects
-        self._next_of: array[int] = array("l", [-1]) * len(self.blobs)
+        self._first_of: array[int] = array("i", [-1]) * objects
+        self._next_of: array[int] = array("i", [-1]) * len(self.blobs)
+        if self._is_straight:
+            self._first_of[: len(self.blobs)] = array("i", range(len(self.blobs)))
+            return
         for number in range(len(self.blobs) - 1, -1, -1):
             owner = self.object_of[number]
             self._next_of[number] = self._first_of[owner]
@@ -224,6 +218,7 @@ class JobState:
         """Take an answer of ready chunks; return how many blobs it made ready that were not before."""
         fresh = 0
         for chunk in chunks:
+            self._node_of_chunk[chunk.id] = chunk.node_id
             numbers = self._numbers(chunk)
             if isinstance(numbers, range) and not self.doubts:
                 fresh += self._offer_range(numbers)
@@ -343,14 +338,30 @@ class JobState:
 
     def take_small(self, limit: int) -> list[int]:
         """Return up to `limit` small blobs that may be moved now, and count them as moving."""
-        return self._take(self._small, limit)
+        taken: list[int] = []
+        states, queue = self._states, self._small
+        while queue and len(taken) < limit:
+            number = queue.popleft()
+            if states[number] == _READY:
+                states[number] = _MOVING
+                taken.append(number)
+        self.moving += len(taken)
+        self.ready -= len(taken)
+        return taken
 
     def take_large(self) -> int | None:
-        """Return one blob for a careful worker, and count it as moving; None when there is none now."""
+        """Return one blob for a careful worker, and count it as moving; None when there is none now.
+
+        Whoever has it says so to `large.release` when it is through with it.
+        """
         if self._order is not None:
             return self._take_next(self._order)
-        taken = self._take(self._large, 1)
-        return taken[0] if taken else None
+        number = self.large.take(lambda one: self._states[one] == _READY)
+        if number is not None:
+            self._states[number] = BlobState.MOVING
+            self.moving += 1
+            self.ready -= 1
+        return number
 
     def _in_stream_order(self) -> array[int]:
         return array(
@@ -371,20 +382,15 @@ class JobState:
         self.ready -= 1
         return number
 
-    def _take(self, queue: deque[int], limit: int) -> list[int]:
-        taken: list[int] = []
-        states = self._states
-        while queue and len(taken) < limit:
-            number = queue.popleft()
-            if states[number] == _READY:
-                states[number] = _MOVING
-                taken.append(number)
-        self.moving += len(taken)
-        self.ready -= len(taken)
-        return taken
-
     def _queue(self, number: int) -> None:
-        (self._small if self.blobs.lengths[number] <= self._small_limit else self._large).append(number)
+        if self.blobs.lengths[number] <= self._small_limit:
+            self._small.append(number)
+        else:
+            self.large.append(number, self._node_of(number))
+
+    def _node_of(self, number: int) -> str | None:
+        """Return the node that serves a blob, as far as the chunk that listed it says; None when nobody does."""
+        return self._node_of_chunk.get(self._chunk_of[number])
 
     def put_back(self, number: int) -> bool:
         """Give a moving blob to the careful path: its quick try did not come to a plain end.
@@ -399,7 +405,7 @@ class JobState:
         self._states[number] = BlobState.READY
         self.moving -= 1
         self.ready += 1
-        self._large.append(number)
+        self.large.append(number, self._node_of(number))
         return True
 
     # -- what is doubtful --------------------------------------------------------------------------------------
@@ -566,6 +572,12 @@ class JobState:
             end += length
         return end == size and (bool(ranges) or not size)
 
+    def uncovered(self, sizes: array[int]) -> list[int]:
+        """Return the numbers of the objects, of these sizes, of which the job's blobs are not the whole."""
+        if self._is_straight and self.blobs.lengths == sizes and not any(self.blobs.offsets):
+            return []
+        return [owner for owner, size in enumerate(sizes) if not self.covers(owner, size)]
+
     def _ranges_of(self, owner: int) -> list[tuple[int, int]]:
         return sorted((self.blobs.offsets[number], self.blobs.lengths[number]) for number in self.numbers_of(owner))
 
@@ -577,16 +589,10 @@ class JobState:
     @property
     def unlisted_objects(self) -> list[int]:
         """Numbers of the objects asked for of which the job lists no blob."""
+        if 0 not in self.listed:
+            return []
         return [number for number, listed in enumerate(self.listed) if not listed]
 
     def state_of(self, number: int) -> BlobState:
         """Where a blob is on its way."""
         return BlobState(self._states[number])
-
-
-def ones_of(flags: bytearray) -> Iterator[int]:
-    """Yield the places at which a flag is set; quick where few are."""
-    place = flags.find(1)
-    while place >= 0:
-        yield place
-        place = flags.find(1, place + 1)

@@ -148,6 +148,7 @@ class Stage:
 
     chunks: Sequence[Chunk]
     transfers: int = 4
+    most: int = 0
     method: str = "PUT"
     clock: ManualClock = field(default_factory=SwiftClock)
     recorder: MemoryRecorder = field(default_factory=MemoryRecorder)
@@ -172,7 +173,7 @@ class Stage:
             state=self.state,
             mover=self.mover,
             recorder=self.recorder,
-            settings=EngineSettings(self.transfers, 1),
+            settings=EngineSettings(self.transfers, 1, self.most),
             clock=self.clock,
             on_failure=self._failed,
             on_objects=lambda owners: self.ended.extend(self.keys[owner] for owner in owners),
