@@ -13,7 +13,6 @@ import os
 import re
 import select
 import socket
-import ssl
 import struct
 import threading
 import time
@@ -23,6 +22,7 @@ from ds3tool.errors import ProtocolError, SinkError, SourceError, TransportError
 from ds3tool.transport.bodies import READ_STEP, OutgoingBody
 from ds3tool.transport.ratelimit import RateLimit
 from ds3tool.transport.replies import MAX_HEAD_BYTES, ReplyHead, parse_head, parse_header_line
+from ds3tool.transport.socket_errors import cut_off, is_tls, would_block
 
 _BUFFER_BYTES = 128 * 1024
 _PIPE_BYTES = 1024 * 1024
@@ -131,7 +131,7 @@ class Connection:
         self._interim = 0
         self._method = "GET"
         self._pipe: tuple[int, int] | None = None
-        self._plain = not isinstance(sock, ssl.SSLSocket)
+        self._plain = not is_tls(sock)
         self._can_splice = self._plain and hasattr(os, "splice")
         self._timeout = io_timeout_seconds
         self._continue_wait = continue_wait_seconds
@@ -190,7 +190,7 @@ class Connection:
                 self.socket.sendall(data, flags)
             else:
                 self.socket.sendall(data)
-        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError) as error:
+        except would_block() as error:
             raise _CutError(self._timed_out("taking the request")) from error
         except OSError as error:
             if isinstance(error, TimeoutError) and error.errno is None:
@@ -274,7 +274,7 @@ class Connection:
         self.socket.settimeout(max(0.0, seconds))
         try:
             self._end += self.socket.recv_into(memoryview(self._buffer)[self._end :])
-        except (BlockingIOError, TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except would_block(TimeoutError):
             return False
         except OSError:
             return True  # whoever reads next is told what is wrong
@@ -381,11 +381,9 @@ class Connection:
         return data
 
     def _read_failure(self, error: OSError) -> TransportError:
-        if isinstance(error, (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)) or (
-            isinstance(error, TimeoutError) and error.errno is None
-        ):
+        if isinstance(error, would_block()) or (isinstance(error, TimeoutError) and error.errno is None):
             return self._timed_out("answering")
-        if isinstance(error, ssl.SSLEOFError):
+        if isinstance(error, cut_off()):
             # Without TLS's goodbye nobody can say that the answer's end is its end.
             return TransportError(f"{self.place} cut the TLS connection off while its answer was read")
         return self._broken("while its answer was read", error)
