@@ -19,8 +19,10 @@ from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
+from itertools import compress
 
 from ds3tool.jobs.listed_blobs import ListedBlobs
+from ds3tool.jobs.ready_blobs import ReadyBlobs
 from ds3tool.jobs.remainder import HeldBlobs
 from ds3tool.protocol.blob_columns import BlobColumns
 from ds3tool.protocol.model import Chunk
@@ -71,8 +73,8 @@ class JobState:
     `objects` are the keys asked for, in plan order. Blobs of other keys (an aggregating job is shared) are left
     alone. Blobs up to `small_limit` bytes wait in a queue of their own. `in_order`: blobs are taken one at a time,
     object by object in plan order and from the first byte to the last, whatever order they are offered in; with a
-    `small_limit` of -1 only. Memory: about 40 bytes a blob beside
-    its columns, and 200 more only once the appliance has cut the job into other chunks than it began with.
+    `small_limit` of -1 only. Memory: about 40 bytes a blob beside its columns, and 200 more only once the appliance has
+    cut the job into other chunks than it began with.
     """
 
     def __init__(
@@ -120,7 +122,8 @@ class JobState:
         self._next = 0
         self._states = bytearray(len(self.blobs))
         self._small: deque[int] = deque()
-        self._large: deque[int] = deque()
+        self.large = ReadyBlobs()
+        self._node_of_chunk: dict[str, str | None] = {}
         self.waiting = len(self.blobs)
         self.ready = 0
         self.moving = 0
@@ -136,7 +139,7 @@ class JobState:
         if held is not None:
             self._settle_held(held)
         elif skip_cached:
-            for number in ones_of(self.blobs.in_cache):
+            for number in compress(range(len(self.blobs)), self.blobs.in_cache):
                 self._settle(number, BlobState.DONE)
 
     def _add_unlisted(self, held: HeldBlobs, objects: Sequence[str], sizes: Sequence[int]) -> None:
@@ -189,7 +192,7 @@ class JobState:
 
     def _make_ready(self, number: int) -> None:
         self._states[number] = BlobState.READY
-        self._large.append(number)
+        self.large.append(number, self._node_of(number))
         self.waiting -= 1
         self.ready += 1
 
@@ -215,6 +218,7 @@ class JobState:
         """Take an answer of ready chunks; return how many blobs it made ready that were not before."""
         fresh = 0
         for chunk in chunks:
+            self._node_of_chunk[chunk.id] = chunk.node_id
             numbers = self._numbers(chunk)
             if isinstance(numbers, range) and not self.doubts:
                 fresh += self._offer_range(numbers)
@@ -334,14 +338,30 @@ class JobState:
 
     def take_small(self, limit: int) -> list[int]:
         """Return up to `limit` small blobs that may be moved now, and count them as moving."""
-        return self._take(self._small, limit)
+        taken: list[int] = []
+        states, queue = self._states, self._small
+        while queue and len(taken) < limit:
+            number = queue.popleft()
+            if states[number] == _READY:
+                states[number] = _MOVING
+                taken.append(number)
+        self.moving += len(taken)
+        self.ready -= len(taken)
+        return taken
 
     def take_large(self) -> int | None:
-        """Return one blob for a careful worker, and count it as moving; None when there is none now."""
+        """Return one blob for a careful worker, and count it as moving; None when there is none now.
+
+        Whoever has it says so to `large.release` when it is through with it.
+        """
         if self._order is not None:
             return self._take_next(self._order)
-        taken = self._take(self._large, 1)
-        return taken[0] if taken else None
+        number = self.large.take(lambda one: self._states[one] == _READY)
+        if number is not None:
+            self._states[number] = BlobState.MOVING
+            self.moving += 1
+            self.ready -= 1
+        return number
 
     def _in_stream_order(self) -> array[int]:
         return array(
@@ -362,20 +382,15 @@ class JobState:
         self.ready -= 1
         return number
 
-    def _take(self, queue: deque[int], limit: int) -> list[int]:
-        taken: list[int] = []
-        states = self._states
-        while queue and len(taken) < limit:
-            number = queue.popleft()
-            if states[number] == _READY:
-                states[number] = _MOVING
-                taken.append(number)
-        self.moving += len(taken)
-        self.ready -= len(taken)
-        return taken
-
     def _queue(self, number: int) -> None:
-        (self._small if self.blobs.lengths[number] <= self._small_limit else self._large).append(number)
+        if self.blobs.lengths[number] <= self._small_limit:
+            self._small.append(number)
+        else:
+            self.large.append(number, self._node_of(number))
+
+    def _node_of(self, number: int) -> str | None:
+        """Return the node that serves a blob, as far as the chunk that listed it says; None when nobody does."""
+        return self._node_of_chunk.get(self._chunk_of[number])
 
     def put_back(self, number: int) -> bool:
         """Give a moving blob to the careful path: its quick try did not come to a plain end.
@@ -390,7 +405,7 @@ class JobState:
         self._states[number] = BlobState.READY
         self.moving -= 1
         self.ready += 1
-        self._large.append(number)
+        self.large.append(number, self._node_of(number))
         return True
 
     # -- what is doubtful --------------------------------------------------------------------------------------
@@ -581,11 +596,3 @@ class JobState:
     def state_of(self, number: int) -> BlobState:
         """Where a blob is on its way."""
         return BlobState(self._states[number])
-
-
-def ones_of(flags: bytearray) -> Iterator[int]:
-    """Yield the places at which a flag is set; quick where few are."""
-    place = flags.find(1)
-    while place >= 0:
-        yield place
-        place = flags.find(1, place + 1)
