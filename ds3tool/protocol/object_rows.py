@@ -32,7 +32,7 @@ def put_length(objects: Sequence[ObjectToPut]) -> int:
 
 def get_rows(objects: Sequence[ObjectToGet]) -> str:
     """Return the rows of objects to get, of their ranges and versions; UsageError for what cannot be one."""
-    if isinstance(objects, GetColumns):
+    if isinstance(objects, GetColumns) and not objects.version_ids:
         return "".join([f'<Object Name="{key}"/>' for key in _written(objects.keys)])
     keys = _written([one.key for one in objects])
     rows = []

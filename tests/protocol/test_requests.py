@@ -22,6 +22,7 @@ from ds3tool.protocol.model import (
     TapeState,
     Versioning,
 )
+from ds3tool.protocol.object_columns import GetColumns
 from ds3tool.protocol.ranges import ByteRange
 
 PUT = (ObjectToPut("k", 1),)
@@ -283,6 +284,16 @@ def test_any_key_comes_back_from_a_document(keys: list[str]) -> None:
     request = requests.delete_objects("b", [(key, None) for key in keys])
     assert isinstance(request.body, bytes)
     assert [one.text for one in ET.fromstring(request.body).iter("Key")] == keys
+
+
+@pytest.mark.parametrize("count", [2, 3000])
+def test_a_get_job_of_columns_names_the_versions(count: int) -> None:
+    """The version of the one object that has one stands in the document, of one block or of several."""
+    columns = GetColumns([f"k{number}" for number in range(count)], {1: "an-old-one"})
+    body = requests.create_get_job("b", columns).body
+    document = body if isinstance(body, bytes) else b"".join(iter(body))
+    named = [(one.get("Name"), one.get("VersionId")) for one in ET.fromstring(document)]
+    assert named == [(f"k{number}", "an-old-one" if number == 1 else None) for number in range(count)]
 
 
 @pytest.mark.parametrize("bad", ["\0", "\x01", "\x0b", "\x1f", "\ufffe", "\uffff", "\ud800"])
