@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from ds3tool.cli import transfer
-from ds3tool.cli.options import option_group
+from ds3tool.cli.dryrun_option import DryRun
 from ds3tool.cli.output import Field, Output, OutputFormat, counted
 from ds3tool.cli.settings import Settings
 from ds3tool.jobs.plan import PlannedJob
@@ -22,17 +20,6 @@ from ds3tool.sizes import format_size
 if TYPE_CHECKING:
     from ds3tool.cli.surplus import Surplus
     from ds3tool.jobs.media import MediaNeeded
-
-
-@option_group("Jobs")
-@dataclass(frozen=True, slots=True)
-class DryRun:
-    """Whether the command is only to say what it would do; `save` is the file that keeps the plan, for `plan`."""
-
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", "--dryrun", metavar="", help="Say what would be done, and do nothing.")
-    ] = False
-    save: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ds3tool.cli.options import option_group
 from ds3tool.sizes import parse_duration
 
 if TYPE_CHECKING:
@@ -38,17 +36,3 @@ def closing_of(interval: str | None, margin: str | None, timezone: str | None) -
         DEFAULT_MARGIN if margin is None else timedelta(seconds=parse_duration(margin)),
         parse_zone(timezone or "UTC"),
     )
-
-
-@option_group("When an hour is closed")
-@dataclass(frozen=True, slots=True)
-class ClosingOptions:
-    """What `--interval`, `--margin` and `--timezone` were given."""
-
-    interval: Interval = None
-    margin: Margin = None
-    timezone: Zone = None
-
-    def closing(self) -> Closing:
-        """Return what the options mean."""
-        return closing_of(self.interval, self.margin, self.timezone)

@@ -14,8 +14,8 @@ from ds3tool.aws.s3_listing import S3Listed, listed
 from ds3tool.cli import messages
 from ds3tool.cli.aws_options import AwsOptions
 from ds3tool.cli.failures import NothingThereError
-from ds3tool.cli.firehose_closing import ClosingOptions
-from ds3tool.cli.options import command
+from ds3tool.cli.firehose_closing import Interval, Margin, Zone, closing_of
+from ds3tool.cli.options import command, option_group
 from ds3tool.cli.output import Field, counted
 from ds3tool.cli.settings import Settings
 from ds3tool.clock import RealClock
@@ -26,6 +26,20 @@ from ds3tool.sizes import format_size
 
 # So many objects that fit no layout are named.
 _NAMED = 10
+
+
+@option_group("When an hour is closed")
+@dataclass(frozen=True, slots=True)
+class ClosingOptions:
+    """What `--interval`, `--margin` and `--timezone` were given."""
+
+    interval: Interval = None
+    margin: Margin = None
+    timezone: Zone = None
+
+    def closing(self) -> Closing:
+        """Return what the options mean."""
+        return closing_of(self.interval, self.margin, self.timezone)
 
 
 @dataclass(slots=True)

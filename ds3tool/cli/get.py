@@ -16,7 +16,7 @@ from ds3tool.addresses import LocalAddress, S3Address, parse_address
 from ds3tool.cli import transfer
 from ds3tool.cli.aws_options import AwsOptions
 from ds3tool.cli.choice import Choice
-from ds3tool.cli.dryrun import DryRun, show_plan
+from ds3tool.cli.dryrun_option import DryRun
 from ds3tool.cli.get_files import FilesAsked
 from ds3tool.cli.get_kinds import Receiving
 from ds3tool.cli.job_options import JobOptions, Outcome
@@ -263,6 +263,8 @@ def get_into(
 ) -> None:
     """Get what is wanted to `where`, or say what would be got; show what came of it. `verb` is the command's."""
     if trial.dry_run:
+        from ds3tool.cli.dryrun import show_plan
+
         with contextlib.closing(where.sink(make=False)) as sink:
             run = GetRun(client, sink, bucket, wanted, name_of=name_of, settings=run_settings, whole_blobs=where.verify)
             asked = {**where.asked(), "settings": settings_mapping(run_settings)}

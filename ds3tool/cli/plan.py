@@ -12,7 +12,7 @@ import typer
 from ds3tool.cli import get as get_command
 from ds3tool.cli import put as put_command
 from ds3tool.cli import transfer
-from ds3tool.cli.dryrun import DryRun
+from ds3tool.cli.dryrun_option import DryRun
 from ds3tool.cli.get_kinds import receiving_of
 from ds3tool.cli.job_options import BandwidthLimit, JobOptions, Outcome, Transfers
 from ds3tool.cli.options import command, group

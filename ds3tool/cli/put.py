@@ -13,7 +13,7 @@ from ds3tool.cli import messages, prompts, transfer
 from ds3tool.cli.accounts import account, held
 from ds3tool.cli.aws_options import AwsOptions
 from ds3tool.cli.choice import Choice
-from ds3tool.cli.dryrun import DryRun, show_plan
+from ds3tool.cli.dryrun_option import DryRun
 from ds3tool.cli.job_options import JobOptions, Outcome
 from ds3tool.cli.journalled import Doing, journalled, settle
 from ds3tool.cli.layout_options import LayoutOptions
@@ -242,6 +242,8 @@ def put_from(
     """
     asked = {**what.asked(), "settings": settings_mapping(run_settings)}
     if trial.dry_run:
+        from ds3tool.cli.dryrun import show_plan
+
         run_settings = replace(run_settings, may_delete=True)  # nothing is
         head = PlanHead(JobType.PUT, bucket, asked)
         with held(source):

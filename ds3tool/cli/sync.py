@@ -15,7 +15,8 @@ from ds3tool.addresses import Ds3Address, LocalAddress, S3Address, parse_address
 from ds3tool.cli import surplus, transfer
 from ds3tool.cli.aws_options import AwsOptions
 from ds3tool.cli.choice import Choice
-from ds3tool.cli.dryrun import DryRun, show_plan
+from ds3tool.cli.dryrun import show_plan
+from ds3tool.cli.dryrun_option import DryRun
 from ds3tool.cli.get import LINKS, get_objects
 from ds3tool.cli.get import Symlinks as GetSymlinks
 from ds3tool.cli.get_files import FilesAsked

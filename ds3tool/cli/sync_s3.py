@@ -10,7 +10,8 @@ from ds3tool.addresses import Ds3Address, S3Address
 from ds3tool.aws import s3_listing
 from ds3tool.aws.session import AwsSettings
 from ds3tool.cli import surplus, transfer
-from ds3tool.cli.dryrun import DryRun, show_plan
+from ds3tool.cli.dryrun import show_plan
+from ds3tool.cli.dryrun_option import DryRun
 from ds3tool.cli.get import get_objects
 from ds3tool.cli.get_s3 import S3Asked
 from ds3tool.cli.journalled import Doing

@@ -17,7 +17,6 @@ from ds3tool.cli.progress import chosen_mode, shown
 from ds3tool.cli.settings import Settings
 from ds3tool.client import Ds3Client
 from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError
-from ds3tool.jobs.completion import wait_for_job
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.run import JobOutcome, Run, RunResult
 from ds3tool.protocol.model import JobStatus, JobType
@@ -92,6 +91,7 @@ def wait_for_tape(client: Ds3Client, result: RunResult, settings: Settings) -> N
     What ends the waiting early is kept as the result's `stopped`: what was sent is told all the same.
     """
     from ds3tool.clock import RealClock
+    from ds3tool.jobs.completion import wait_for_job
 
     try:
         with interruptible():

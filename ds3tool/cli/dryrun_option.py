@@ -1,0 +1,21 @@
+"""The option `--dry-run`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from ds3tool.cli.options import option_group
+
+
+@option_group("Jobs")
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """Whether the command is only to say what it would do; `save` is the file that keeps the plan, for `plan`."""
+
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", "--dryrun", metavar="", help="Say what would be done, and do nothing.")
+    ] = False
+    save: str | None = None
