@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ds3tool.jobs.ends import Failure, SourceObject
 from ds3tool.transport.bodies import SENDFILE_STEP, Wire, read_range
-from ds3tool.transport.connection import write_all
+from ds3tool.transport.splicing import write_all
 
 # Of how many bytes the block is, for less than so many to be sent, and for more.
 _FEW_BYTES = 32 * 1024 * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from ds3tool.sinks.durability import punch_hole
-from ds3tool.transport.connection import write_all
+from ds3tool.transport.splicing import write_all
 
 # Holes are made of whole blocks of the file system, which are this large or, rarely, larger.
 BLOCK_BYTES = 4096

@@ -13,7 +13,6 @@ from ds3tool.protocol.messages import BlockBody
 
 # One sendfile call moves at most this much, so that a rate limit and a progress count stay fine-grained.
 SENDFILE_STEP = 8 * 1024 * 1024
-READ_STEP = 1024 * 1024
 
 
 class Wire(Protocol):

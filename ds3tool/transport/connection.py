@@ -18,18 +18,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from ds3tool.errors import ProtocolError, SinkError, SourceError, TransportError
-from ds3tool.transport.bodies import READ_STEP, OutgoingBody
+from ds3tool.errors import ProtocolError, SourceError, TransportError
+from ds3tool.transport.bodies import OutgoingBody
 from ds3tool.transport.ratelimit import RateLimit
 from ds3tool.transport.replies import MAX_HEAD_BYTES, ReplyHead, parse_head, parse_header_line
 from ds3tool.transport.socket_errors import cut_off, is_tls, would_block
+from ds3tool.transport.splicing import NOT_SUPPORTED, PIPE_BYTES, Splicer, write_all
 
 _BUFFER_BYTES = 128 * 1024
-_PIPE_BYTES = 1024 * 1024
 # What a body is received in. Source: measured with a digest made of each block (4 transfers on 2 cores): larger blocks
 # leave the core's own cache before they are written, smaller ones cost more hand-overs between threads.
 _BLOCK_BYTES = 512 * 1024
-_F_SETPIPE_SZ = 1031  # Linux fcntl; Python 3.11 does not name it on every build
+# The same over TLS, where a block is put together of records, of this size at most, and copied once more.
+_TLS_BLOCK_BYTES = 256 * 1024
+_TLS_RECORD_BYTES = 16 * 1024
 _CHUNK_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 _MAX_LINE = 4096
@@ -58,8 +60,6 @@ _SOCKET_ERRORS = {
     errno.EPROTO,
     errno.EPERM,  # a packet filter
 }
-# A file system or a kernel without sendfile or splice says one of these.
-_NOT_SUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 class _AnsweredError(Exception):
@@ -130,9 +130,10 @@ class Connection:
         self._start = self._end = 0
         self._interim = 0
         self._method = "GET"
-        self._pipe: tuple[int, int] | None = None
+        self._splicer = Splicer()
+        self._block: memoryview | None = None
+        self._failed: TransportError | None = None
         self._plain = not is_tls(sock)
-        self._can_splice = self._plain and hasattr(os, "splice")
         self._timeout = io_timeout_seconds
         self._continue_wait = continue_wait_seconds
         self._closing = threading.Lock()
@@ -172,13 +173,13 @@ class Connection:
         except OSError as error:
             if error.errno in _SOCKET_ERRORS:
                 raise _CutError(self._broken("while the body was sent", error)) from error
-            if error.errno in _NOT_SUPPORTED:
+            if error.errno in NOT_SUPPORTED:
                 return self._read_and_send(descriptor, offset, length)
             raise _unreadable(offset, error) from error
 
     def _read_and_send(self, descriptor: int, offset: int, length: int) -> int:
         try:
-            data = os.pread(descriptor, min(length, READ_STEP), offset)
+            data = os.pread(descriptor, min(length, _TLS_BLOCK_BYTES), offset)
         except OSError as error:
             raise _unreadable(offset, error) from error
         self._send_all(data)
@@ -372,6 +373,8 @@ class Connection:
             return data
         if self._limit is not None:
             length = min(length, self._limit.step)
+        if not self._plain:  # room for more would be got and given back for each record
+            length = min(length, _TLS_RECORD_BYTES)
         try:
             data = self.socket.recv(length, flags)
         except OSError as error:
@@ -394,23 +397,52 @@ class Connection:
         while done < length:
             block = self._receive_block(done, length)
             done += len(block)
-            yield block
+            yield bytes(block)  # a copy of what will be overwritten; bytes themselves are not copied
 
-    def _receive_block(self, done: int, length: int) -> bytes:
+    def _receive_block(self, done: int, length: int) -> bytes | memoryview:
         """Return the next bytes of a body of which `done` bytes have come; TransportError when it ends early.
 
         Blocks are whole, as far as the other side goes on sending, and end where multiples of their size do: pages of
-        a file are then written whole, and the memory of one serves the next.
+        a file are then written whole, and the memory of one serves the next. A memoryview is overwritten by the next.
         """
-        step = min(length - done, _BLOCK_BYTES - done % _BLOCK_BYTES)
-        block = self._receive(step, socket.MSG_WAITALL if self._plain else 0)
+        size = _BLOCK_BYTES if self._plain else _TLS_BLOCK_BYTES
+        step = min(length - done, size - done % size)
+        if self._plain:
+            block: bytes | memoryview = self._receive(step, socket.MSG_WAITALL)
+        elif self._start < self._end:
+            block = self._receive(step)
+        else:
+            block = self._receive_records(step)
         if not block:
             raise self._short(length, done)
         return block
 
+    def _receive_records(self, length: int) -> memoryview:
+        """Return `length` bytes, fewer when the other side ends or fails meanwhile, of as many TLS records as it takes.
+
+        OpenSSL gives one record at a time; memory of their own for each of them would cost as much as their decryption.
+        """
+        if self._failed is not None:
+            raise self._failed
+        if self._block is None:
+            self._block = memoryview(bytearray(_TLS_BLOCK_BYTES))
+        came = 0
+        while came < length:
+            try:
+                count = self._receive_into(self._block[came:length])
+            except TransportError as error:
+                if not came:
+                    raise
+                self._failed = error  # what came before it is good, and where a later try goes on
+                break
+            if not count:
+                break
+            came += count
+        return self._block[:came]
+
     def read_to_close(self) -> Iterator[bytes]:
         """Yield blocks until the other side closes; only its content can tell whether it is whole."""
-        while block := self._receive(READ_STEP):
+        while block := self._receive(_BLOCK_BYTES):
             yield block
 
     def read_chunked(self) -> Iterator[bytes]:
@@ -460,14 +492,15 @@ class Connection:
         Raises SinkError when the file cannot take them, TransportError when the other side ends early.
         """
         done = 0
+        block: bytes | memoryview
         while done < length and self._start < self._end:
             block = self._receive(length - done)
             write_all(descriptor, block, offset + done)
             done += len(block)
             if moved is not None:
                 moved(len(block))
-        step = _PIPE_BYTES if self._limit is None else min(_PIPE_BYTES, self._limit.step)
-        while done < length and self._can_splice:
+        step = PIPE_BYTES if self._limit is None else min(PIPE_BYTES, self._limit.step)
+        while done < length and self._plain and self._splicer.usable:
             count = self._splice(min(length - done, step), descriptor, offset + done)
             if count is None:
                 break
@@ -486,42 +519,10 @@ class Connection:
                 moved(len(block))
 
     def _splice(self, length: int, descriptor: int, offset: int) -> int | None:
-        """Move up to `length` bytes through the pipe into the file.
-
-        Returns how many, 0 when the other side closed, None when this kernel cannot do it and nothing was moved.
-        """
-        if self._pipe is None:
-            try:
-                self._pipe = _wide_pipe()
-            except OSError:  # out of descriptors; the bytes can go the other way
-                self._can_splice = False
-                return None
-        readable, writable = self._pipe
         try:
-            count = os.splice(self.socket.fileno(), writable, length, flags=os.SPLICE_F_MOVE)
+            return self._splicer.move(self.socket.fileno(), length, descriptor, offset)
         except OSError as error:
-            if error.errno in _NOT_SUPPORTED:
-                self._can_splice = False
-                return None
             raise self._read_failure(error) from error
-        written = 0
-        while written < count:
-            written += self._splice_out(readable, count - written, descriptor, offset + written)
-        return count
-
-    def _splice_out(self, readable: int, length: int, descriptor: int, offset: int) -> int:
-        try:
-            count = os.splice(readable, descriptor, length, offset_dst=offset)
-        except OSError as error:
-            if error.errno not in _NOT_SUPPORTED:
-                raise SinkError(f"the target cannot be written: {error.strerror}") from error
-            self._can_splice = False  # its file system does not know how; what is in the pipe goes by hand
-            block = os.read(readable, length)
-            write_all(descriptor, block, offset)
-            return len(block)
-        if count == 0:
-            raise SinkError("the target takes no more bytes")
-        return count
 
     # -- ending ------------------------------------------------------------------------------------------------
 
@@ -539,10 +540,7 @@ class Connection:
         """Give the descriptors back. Twice is harmless."""
         with self._closing:
             self._closed = True
-        if self._pipe is not None:
-            for end in self._pipe:
-                os.close(end)
-            self._pipe = None
+        self._splicer.close()
         self.socket.close()
 
     def _timed_out(self, doing: str) -> TransportError:
@@ -575,28 +573,5 @@ def _unreadable(offset: int, error: OSError) -> SourceError:
     return SourceError(f"the source cannot be read at byte {offset}: {error.strerror or error}")
 
 
-def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
-    """Write all of `data` into a file at `offset`; SinkError when it cannot be done."""
-    view = memoryview(data)
-    while view:
-        try:
-            count = os.pwrite(descriptor, view, offset)
-        except OSError as error:
-            raise SinkError(f"the target cannot be written: {error.strerror}") from error
-        if count == 0:
-            raise SinkError("the target takes no more bytes")
-        view = view[count:]
-        offset += count
-
-
 def _timeval(seconds: float) -> bytes:
     return struct.pack("ll", int(seconds), max(1, int(seconds % 1 * 1_000_000)))  # nothing at all would mean for ever
-
-
-def _wide_pipe() -> tuple[int, int]:
-    import fcntl
-
-    ends = os.pipe()
-    with contextlib.suppress(OSError):  # users have a quota of wide pipes; a narrow one is slower and as right
-        fcntl.fcntl(ends[0], _F_SETPIPE_SZ, _PIPE_BYTES)
-    return ends

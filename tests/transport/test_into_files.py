@@ -14,8 +14,8 @@ import pytest
 from ds3tool.errors import SinkError, SourceError
 from ds3tool.protocol.messages import Response
 from ds3tool.transport.bodies import read_range
-from ds3tool.transport.connection import write_all
 from ds3tool.transport.ratelimit import RateLimit
+from ds3tool.transport.splicing import write_all
 from tests.transport.conftest import Connect, Serve
 from tests.transport.exchanges import GET, content, into_file, pattern
 from tests.transport.scripted import Peer, replies, reply

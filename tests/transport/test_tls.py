@@ -14,7 +14,7 @@ import trustme
 
 from ds3tool.clock import ManualClock
 from ds3tool.errors import ConfigError, TlsError, TransportError
-from ds3tool.protocol.messages import Request
+from ds3tool.protocol.messages import Request, Response
 from ds3tool.transport.bodies import BytesBody, FileRangeBody
 from ds3tool.transport.connection import EXPECT_ABOVE_BYTES
 from tests.transport.conftest import Connect, Serve
@@ -232,6 +232,50 @@ def test_a_get_into_a_file_is_whole(
     connect(server, ca_bundle=ca_file).exchange(GET, into_file(descriptor, 4097))
     with open(descriptor, "rb", closefd=False) as file:
         assert file.read() == bytes(4097) + data
+
+
+def test_blocks_of_a_body_over_tls_stay_as_they_were_given(
+    serve: Serve, connect: Connect, server_context: ssl.SSLContext, ca_file: str
+) -> None:
+    """Blocks are put together of many records, and one that is kept is not overwritten by the next."""
+    data = pattern(1_000_001)
+    server = serve(replies(reply(200, data)), context=server_context)
+    blocks = connect(server, ca_bundle=ca_file).exchange(GET, lambda response: list(response.body))
+    assert b"".join(blocks) == data
+    assert max(len(block) for block in blocks) > 4 * 16 * 1024
+
+
+@pytest.mark.parametrize("end", ["cut", "stall"])
+def test_what_came_over_tls_before_the_connection_failed_is_given_first(
+    serve: Serve, connect: Connect, server_context: ssl.SSLContext, ca_file: str, end: str
+) -> None:
+    """A body that breaks off in the midst of a block gives all that came, then says what became of the rest."""
+    data = pattern(300_000)
+    over = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(reply(200, data)[: -len(data)])
+        peer.send(data[:200_000])
+        if end == "cut":
+            peer.socket.shutdown(socket.SHUT_RDWR)  # in the clear: without close_notify
+        else:
+            peer.until(over)
+
+    came = bytearray()
+
+    def parse(response: Response) -> None:
+        came.clear()
+        for block in response.body:
+            came.extend(block)
+
+    transport = connect(
+        serve(script, context=server_context), ca_bundle=ca_file, io_timeout_seconds=0.3, max_retry_seconds=0.0
+    )
+    with pytest.raises(TransportError, match="cut the TLS connection" if end == "cut" else "no byte for"):
+        transport.exchange(ONCE, parse)
+    over.set()
+    assert came == data[:200_000]
 
 
 def test_a_server_that_ignores_expect_gets_the_body_over_tls(
