@@ -201,7 +201,7 @@ class Engine:
         with self._lock:
             self.state.asking()
         try:
-            ready = self._client.get_ready_chunks(self._job_id)
+            ready = self._client.get_ready_chunks(self._job_id, keys=self.state.blobs.keys)
         except NotFoundError as error:
             self._no_more_chunks(error)
             return

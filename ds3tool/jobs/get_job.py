@@ -249,7 +249,10 @@ class GetJobs(Run):
         Older releases omit empty objects.
         """
         plan = wanted.plan
-        for owner in range(len(plan)):
+        owners: Sequence[int] = range(len(plan))
+        if wanted.is_plain:  # as a rule all is in order, and nobody need look at each
+            owners = sorted({*state.uncovered(plan.sizes), *state.unlisted_objects})
+        for owner in owners:
             if owner in wanted.settled or owner in wanted.excluded:
                 continue
             wrong = wanted.wrong(state, owner)

@@ -41,6 +41,11 @@ class Wants:
         self._numbers = {key: number for number, key in enumerate(plan.keys)} if self._leaves_out_any else {}
 
     @property
+    def is_plain(self) -> bool:
+        """Whether whole objects of the latest version are wanted, and nothing of them is here."""
+        return not (self.plan.ranges or self.plan.version_ids or self.settled or self._found.begun)
+
+    @property
     def _leaves_out_any(self) -> bool:
         return bool(self.settled or self.excluded or self._kept)
 

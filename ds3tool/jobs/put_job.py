@@ -345,17 +345,17 @@ class PutJobRun(Run):
         `missing` are those that it has not.
         """
         without_metadata = 0
-        for owner in range(len(plan)):
-            if not state.covers(owner, plan.sizes[owner]):
-                state.fail_object(owner)
-                on_failure(
-                    owner,
-                    JobError(
-                        f"{plan.keys[owner]}: the appliance did not plan all of its {plan.sizes[owner]} bytes",
-                        hint="run the command again",
-                    ),
-                )
-            elif not state.listed[owner] and owner not in missing:
+        for owner in state.uncovered(plan.sizes):
+            state.fail_object(owner)
+            on_failure(
+                owner,
+                JobError(
+                    f"{plan.keys[owner]}: the appliance did not plan all of its {plan.sizes[owner]} bytes",
+                    hint="run the command again",
+                ),
+            )
+        for owner in state.unlisted_objects:
+            if not state.failed_objects[owner] and owner not in missing:
                 try:
                     without_metadata += self._has_metadata(plan.source_object(owner))
                 except Ds3Error as error:
