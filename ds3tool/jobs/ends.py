@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -251,6 +251,15 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Drop everything unfinished and give back what was held."""
+        ...
+
+
+@runtime_checkable
+class GatheringSink(Protocol):
+    """A sink that takes the ends of many objects at a time."""
+
+    def finish_all(self, items: Sequence[TargetObject]) -> None:
+        """Do with each what `Sink.finish` does."""
         ...
 
 

@@ -521,8 +521,8 @@ class Engine:
             self._ended_objects += ended
             if self._something_due():  # else the next tick is early enough, and what gathers is told in one go
                 self._changed.notify_all()
-        for owner in ended:
-            self._mover.object_moved(owner)
+        if ended:
+            self._mover.objects_through(ended)
         for owner in given_up:
             self._mover.object_failed(owner)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import (
@@ -16,9 +16,10 @@ from ds3tool.errors import (
     ProtocolError,
     TransportError,
 )
+from ds3tool.jobs.answer_kinds import AnswerKind, AnswerKinds
 from ds3tool.jobs.arrival import Arrival
 from ds3tool.jobs.decisions import Decision, after_try
-from ds3tool.jobs.ends import KeepingSink, Sink, TargetObject
+from ds3tool.jobs.ends import GatheringSink, KeepingSink, Sink, TargetObject
 from ds3tool.jobs.get_found import Begun, Found
 from ds3tool.jobs.integrity import check_length, compare, expected_checksum
 from ds3tool.jobs.known_digests import READ_BYTES
@@ -30,7 +31,7 @@ from ds3tool.jobs.state import JobState
 from ds3tool.jobs.waiting import ending_with
 from ds3tool.protocol import metadata as metadata_codec
 from ds3tool.protocol import names
-from ds3tool.protocol.checksums import HEADER_NAMES, ExpectedChecksum, digest_of, new_hasher, to_base64
+from ds3tool.protocol.checksums import HEADER_NAMES, ExpectedChecksum, digest_of, digester, new_hasher, to_base64
 from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.protocol.ranges import ByteRange
@@ -86,6 +87,10 @@ class GetMover:
         self._heads = BlobHeads(transport, method="GET", bucket=plan.bucket, job_id=job_id)
         self.unverified = bytearray(len(state.blobs))
         self._kinds: dict[int, ChecksumType] = {}
+        self._answer_kinds = AnswerKinds()
+        self._digesters: dict[ChecksumType, Callable[[bytes], str]] = {}
+        # Objects that came in one small blob, until they are through.
+        self._whole: dict[int, TargetObject] = {}
         # What HEAD says of objects under way, by number: the digests' kind, and each blob's by its offset.
         self._known: dict[int, tuple[ChecksumType | None, Mapping[int, str]]] = {}
         self._described = bytearray(len(plan))
@@ -313,18 +318,47 @@ class GetMover:
 
     def small_answer(self, number: int, head: AnswerHead, body: memoryview) -> str | None:
         """Verify a small blob and store it."""
-        offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
-        item = self._plan.target_object(self._owners[number])
-        check_length(item.key, came=len(body), length=length)
-        expected = self._vouch(number, head.headers)
-        actual = None
-        self.unverified[number] = expected is None
-        if expected is not None:
-            actual = to_base64(digest_of(expected.type, body))
-            compare(item.key, offset, expected=expected.value, actual=actual)
-        self._describe(number, item, head.headers)
+        blobs, owner = self._blobs, self._owners[number]
+        offset, length = blobs.offsets[number], blobs.lengths[number]
+        item = self._plan.target_object(owner)
+        if len(body) != length:
+            check_length(item.key, came=len(body), length=length)
+        kind = self._answer_kinds.of(head.names)
+        actual = self._plain_digest(number, item, kind, head.headers, body)
+        if actual is None:
+            expected = self._vouch(number, head.headers)
+            self.unverified[number] = expected is None
+            if expected is not None:
+                actual = to_base64(digest_of(expected.type, body))
+                compare(item.key, offset, expected=expected.value, actual=actual)
+        if kind.has_metadata:
+            self._describe(number, item, head.headers)
         if length:
             self._sink.receive_small(item, offset, body)
+        if length == item.size:
+            self._whole[owner] = item
+        return actual
+
+    def _plain_digest(
+        self, number: int, item: TargetObject, kind: AnswerKind, headers: Mapping[str, str], body: memoryview
+    ) -> str | None:
+        """Return the digest of a blob that is all of its object, where it is what the answer to just this states.
+
+        Else None: then `_vouch` says what the blob must be held against.
+        """
+        if len(kind.digests) != 1 or self._sent is not None or len(body) != item.size or item.ranges:
+            return None
+        type_, name = kind.digests[0]
+        if kind.has_version and self._blobs.version_ids[number] not in {None, headers.get(names.VERSION_ID)}:
+            return None
+        digest = self._digesters.get(type_)
+        if digest is None:
+            digest = self._digesters[type_] = digester(type_)
+        actual = digest(bytes(body))
+        if headers.get(name) != actual:
+            return None
+        self._kinds[number] = type_
+        self.unverified[number] = 0
         return actual
 
     # -- objects -----------------------------------------------------------------------------------------------
@@ -348,12 +382,25 @@ class GetMover:
 
     def object_moved(self, owner: int) -> None:
         """Let the whole object appear."""
-        self._forget(owner)
-        if owner in self._unfinished:
-            return
-        self._sink.finish(self._plan.target_object(owner))
+        self.objects_through((owner,))
+
+    def objects_through(self, owners: Sequence[int]) -> None:
+        """Let whole objects appear."""
+        items: list[TargetObject] = []
+        for owner in owners:
+            item = self._whole.pop(owner, None)
+            if owner in self._known or self._sent is not None:
+                self._forget(owner)
+            if owner not in self._unfinished:
+                items.append(item or self._plan.target_object(owner))
+        if isinstance(self._sink, GatheringSink):
+            self._sink.finish_all(items)
+        else:
+            for item in items:
+                self._sink.finish(item)
 
     def object_failed(self, owner: int) -> None:
         """Drop what came of it."""
         self._forget(owner)
+        self._whole.pop(owner, None)
         self._sink.abandon(self._plan.target_object(owner))

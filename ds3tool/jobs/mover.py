@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +47,10 @@ class Mover(Protocol):
 
     def object_moved(self, owner: int) -> None:
         """All blobs of an object are through."""
+        ...
+
+    def objects_through(self, owners: Sequence[int]) -> None:
+        """Do with each what `object_moved` does."""
         ...
 
     def object_failed(self, owner: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import (
@@ -365,6 +365,11 @@ class PutMover:
         self._steadiness.forget(owner)
         if self._whole is not None:
             self._whole.forget(owner)
+
+    def objects_through(self, owners: Sequence[int]) -> None:
+        """Forget what was read and sent of objects."""
+        for owner in owners:
+            self.object_moved(owner)
 
     def object_failed(self, owner: int) -> None:
         """Forget what was read and sent of an object."""

@@ -80,5 +80,7 @@ class Steadiness:
 
     def forget(self, owner: int) -> None:
         """An object is through, or will not be finished."""
+        if not self._sendings:  # nobody is asked for one whose only blob was small
+            return
         with self._lock:
             self._sendings.pop(owner, None)

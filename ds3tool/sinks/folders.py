@@ -50,6 +50,7 @@ class Folders:
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Folder] = OrderedDict()
         self._made_in: set[str] = set()
+        self._held: tuple[str, _Folder] | None = None
 
     @contextlib.contextmanager
     def opened(self, path: str, *, make: bool = True) -> Iterator[int]:
@@ -67,6 +68,24 @@ class Folders:
         try:
             yield folder.descriptor
         finally:
+            self._give_back(folder)
+
+    def hold(self, path: str) -> int:
+        """Return a descriptor of the folder `path`, made where it is not there, open until the next call of this.
+
+        For the one thread that stores small files, of which many stand in one folder.
+        """
+        if self._held is None or self._held[0] != path:
+            self.let_go()
+            if not path:
+                return self.root
+            self._held = (path, self._take(path, make=True))
+        return self._held[1].descriptor
+
+    def let_go(self) -> None:
+        """Give back what is held, if anything."""
+        if self._held is not None:
+            (_, folder), self._held = self._held, None
             self._give_back(folder)
 
     def _take(self, path: str, *, make: bool) -> _Folder:
@@ -166,6 +185,7 @@ class Folders:
 
     def close(self) -> None:
         """Close every descriptor. Twice is harmless."""
+        self._held = None
         with self._lock:
             for folder in self._kept.values():
                 os.close(folder.descriptor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ds3tool.errors import Ds3Error, SinkError
@@ -41,13 +41,18 @@ class Groups:
 
     def add(self, due: Due) -> None:
         """Take an object, whose file is closed when it has its name; waits while too many wait."""
+        self.add_all((due,))
+
+    def add_all(self, dues: Sequence[Due]) -> None:
+        """Take some dozens of objects."""
         with self._changed:
-            self._due.append(due)
-            self._unsettled += 1
+            self._due += dues
+            self._unsettled += len(dues)
             if len(self._due) >= GROUP_FILES:
                 self._changed.notify_all()
             # Each that is due holds a descriptor, of which a process has a thousand or so.
-            self._changed.wait_for(lambda: self._unsettled < 2 * GROUP_FILES)
+            if self._unsettled >= 2 * GROUP_FILES:
+                self._changed.wait_for(lambda: self._unsettled < 2 * GROUP_FILES)
 
     def add_failure(self, item: TargetObject, error: Ds3Error) -> None:
         """Take an object that cannot appear."""

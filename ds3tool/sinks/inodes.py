@@ -16,10 +16,10 @@ class Inodes:
     def __init__(self) -> None:
         self._words: dict[tuple[int, int], int] = {}
 
-    def add(self, state: os.stat_result) -> None:
+    def add(self, device: int, inode: int) -> None:
         """Take a file in."""
-        word, bit = divmod(state.st_ino, _BITS)
-        place = (state.st_dev, word)
+        word, bit = divmod(inode, _BITS)
+        place = (device, word)
         self._words[place] = self._words.get(place, 0) | 1 << bit
 
     def __contains__(self, state: os.stat_result) -> bool:

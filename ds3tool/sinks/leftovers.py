@@ -39,10 +39,11 @@ def part_name(token: str, item: TargetObject, number: int = 0) -> str:
     Whoever gets the same bytes under the same name as part of the same work finds it. `number` tells those apart of
     which the first stands for something that is not ours.
     """
-    ranges = (f"{one.start}-{one.end}" for one in item.ranges)
-    told = "\0".join([item.name, item.key, item.version_id or "", *ranges])
+    told = f"{item.name}\0{item.key}\0{item.version_id or ''}"
+    if item.ranges:
+        told = "\0".join([told, *(f"{one.start}-{one.end}" for one in item.ranges)])
     digest = hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
-    return f"{own_prefix(token)}{digest}{f'-{number}' if number else ''}{_SUFFIX}"
+    return f"{PREFIX}{token}-{digest}{f'-{number}' if number else ''}{_SUFFIX}"
 
 
 def link_name(part: str) -> str:

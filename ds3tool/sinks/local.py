@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ds3tool.errors import ChecksumError, Ds3Error, ProtocolError, SinkError, SourceError
 from ds3tool.jobs.arrival import Arrival
@@ -29,8 +29,8 @@ from ds3tool.sinks.present import Present
 from ds3tool.sinks.publishing import Publisher
 from ds3tool.sinks.sparse import make_hole, write_sparsely
 from ds3tool.transport.bodies import read_range
-from ds3tool.transport.connection import write_all
 from ds3tool.transport.pool import IncomingBody
+from ds3tool.transport.splicing import write_all
 
 
 class LocalSink:
@@ -194,6 +194,10 @@ class LocalSink:
 
     def receive_small(self, item: TargetObject, offset: int, data: memoryview) -> None:
         """Store a blob that came in one piece and was verified by the caller."""
+        if len(data) == item.size and not offset and not item.ranges:
+            with _naming(item):
+                if self._parts.store_whole(item, data):
+                    return
         with self._parts.used(item) as part, _naming(item):
             _writer(part, offset, len(data))(part.descriptor, data, offset)
 
@@ -218,6 +222,17 @@ class LocalSink:
             self.fail(item, failed)
         else:
             self._groups.add(Due(item, part))
+
+    def finish_all(self, items: Sequence[TargetObject]) -> None:
+        """Do what `finish` does with each of these, for hundreds at a time."""
+        whole: list[Due] = []
+        for item in items:
+            part = None if self._closed else self._parts.take_whole(item)
+            if part is None:
+                self.finish(item)
+            else:
+                whole.append(Due(item, part))
+        self._groups.add_all(whole)
 
     def fail(self, item: TargetObject, error: Ds3Error) -> None:
         """Drop what was stored of an object instead of finishing it, and let `settle` tell why."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 
 from ds3tool.errors import SinkError
 
 # Linux's NAME_MAX.
 _LONGEST_PART = 255
+# Names of which one look shows that nothing is wrong: no part is longer, empty, or of dots alone.
+_PLAIN = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._ -]{0,250}/)*[A-Za-z0-9_-][A-Za-z0-9._ -]{0,250}", re.ASCII)
 
 
 def check_name(name: str) -> None:
@@ -15,6 +18,8 @@ def check_name(name: str) -> None:
 
     Parts stand between `/`; one at the end makes it a folder's name.
     """
+    if _PLAIN.fullmatch(name) is not None:
+        return
     if "\0" in name:
         raise SinkError("its name holds a NUL, which no file name can")
     for part in name.removesuffix("/").split("/"):

@@ -22,6 +22,7 @@ from ds3tool.sinks.names import check_name, split
 OPEN_FILES = 64
 # Somebody's files of such names may stand in the way; so many in a row do by intent only.
 _TRIES = 100
+_NEW_FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL
 
 
 @dataclass(slots=True)
@@ -30,7 +31,7 @@ class Part:
 
     `identity` is the device and inode of the file that was made, None before: nothing else may stand in for it.
     `attributes` is what was stored with the object; `private`: until it has its mode, only its owner may read it.
-    `sparse`: blocks of zeros are left out.
+    `sparse`: blocks of zeros are left out. `whole`: all its bytes came in one piece, and nobody else has it.
     """
 
     item: TargetObject
@@ -41,6 +42,7 @@ class Part:
     attributes: FileAttributes | None = None
     private: bool = False
     sparse: bool = False
+    whole: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def close(self) -> None:
@@ -72,6 +74,7 @@ class Parts:
     def __init__(self, folders: Folders, *, token: str | None = None) -> None:
         self._folders = folders
         self.token = secrets.token_hex(6) if token is None else leftovers.check_token(token)
+        self._own_prefix = leftovers.own_prefix(self.token)
         self._lock = threading.Lock()
         self._parts: dict[str, Part] = {}
         self._open: OrderedDict[str, None] = OrderedDict()
@@ -101,6 +104,40 @@ class Parts:
             part.attributes = attributes
             part.private = private
             part.sparse = attributes.sparse and not attributes.link
+
+    def store_whole(self, item: TargetObject, data: memoryview) -> bool:
+        """Write all of a small object into a new temporary file, and keep that open for `take_whole`.
+
+        For one thread. False, and nothing written, where anything of the object is there: then `used` gives its file.
+        Raises SinkError and OSError. Room need not be given beforehand to what is written at once.
+        """
+        with self._lock:
+            if item.name in self._parts:
+                return False
+            part = self._of(item)
+        folder = self._folders.hold(item.name.rpartition("/")[0])
+        try:
+            descriptor = os.open(part.temporary, _NEW_FILE, 0o666, dir_fd=folder)
+        except FileExistsError:
+            return False  # of an earlier run, or somebody else's
+        part.descriptor = descriptor
+        state = os.fstat(descriptor)
+        part.identity = (state.st_dev, state.st_ino)
+        if os.write(descriptor, data) != len(data):
+            return False  # the disk is full, as the next try will say
+        part.whole = True
+        return True
+
+    def take_whole(self, item: TargetObject) -> Part | None:
+        """Return the file that `store_whole` has written, which is the caller's from now on; None for any other."""
+        with self._lock:
+            part = self._parts.get(item.name)
+            if part is None or not part.whole or part.users or part.attributes is not None:
+                return None
+            if not _same(part.item, item):
+                return None
+            self._forget(part)
+        return part
 
     def take(self, item: TargetObject) -> Part:
         """Return the object's temporary file, open and in use, until `_leave` or `release`."""
@@ -189,7 +226,7 @@ class Parts:
                     f"{item.name} has {item.size} bytes, and a name that only a folder can have",
                     hint="get it alone, under a name of your choice: get ds3://BUCKET/KEY FILE",
                 )
-            if split(item.name)[1].startswith(leftovers.own_prefix(self.token)):
+            if split(item.name)[1].startswith(self._own_prefix):
                 raise SinkError(
                     f"{item.name} has the name of a temporary file of this very run",
                     hint="get it again; another run names them otherwise",
@@ -229,7 +266,7 @@ class Parts:
         part.descriptor = descriptor
 
     def _make(self, part: Part, parent: int) -> int:
-        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL
+        flags = _NEW_FILE
         mode = 0o600 if part.private else 0o666
         for number in range(_TRIES):
             part.temporary = leftovers.part_name(self.token, part.item, number)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
 
 from ds3tool.errors import Ds3Error, SinkError
 from ds3tool.jobs.ends import TargetObject
@@ -54,23 +53,50 @@ class Publisher:
         moved = self._moved_folders({_folder_of(due) for due in group})
         outcome: Outcome = []
         appeared: dict[str, list[TargetObject]] = {}
+        by_folder: dict[str, list[Due]] = {}
         for due in group:
-            folder = _folder_of(due)
-            try:
-                if due.part is None:
-                    with self._folders.opened(folder) as descriptor:
-                        if not self._folders.still_there(folder, descriptor):
-                            raise _moved(folder)
-                else:
-                    self._appear(due.item, due.part, synced[due.part.temporary] or moved.get(folder))
-            except Ds3Error as error:
-                outcome.append((due.item, error))
-            except OSError as error:
-                outcome.append((due.item, unwritable(due.item, error)))
-            else:
-                appeared.setdefault(folder, []).append(due.item)
+            by_folder.setdefault(_folder_of(due), []).append(due)
+        for folder, dues in by_folder.items():
+            named = self._appear_in(folder, dues, synced, moved.get(folder), outcome)
+            if named:
+                appeared[folder] = named
         outcome.extend(self._make_names_safe(appeared))
         return outcome
+
+    def _appear_in(
+        self,
+        folder: str,
+        dues: list[Due],
+        synced: dict[str, OSError | None],
+        moved: SinkError | None,
+        outcome: Outcome,
+    ) -> list[TargetObject]:
+        """Let all that is due in one folder appear; return what did, and add to `outcome` what could not."""
+        appeared: list[TargetObject] = []
+        parent: int | None = None
+        with contextlib.ExitStack() as opened:
+            for due in dues:
+                part = due.part
+                try:
+                    if part is None:
+                        self._see_folder(folder)
+                    else:
+                        if parent is None:
+                            parent = opened.enter_context(self._folders.opened(folder, make=False))
+                        self._appear(due.item, part, parent, synced[part.temporary] or moved)
+                except Ds3Error as error:
+                    outcome.append((due.item, error))
+                except OSError as error:
+                    outcome.append((due.item, unwritable(due.item, error)))
+                else:
+                    appeared.append(due.item)
+        return appeared
+
+    def _see_folder(self, folder: str) -> None:
+        """Make a folder that is an object, unless it is there."""
+        with self._folders.opened(folder) as descriptor:
+            if not self._folders.still_there(folder, descriptor):
+                raise _moved(folder)
 
     def give_folders_attributes(self, told: dict[str, FileAttributes]) -> None:
         """Give folders what was stored with them, the deepest first; for when all that stands in them is there."""
@@ -108,22 +134,31 @@ class Publisher:
                     moved[path] = _moved(path)
         return moved
 
-    def _appear(self, item: TargetObject, part: Part, failed: OSError | SinkError | None) -> None:
-        """Give a temporary file its name, or let the link of which it is the content have it."""
-        folder, last = split(item.name)
-        with self._folders.opened(folder, make=False) as parent, _removed_unless_named(part, parent):
+    def _appear(self, item: TargetObject, part: Part, parent: int, failed: OSError | SinkError | None) -> None:
+        """Give a temporary file its name, or let the link of which it is the content have it.
+
+        Whatever comes of it, nothing has the temporary name any more.
+        """
+        named = False
+        try:
             if failed is not None:
                 raise failed
-            if not part.is_at(parent):
+            if part.identity is None or not part.is_at(parent):
                 raise SinkError(f"{item.name} cannot be written: somebody has replaced its temporary file")
+            last = item.name.rpartition("/")[2]
             if part.attributes is None or not part.attributes.link:
                 if item.name in self._same and _has_bytes_of(last, parent, part.descriptor, item.size):
                     return
                 self._give_name(item, part.temporary, last, parent)
+                self._own.add(*part.identity)
+                named = True
             elif self._links is Links.SKIP:
                 self._notes.add("symbolic links left out", item.name)
             else:
                 self._appear_as_link(item, part, part.attributes, parent)
+        finally:
+            if not named:
+                part.remove(parent)
 
     def _appear_as_link(self, item: TargetObject, part: Part, attributes: FileAttributes, parent: int) -> None:
         target = read_target(part.descriptor, item.size, item.name)
@@ -135,7 +170,9 @@ class Publisher:
         try:
             if self._attributes is not None:
                 self._attributes.give_link(temporary, parent, attributes, item.name)
+            state = os.stat(temporary, dir_fd=parent, follow_symlinks=False)
             self._give_name(item, temporary, split(item.name)[1], parent)
+            self._own.add(state.st_dev, state.st_ino)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=parent)
@@ -143,7 +180,6 @@ class Publisher:
 
     def _give_name(self, item: TargetObject, temporary: str, last: str, parent: int) -> None:
         """Give a temporary file or link its name: in place of what has it when that is asked for, else never."""
-        state = os.stat(temporary, dir_fd=parent, follow_symlinks=False)
         if item.replace and self._is_replaceable(item, last, parent):
             os.rename(temporary, last, src_dir_fd=parent, dst_dir_fd=parent)
         else:
@@ -151,7 +187,6 @@ class Publisher:
                 give_name(temporary, last, parent)
             except FileExistsError as error:
                 raise SinkError(f"{item.name} is there already", hint=_IS_THERE) from error
-        self._own.add(state)
 
     def _is_replaceable(self, item: TargetObject, last: str, parent: int) -> bool:
         """Whether a file or a link of that name is there; SinkError when it is none, or came in this very run."""
@@ -226,12 +261,3 @@ def _has_bytes_of(name: str, folder: int, descriptor: int, size: int) -> bool:
         )
     finally:
         os.close(other)
-
-
-@contextlib.contextmanager
-def _removed_unless_named(part: Part, parent: int) -> Iterator[None]:
-    """Remove the temporary file at the end of the block; where it has got a name, its temporary one is gone."""
-    try:
-        yield
-    finally:
-        part.remove(parent)

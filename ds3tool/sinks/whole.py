@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ds3tool.errors import ChecksumError, Ds3Error, InterruptedRunError
@@ -55,6 +55,11 @@ class RereadSink(LocalSink):
             self.fail(item, failed)
         else:
             super().finish(item)
+
+    def finish_all(self, items: Sequence[TargetObject]) -> None:
+        """Check one after the other."""
+        for item in items:
+            self.finish(item)
 
     def abandon(self, item: TargetObject) -> None:
         """Drop what was stored of an object, and what it should have been."""

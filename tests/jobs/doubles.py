@@ -138,6 +138,10 @@ class RecordingMover:
     def object_moved(self, owner: int) -> None:
         self.objects_moved.append(owner)
 
+    def objects_through(self, owners: Sequence[int]) -> None:
+        for owner in owners:
+            self.object_moved(owner)
+
     def object_failed(self, owner: int) -> None:
         self.objects_failed.append(owner)
 
