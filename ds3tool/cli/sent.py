@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ds3tool.cli.settings import Settings
 from ds3tool.client import Ds3Client
 from ds3tool.jobs.sent_digests import SentDigests
-from ds3tool.jobs.verification import Ledger
+
+if TYPE_CHECKING:
+    from ds3tool.jobs.verification import Ledger
 
 
 def sent_digests(client: Ds3Client, bucket: str, settings: Settings, *, always: bool) -> SentDigests:

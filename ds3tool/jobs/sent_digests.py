@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ds3tool.errors import ChecksumError, Ds3Error
 from ds3tool.jobs.known_digests import KnownDigests
-from ds3tool.jobs.verification import Ledger
 from ds3tool.protocol.checksums import ExpectedChecksum
 from ds3tool.protocol.ranges import ByteRange
+
+if TYPE_CHECKING:
+    from ds3tool.jobs.verification import Ledger
 
 _log = logging.getLogger(__name__)
 
