@@ -3,7 +3,7 @@
 The server is the neutral one. Times are those of the run alone, without start-up, so that it dilutes nothing. All on
 and all off take turns with each single one on. Exit code 1 when all on is slower than the bar allows.
 
-    python -m benchmarks.overheads [--rounds 5] [--objects 100000] [--size 1GiB] [--quick]
+    python -m benchmarks.overheads [--rounds 4] [--objects 100000] [--size 1GiB] [--quick]
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def compare(report: Report, side: Side, what: str, rounds: int) -> None:
 
 def main() -> int:
     """Measure, print, and return the exit code."""
-    parser = arguments(__doc__, rounds=5)
+    parser = arguments(__doc__, rounds=4)
     parser.add_argument("--objects", type=int, default=100_000, help="small objects")
     parser.add_argument("--size", default="1GiB", help="bytes of each of four large objects")
     asked = parser.parse_args()

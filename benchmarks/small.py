@@ -32,7 +32,7 @@ DELAY_MS, DISTANT_OBJECTS, DISTANT_CONNECTIONS = 2, 5000, 32
 DISTANT_OF_C, DISTANT_OF_PEERS = 0.9, 2
 # These need milliseconds for an object: they move this share of the objects, and no fewer than so many.
 _SLOW = frozenset({"aws cli", "boto3", "boto3 CRT"})
-_SLOW_SHARE, _SLOW_LEAST, _TRIED = 40, 500, 10
+_SLOW_SHARE, _SLOW_LEAST, _TRIED = 100, 500, 10
 _NAME = "P{:09d}"
 
 
