@@ -67,7 +67,7 @@ def judge(usage: Usage, asked: Asked) -> Verdict:
     0.9 of `--bwlimit` is reached                             that
     half of the time nothing could be moved                   the appliance
     all cores, or all of one thread, are busy with it         the client's CPU
-    all cores are busy, mostly with something else            the machine
+    threads wait for a core, mostly                           the machine
     workers wait in the source; or in bodies, while nothing   the disk (the source
     is on its way; or bytes wait to be written                where that is memory)
     sent bytes are not taken: a full receive window           the appliance
@@ -86,10 +86,22 @@ def judge(usage: Usage, asked: Asked) -> Verdict:
     for one in judges:
         verdict = one(usage, asked)
         if verdict is not None:
-            return verdict
+            return verdict if verdict.limit in _KNOW_THE_MACHINE else _with_the_machine(verdict, usage)
     told = ", ".join(f"{share:.0%} {what}" for what, share in _shares(usage).items() if share >= 0.05)
     workers = f"; the time of its workers went: {told}" if told else ""
-    return Verdict(Limit.UNKNOWN, f"no single thing: {_cores(usage.cpu, usage)} were busy{workers}")
+    unknown = Verdict(Limit.UNKNOWN, f"no single thing: ds3tool kept {_cores(usage.cpu, usage)} busy{workers}")
+    return _with_the_machine(unknown, usage)
+
+
+# Verdicts that other programs of this machine change nothing about, or that name them already.
+_KNOW_THE_MACHINE = frozenset({Limit.ASKED, Limit.CLIENT_CPU, Limit.MACHINE})
+
+
+def _with_the_machine(verdict: Verdict, usage: Usage) -> Verdict:
+    """Add that all cores of this machine were busy, where they were: an appliance on it shares them."""
+    if usage.machine_cpu is None or usage.machine_cpu < 0.95 * usage.cores * usage.seconds:
+        return verdict
+    return Verdict(verdict.limit, f"{verdict.because}; all cores of this machine were busy, mostly with other programs")
 
 
 def _cores(cpu: float, usage: Usage) -> str:
@@ -124,12 +136,14 @@ def _cpu(usage: Usage, asked: Asked) -> Verdict | None:
 
 def _machine(usage: Usage, asked: Asked) -> Verdict | None:
     del asked
-    if usage.machine_cpu is None or usage.machine_cpu < 0.95 * usage.cores * usage.seconds:
+    at_work = max(usage.reading + usage.moving + usage.answering, usage.seconds - usage.waiting)
+    share = usage.queued / at_work
+    if share < _MOST:
         return None
     return Verdict(
         Limit.MACHINE,
-        f"all {usage.cores} cores were busy, {_cores(usage.cpu, usage)} with ds3tool and the rest with other programs "
-        "(an appliance on this machine, perhaps)",
+        f"{share:.0%} of the time that its threads could have been at work they waited for one of the {usage.cores} "
+        "cores, which other programs had",
     )
 
 

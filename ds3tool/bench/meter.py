@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ds3tool.bench.stopwatch import Stopwatch
 from ds3tool.bench.usage import Usage
-from ds3tool.bench.wire import WireFigures, Wires, cpu_of_machine, cpu_of_threads
+from ds3tool.bench.wire import ThreadTime, WireFigures, Wires, cpu_of_machine, times_of_threads
 from ds3tool.jobs.progress import Phase, ProgressSnapshot
 
 _LOOK_SECONDS = 0.1
@@ -48,8 +48,8 @@ class Meter:
     _waiting: float = 0.0
     _began: _Moment | None = None
     _last: _Moment | None = None
-    _threads_before: dict[str, float] = field(default_factory=dict)
-    _threads: dict[str, float] = field(default_factory=dict)
+    _threads_before: dict[str, ThreadTime] = field(default_factory=dict)
+    _threads: dict[str, ThreadTime] = field(default_factory=dict)
     _over: threading.Event = field(default_factory=threading.Event)
     _looker: threading.Thread | None = None
 
@@ -67,7 +67,7 @@ class Meter:
     def begin(self) -> None:
         """The job is there: whatever is counted from now on belongs to it."""
         self._began = self._moment()
-        self._threads_before = self._cpu_of_ours()
+        self._threads_before = self._times_of_ours()
 
     def moved(self, blobs: int, count: int) -> None:
         """So many blobs have come through, with `count` bytes."""
@@ -84,7 +84,9 @@ class Meter:
         first, last = self._began, self._last
         if first is None or last is None:
             return None
-        busiest = {name: cpu - self._threads_before.get(name, 0.0) for name, cpu in self._threads.items()}
+        before = self._threads_before
+        busy = [one.cpu - before.get(name, ThreadTime()).cpu for name, one in self._threads.items()]
+        queued = [one.queued - before.get(name, ThreadTime()).queued for name, one in self._threads.items()]
         known = None if first.machine is None or last.machine is None else last.machine - first.machine
         answers = sorted(self.watch.answers[first.answers : last.answers])
         return Usage(
@@ -93,7 +95,8 @@ class Meter:
             bytes=self.bytes,
             cores=_cores(),
             cpu=last.cpu - first.cpu,
-            busiest_thread=max(busiest.values(), default=0.0),
+            busiest_thread=max(busy, default=0.0),
+            queued=sum(queued),
             machine_cpu=known,
             reading=last.reading - first.reading,
             moving=last.moving - first.moving,
@@ -130,11 +133,11 @@ class Meter:
                 self._waiting += now - looked_at
             looked_at = now
             self.wires.look()
-            self._threads |= self._cpu_of_ours()
+            self._threads |= self._times_of_ours()
 
-    def _cpu_of_ours(self) -> dict[str, float]:
+    def _times_of_ours(self) -> dict[str, ThreadTime]:
         ours = {one.native_id: one.name for one in threading.enumerate() if one.name.startswith(_OUR_THREADS)}
-        return cpu_of_threads({number: name for number, name in ours.items() if number is not None})
+        return times_of_threads({number: name for number, name in ours.items() if number is not None})
 
 
 def _cores() -> int:

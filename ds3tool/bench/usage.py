@@ -13,7 +13,8 @@ _GIB = 1 << 30
 class Usage:
     """One run from its job's creation to the last answer, `seconds` in all. All times are in seconds.
 
-    `cpu` is this process's, `busiest_thread` that of one thread, `machine_cpu` that of all programs of the machine.
+    `cpu` is this process's, `busiest_thread` that of one thread, `machine_cpu` that of all programs of the machine;
+    `queued` is how long its threads, all together, could have been at work and waited for a core.
     `reading` (in the source), `moving` (in bodies) and `answering` (waits for an answer, `answers` of them, with their
     median and 99th percentile) are sums over all workers; small blobs, which go through one thread, are in none of
     them. `waiting` is how long nothing could be moved, since the appliance offered nothing or asked to wait.
@@ -26,6 +27,7 @@ class Usage:
     cores: int
     cpu: float
     busiest_thread: float = 0.0
+    queued: float = 0.0
     machine_cpu: float | None = None
     reading: float = 0.0
     moving: float = 0.0

@@ -127,17 +127,26 @@ def parse_tcp_info(told: bytes) -> tuple[WireFigures, float | None]:
     return figures, measured[0] * _MICROSECONDS if measured else None
 
 
-def cpu_of_threads(names: dict[int, str]) -> dict[str, float]:
-    """Return the CPU seconds of these threads of ours, by their names; `names` are by the system's numbers.
+@dataclass(frozen=True, slots=True)
+class ThreadTime:
+    """Seconds that one thread was at work, and that it could have been and waited for a core."""
 
-    Ended ones are left out.
+    cpu: float = 0.0
+    queued: float = 0.0
+
+
+def times_of_threads(names: dict[int, str]) -> dict[str, ThreadTime]:
+    """Return the times of these threads of ours, by their names; `names` are by the system's numbers.
+
+    Ended ones are left out, and all of them where the system does not tell.
     """
     found = {}
     for number, name in names.items():
         try:
             with open(f"/proc/self/task/{number}/schedstat", encoding="ascii") as file:
-                found[name] = int(file.read().split()[0]) * 1e-9
-        except (OSError, ValueError, IndexError):
+                cpu, queued, *_ = file.read().split()
+                found[name] = ThreadTime(int(cpu) * 1e-9, int(queued) * 1e-9)
+        except (OSError, ValueError):
             continue
     return found
 

@@ -26,7 +26,15 @@ from ds3tool.cli.output import counted
 from ds3tool.cli.progress import chosen_mode, shown
 from ds3tool.cli.prompts import confirm
 from ds3tool.cli.settings import Settings, connect
-from ds3tool.errors import InterruptedRunError, PathNotFoundError, SinkError, SourceError, UsageError
+from ds3tool.errors import (
+    ForbiddenError,
+    InterruptedRunError,
+    NotFoundError,
+    PathNotFoundError,
+    SinkError,
+    SourceError,
+    UsageError,
+)
 from ds3tool.jobs.integrity import ChecksumChoice
 from ds3tool.sizes import format_size, parse_size
 
@@ -277,9 +285,16 @@ def _ask_for_tapes(client: Ds3Client, origin: Ds3Address, found: list[ListedObje
     from ds3tool.protocol.names import MAX_KEYS_PER_REQUEST
 
     missing = 0
-    for start in range(0, len(found), MAX_KEYS_PER_REQUEST):
-        for blobs in placed_by_object(client, origin.bucket, found[start : start + MAX_KEYS_PER_REQUEST]):
-            missing += not (blobs and all(placed.blob.in_cache for placed in blobs))
+    try:
+        for start in range(0, len(found), MAX_KEYS_PER_REQUEST):
+            for blobs in placed_by_object(client, origin.bucket, found[start : start + MAX_KEYS_PER_REQUEST]):
+                missing += not (blobs and all(placed.blob.in_cache for placed in blobs))
+    except (NotFoundError, ForbiddenError) as error:
+        confirm(
+            f"Whether these {counted(len(found), 'object')} are in the cache is not known ({error.message}), so tapes "
+            "may be loaded for them, which wears these and the drives. Go on?",
+            settings,
+        )
     if missing:
         confirm(
             f"{missing:,} of {counted(len(found), 'object')} are not in the cache, so tapes are loaded for them, which "

@@ -93,6 +93,7 @@ USAGE_FIELDS: list[Field[Usage]] = [
     Field("cpu_seconds_per_gib", _rounded(lambda one: one.cpu_per_gib, 3)),
     Field("cpu_seconds_per_blob", _rounded(lambda one: one.cpu_per_blob, 7)),
     Field("busiest_thread_seconds", _rounded(lambda one: one.busiest_thread, 6)),
+    Field("queued_seconds", _rounded(lambda one: one.queued, 6)),
     Field("machine_cpu_seconds", _rounded(lambda one: one.machine_cpu, 2)),
     Field("cores", lambda one: one.cores),
     Field("waiting_seconds", _rounded(lambda one: one.waiting, 6)),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 
 import pytest
 
-from ds3tool.bench.wire import WireFigures, Wires, parse_tcp_info
+from ds3tool.bench.wire import WireFigures, Wires, cpu_of_machine, parse_tcp_info, times_of_threads
 
 
 def told(*, rtt: int = 0, shortest: int = 0, length: int = 232) -> bytes:
@@ -74,3 +75,14 @@ def test_a_closed_connection_counts_with_what_was_seen_of_it(pair: tuple[socket.
     assert again is not None
     assert (again.segments, again.busy, again.looks) == (seen.segments, seen.busy, 1)
     assert again.since(seen) == WireFigures()
+
+
+def test_threads_and_the_machine_are_told_apart() -> None:
+    """This thread's time is its own and part of the machine's; one that is not there is left out."""
+    machine = cpu_of_machine()
+    found = times_of_threads({threading.get_native_id(): "mine", 0: "over"})
+    assert list(found) == ["mine"]
+    assert found["mine"].cpu > 0
+    assert found["mine"].queued >= 0
+    assert machine is not None
+    assert machine > found["mine"].cpu
