@@ -20,7 +20,10 @@ from ds3tool.version import VERSION
 from tests.cli.runner import Run, run
 
 # What costs a tenth of a second or more to import, and no help page needs.
-_HEAVY = ("boto3", "botocore", "rich.progress", "tenacity", "google_crc32c", "ds3tool.simulator", "sqlite3", "tomlkit")
+_HEAVY = (
+    *("boto3", "botocore", "concurrent.futures", "google_crc32c", "platformdirs", "pydantic", "rich.progress"),
+    *("sqlite3", "ssl", "tenacity", "tomlkit", "ds3tool.simulator"),
+)
 
 
 def external(*arguments: str, code: str | None = None, stdin: str | None = None) -> Run:
@@ -58,6 +61,15 @@ def test_a_commands_module_is_loaded_only_when_it_is_asked_for() -> None:
     code = (
         "import sys; from ds3tool.cli.main import main; main(['ls', '--help']);"
         "sys.exit('ds3tool.cli.sim' in sys.modules or 'ds3tool.cli.ls' not in sys.modules)"
+    )
+    external(code=code).expect()
+
+
+def test_garbage_is_collected_while_a_command_runs() -> None:
+    """What the process puts off while it imports goes on before the command does; what was imported stays out of it."""
+    code = (
+        "import gc, sys; from ds3tool.cli.main import main; sys.argv[1:] = ['config', 'path'];"
+        "sys.exit(main() or not gc.isenabled() or not gc.get_freeze_count())"
     )
     external(code=code).expect()
 
