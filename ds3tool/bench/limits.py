@@ -136,7 +136,10 @@ def _cpu(usage: Usage, asked: Asked) -> Verdict | None:
 
 def _machine(usage: Usage, asked: Asked) -> Verdict | None:
     del asked
-    at_work = max(usage.reading + usage.moving + usage.answering, usage.seconds - usage.waiting)
+    # Digests are part of none of the three.
+    at_work = max(
+        usage.reading + usage.moving + usage.answering, usage.queued + usage.cpu, usage.seconds - usage.waiting
+    )
     share = usage.queued / at_work
     if share < _MOST:
         return None

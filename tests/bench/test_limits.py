@@ -59,6 +59,7 @@ def wire(**changed: float) -> WireFigures:
         (replace(SENDING, cpu=36.0, machine_cpu=37.0), PUT, Limit.CLIENT_CPU, "3.6 of 4 cores"),
         (replace(SMALL, busiest_thread=9.5), PUT, Limit.CLIENT_CPU, "one thread"),
         (replace(SENDING, queued=25.0), PUT, Limit.MACHINE, "62% of the time"),
+        (replace(SENDING, reading=1.0, moving=2.0, answering=1.0, queued=27.0), PUT, Limit.MACHINE, "90% of the time"),
         (replace(SMALL, queued=6.0), PUT, Limit.MACHINE, "60% of the time"),
         (replace(SENDING, machine_cpu=39.5), PUT, Limit.NETWORK, "; all cores of this machine were busy"),
         (replace(SENDING, cpu=36.0, machine_cpu=39.5), PUT, Limit.CLIENT_CPU, "ds3tool kept 3.6 of 4 cores busy"),
