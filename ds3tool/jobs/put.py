@@ -144,8 +144,11 @@ class PutRun(PutJobRun):
         self._take_source_failures()
 
     def _one_by_one(self, source: Source) -> Iterator[SourceObject]:
-        for item in self.until_stopped(source.objects()):
-            self._take_source_failures()
+        for item in source.objects():
+            if self._stop_asked:
+                self.check_stopped()
+            if len(source.failures) != self._failures_taken:
+                self._take_source_failures()
             yield item
 
     def _take_source_failures(self) -> None:

@@ -93,6 +93,8 @@ class PutPlanner:
         self._fail = fail
         self._earlier = _KeysBefore()
         self._last_keys: list[str] = []
+        # Names of plans without a key that comes twice, or came before.
+        self._distinct: set[str] = set()
         self.skipped = 0
         self.same_by_time = 0
         self.notes: list[str] = []
@@ -136,6 +138,7 @@ class PutPlanner:
         for plan in plans:
             kept = _first_of_each(plan.keys, before, functools.partial(self._fail_repeated, plan))
             before.add(plan.keys)
+            self._distinct.add(plan.name)
             if len(kept) == len(plan):
                 yield plan
             elif kept:
@@ -162,7 +165,9 @@ class PutPlanner:
         """Return the numbers of objects whose keys can be put; of several objects of one key only the first."""
         self.take(plan)
         earlier = _KeysBefore() if again else self._earlier
-        numbers = _first_of_each(plan.keys, earlier, functools.partial(self._fail_repeated, plan))
+        numbers: Sequence[int] = range(len(plan))
+        if plan.name not in self._distinct:
+            numbers = _first_of_each(plan.keys, earlier, functools.partial(self._fail_repeated, plan))
         if max(map(len, plan.keys), default=0) * _LONGEST_CHARACTER <= MAX_KEY_BYTES:
             return numbers
         fitting = []

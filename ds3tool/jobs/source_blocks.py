@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from ds3tool.errors import Ds3Error
@@ -26,11 +26,16 @@ class SourceBlock:
         self.inodes: array[int] = array("Q")
 
     @classmethod
-    def of(cls, items: Iterable[SourceObject]) -> SourceBlock:
+    def of(cls, items: Sequence[SourceObject]) -> SourceBlock:
         """Return a block of these objects."""
         block = cls()
-        for item in items:
-            block.append(item)
+        block.extend(
+            [item.key for item in items],
+            [item.size for item in items],
+            [item.modified_ns for item in items],
+            [item.name for item in items],
+            [item.inode for item in items],
+        )
         return block
 
     def append(self, item: SourceObject) -> None:
@@ -51,10 +56,10 @@ class SourceBlock:
     ) -> None:
         """Add as many objects as each of these has."""
         self.keys += keys
-        self.sizes.extend(sizes)
-        self.modified_ns.extend(modified_ns)
+        self.sizes.extend(array("Q", sizes))
+        self.modified_ns.extend(array("q", modified_ns))
         self.names += names
-        self.inodes.extend(inodes)
+        self.inodes.extend(array("Q", inodes))
 
     def cut(self, start: int, end: int) -> SourceBlock:
         """Return the objects from number `start` to before `end`."""
@@ -83,16 +88,16 @@ class BlockSource(Protocol):
 
 def in_blocks(items: Iterable[SourceObject], *, size: int = BLOCK_OBJECTS) -> Iterator[SourceBlock]:
     """Yield the same objects in blocks of at most so many; what comes before an error is given before that."""
-    block = SourceBlock()
+    gathered: list[SourceObject] = []
     try:
         for item in items:
-            block.append(item)
-            if len(block) == size:
-                yield block
-                block = SourceBlock()
+            gathered.append(item)
+            if len(gathered) == size:
+                yield SourceBlock.of(gathered)
+                gathered = []
     except Ds3Error:
-        if len(block):
-            yield block
+        if gathered:
+            yield SourceBlock.of(gathered)
         raise
-    if len(block):
-        yield block
+    if gathered:
+        yield SourceBlock.of(gathered)
