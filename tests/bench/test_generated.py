@@ -79,6 +79,16 @@ def test_the_seed_decides_the_bytes(block: Block) -> None:
     assert objects[0] != objects[1]
 
 
+def test_the_quick_way_to_small_objects_gives_the_same(block: Block) -> None:
+    """What jobs read of small objects at once is what they would have opened."""
+    source = GeneratedSource(block, prefix="", count=3, size=5000)
+    reader = source.plain_reader()
+    for item in source.objects():
+        data = reader.read(item.name, item.size, item.modified_ns, item.inode)
+        assert data == source.open(item).read(0, item.size)
+    reader.close()
+
+
 @pytest.mark.parametrize("sent", [1, 1 << 40])
 def test_every_place_is_had_before_one_comes_twice(sent: int) -> None:
     """The step from piece to piece has no part with the number of places."""
