@@ -103,7 +103,7 @@ class Engine:
         # Blobs that the appliance says are not there: `run` asks whether the job is gone, once for all of them.
         self._suspects: list[tuple[int, NotFoundError]] = []
         self._damaged: dict[int, ChecksumError] = {}
-        self._enough = 2 * max(self._crew.most, settings.lanes)
+        self._enough = 2 * max(self._crew.most, settings.lanes, settings.most_lanes)
         self._burst: Burst | None = None
         self.next_ask_at: float | None = None
         self.waiting_since: float | None = None
@@ -333,6 +333,7 @@ class Engine:
                 self._transport,
                 method=self._mover.method,
                 lanes=self._settings.lanes,
+                most_lanes=self._settings.most_lanes,
                 largest_reply=SMALL_BLOB_BYTES + 64 * 1024,
             )
             self._threads.append(

@@ -8,23 +8,26 @@ from dataclasses import dataclass
 DEFAULT_TRANSFERS = 4
 MOST_TRANSFERS = 16
 DEFAULT_LANES = 16
+MOST_LANES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     """How many blobs may be on their way at once: large ones by threads, small ones by connections of one loop.
 
-    Beyond `transfers` more threads are tried, up to `most` of them, as long as they make it faster.
+    Beyond `transfers` more threads are tried, up to `most` of them, as long as they make it faster; and beyond `lanes`
+    more connections, up to `most_lanes`.
     """
 
     transfers: int = DEFAULT_TRANSFERS
     lanes: int = DEFAULT_LANES
     most: int = 0
+    most_lanes: int = 0
 
     @classmethod
     def of(cls, transfers: int | None) -> EngineSettings:
         """Return the settings that `--transfers N` means: N of either kind; without it what turns out to be best."""
-        return cls(most=MOST_TRANSFERS) if transfers is None else cls(transfers, transfers)
+        return cls(most=MOST_TRANSFERS, most_lanes=MOST_LANES) if transfers is None else cls(transfers, transfers)
 
     @property
     def for_distant(self) -> EngineSettings:

@@ -16,6 +16,7 @@ import time
 from typing import Protocol
 
 from ds3tool.errors import Ds3Error, ProtocolError, TransportError
+from ds3tool.transport.lane_count import LaneCount
 from ds3tool.transport.pool import Transport
 from ds3tool.transport.replies import ReplyHead, parse_head
 from ds3tool.transport.shapes import AnswerHead, ShapedHead, Shapes
@@ -93,14 +94,19 @@ class _Lane:
 class Burst:
     """Connections for small requests of one method, kept over several runs; `run` is called from one thread.
 
-    Holds `lanes` connections, one buffer of 64 KiB, and a buffer for each reply that comes in several pieces. A reply's
-    head and body together may have up to `largest_reply` bytes; a larger one is no plain answer.
+    Holds `lanes` connections, and up to `most_lanes` where the other side keeps it waiting and more comes of it; one
+    buffer of 64 KiB, and a buffer for each reply that comes in several pieces. A reply's head and body together may
+    have up to `largest_reply` bytes; a larger one is no plain answer.
     """
 
-    def __init__(self, transport: Transport, *, method: str, lanes: int, largest_reply: int) -> None:
+    def __init__(
+        self, transport: Transport, *, method: str, lanes: int, largest_reply: int, most_lanes: int = 0
+    ) -> None:
         self._transport = transport
         self._method = method
-        self._wanted = self._most = lanes
+        self._first = self._wanted = self._most = lanes
+        self._count = LaneCount(lanes, max(lanes, most_lanes))
+        self._answers = 0
         self._largest_reply = largest_reply
         self._look_every = min(_LOOK_EVERY_SECONDS, transport.io_timeout_seconds / 4)
         self._lanes: dict[int, _Lane] = {}
@@ -144,7 +150,16 @@ class Burst:
         self._poll(0, work)  # lanes that were closed while they were idle are of no use
         self._fill(work)
         while len(self._lanes) > len(self._free) or self._held is not None:
+            round_began, full, answers = self._now, not self._free and self._held is None, self._answers
+            waits_from = time.monotonic()
             self._poll(self._look_every if self._held is None else self._seconds_until_turn(), work)
+            blocked = self._now - waits_from
+            wanted = self._count.passed(
+                self._now - round_began, blocked=blocked, answers=self._answers - answers, full=full
+            )
+            if wanted > self._wanted:
+                self._most += wanted - self._wanted
+                self._wanted = wanted
             if self._stopped:
                 self._fail_all(work, TransportError("stopped"))
                 return
@@ -174,11 +189,15 @@ class Burst:
 
     def _fill(self, work: SmallWork) -> None:
         """Put requests on the lanes that are free, and on new ones while there may be more."""
+        opened = False
         while not self._stopped and (self._free or len(self._lanes) < self._most):
             if self._free:
                 if not self._send_next(self._free[-1], work):
                     return
                 continue
+            if opened and len(self._lanes) >= self._first:
+                return  # opening takes a round trip, and there are answers by now to those that were open before
+            opened = True
             taken = self._take(work)
             if taken is None:
                 return
@@ -332,6 +351,7 @@ class Burst:
         token, sent = lane.token, lane.left is None
         assert token is not None
         lane.answers += 1
+        self._answers += 1
         if lane.answers % _ANSWERS_PER_NEW_LANE == 0:
             self._most = min(self._wanted, self._most + 1)
         # Before its fate is told: whatever `work` does, this request is told of once, and its lane is in order.
