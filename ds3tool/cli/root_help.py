@@ -47,6 +47,14 @@ def root_help(stream: TextIO, environ: Mapping[str, str]) -> str | None:
     return page if stream.isatty() else _CODE.sub("", page)
 
 
+def command_lines() -> dict[str, str]:
+    """Return the one line of help of each command, by its name."""
+    from ds3tool.cli.root_help_page import PAGE
+
+    rows = (row for title, rows in PAGE if title is not None for row in rows)
+    return {_CODE.sub("", head).strip(): _CODE.sub("", text) for head, text, _ in rows if "--" not in head}
+
+
 def _width(environ: Mapping[str, str]) -> int:
     columns = environ.get("COLUMNS", "")
     if columns.isdigit():

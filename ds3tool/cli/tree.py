@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 import typer.main
 
-from ds3tool.cli.coercion import PlainGroup
+from ds3tool.cli.coercion import PlainCommand, PlainGroup
 from ds3tool.cli.options import help_text, with_shared_options
+from ds3tool.cli.root_help import command_lines
 from ds3tool.errors import EXIT_CODES
 
 _LOOK = "Look"
@@ -90,9 +91,19 @@ class LazyGroup(PlainGroup):
         """Find the command that `args` begin with; an unknown one fails, naming those that look like it."""
         if args and args[0] not in COMMANDS:
             # Typer looks for a similar name among the commands it has built.
-            for name in COMMANDS:
-                self.get_command(ctx, name)
+            self._name_all()
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: _Context, incomplete: str) -> list[Any]:
+        """Return the commands that begin so, each with its line of the help."""
+        self._name_all()
+        return super().shell_complete(ctx, incomplete)
+
+    def _name_all(self) -> None:
+        """Let a name and its line of help stand for each command that is not built: no more is asked of them now."""
+        lines = command_lines()
+        for name in COMMANDS:
+            self.commands.setdefault(name, PlainCommand(name, help=help_text(lines.get(name, ""))))
 
 
 def _epilog() -> str:

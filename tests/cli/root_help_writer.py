@@ -38,7 +38,8 @@ Cell = tuple[str, str]  # a character and the code of its style, "" for none
 
 
 @functools.cache
-def _command() -> Any:  # noqa: ANN401 - typer keeps its classes private
+def typers_command() -> Any:  # noqa: ANN401 - typer keeps its classes private
+    """Return the whole tree of commands, as Typer builds it."""
     return typer.main.get_command(tree.app)
 
 
@@ -52,7 +53,7 @@ def typers_help(width: int, *, coloured: bool) -> str:
         for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
             patch.delenv(name, raising=False)
         patch.setenv("TERM", "xterm")
-        _command().main(args=["--help"], prog_name="ds3tool", standalone_mode=False)
+        typers_command().main(args=["--help"], prog_name="ds3tool", standalone_mode=False)
     return printed.getvalue()
 
 

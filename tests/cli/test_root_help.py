@@ -11,12 +11,17 @@ import subprocess
 import sys
 import termios
 from importlib.metadata import version
+from typing import Any
 
 import pytest
+import typer
+import typer.main
 
+from ds3tool.cli import tree
+from ds3tool.cli.coercion import PlainCommand
 from ds3tool.cli.root_help import laid_out, root_help
 from ds3tool.cli.root_help_page import LAID_OUT_BY
-from tests.cli.root_help_writer import cells, typers_help
+from tests.cli.root_help_writer import cells, typers_command, typers_help
 from tests.cli.test_main import external
 
 _WRITE = "write it anew: python -m tests.cli.root_help_writer"
@@ -108,6 +113,16 @@ def test_a_page_without_its_lines_is_left_to_typer() -> None:
     """Where the encoding has no lines for boxes, no page is prepared."""
     assert root_help(Screen(encoding="ascii"), {"COLUMNS": "80"}) is None
     assert root_help(Screen(encoding="UTF8"), {"COLUMNS": "80"}) is not None
+
+
+def test_completion_knows_every_command_without_building_one() -> None:
+    """A shell is told each command and what Typer would say of it; none of their modules is asked."""
+    command: Any = typer.main.get_command(tree.app)
+    context = command.make_context("ds3tool", [], resilient_parsing=True)
+    told = {item.value: item.help for item in command.shell_complete(context, "")}
+    assert told == {name: typers_command().get_command(context, name).get_short_help_str() for name in tree.COMMANDS}
+    assert {type(each) for each in command.commands.values()} == {PlainCommand}
+    assert not any(each.params for each in command.commands.values())
 
 
 def test_help_and_version_wait_for_no_import() -> None:
