@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ds3tool.errors import ProtocolError
+from ds3tool.jobs.beside import beside
 from ds3tool.jobs.integrity import check_length, compare
 from ds3tool.protocol import names
 from ds3tool.protocol.checksums import ExpectedChecksum, Hasher, new_hasher, to_base64
 from ds3tool.protocol.messages import Response
+from ds3tool.protocol.model import ChecksumType
 from ds3tool.protocol.ranges import ByteRange, parse_content_range
 from ds3tool.transport.pool import IncomingBody
+
+# Digests that take longer than it takes to receive and to write the bytes. Source: measured, a lone blob comes in half
+# the time when its MD5 is made beside; a CRC-32C costs less than handing the bytes on.
+_SLOW = {ChecksumType.MD5, ChecksumType.SHA_256, ChecksumType.SHA_512}
+_LEAST_BESIDE = 8 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -110,6 +118,25 @@ class Arrival:
         if self.hasher is not None:
             self.hasher.update(data)
         self.done += len(data)
+
+    @contextmanager
+    def taking(self) -> Iterator[Callable[[bytes], None]]:
+        """Give what does as `took`, for as long as one answer is read; a slow digest is made beside that.
+
+        The hasher has seen all that was given when the block is left.
+        """
+        hasher = self.hasher
+        slow = self.expected is not None and self.expected.type in _SLOW
+        if hasher is None or not slow or self.length - self.done < _LEAST_BESIDE:
+            yield self.took
+            return
+        with beside(hasher.update) as hand_on:
+
+            def took(data: bytes) -> None:
+                hand_on(data)
+                self.done += len(data)
+
+            yield took
 
     def check_room(self, count: int) -> None:
         """Raise ProtocolError when `count` more bytes are more than are to come; asked before they are stored."""

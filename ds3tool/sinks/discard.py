@@ -75,10 +75,11 @@ class DiscardSink:
         counter: Callable[[int], None],
     ) -> str | None:
         """Read what is left of one blob, and verify it once it is whole."""
-        for block in response.body:
-            arrival.check_room(len(block))
-            arrival.took(block)
-            counter(len(block))
+        with arrival.taking() as took:
+            for block in response.body:
+                arrival.check_room(len(block))
+                took(block)
+                counter(len(block))
         return arrival.verified()
 
     def receive_small(self, item: TargetObject, offset: int, data: memoryview) -> None:

@@ -185,11 +185,12 @@ class LocalSink:
 
                 body.into_file(part.descriptor, start + arrival.done, moved=moved)
             else:
-                for block in body:
-                    arrival.check_room(len(block))
-                    write(part.descriptor, block, start + arrival.done)
-                    arrival.took(block)
-                    counter(len(block))
+                with arrival.taking() as took:
+                    for block in body:
+                        arrival.check_room(len(block))
+                        write(part.descriptor, block, start + arrival.done)
+                        took(block)
+                        counter(len(block))
         return arrival.verified()
 
     def receive_small(self, item: TargetObject, offset: int, data: memoryview) -> None:
