@@ -15,6 +15,7 @@ from ds3tool.errors import ProtocolError
 from ds3tool.protocol import checksums, names
 from ds3tool.protocol import metadata as metadata_codec
 from ds3tool.protocol.job_documents import ChunkRows, read_job
+from ds3tool.protocol.listings import listing, owner_of
 from ds3tool.protocol.messages import Headers, Response
 from ds3tool.protocol.model import (
     BucketDetails,
@@ -28,11 +29,8 @@ from ds3tool.protocol.model import (
     JobRecord,
     JobStatus,
     JobType,
-    ListedObject,
-    ListingPage,
     Node,
     ObjectHead,
-    Owner,
     Priority,
     ProcessingOrder,
     PutResult,
@@ -136,68 +134,6 @@ def done(response: Response) -> None:
             f"the answer ({response.status}) does not show that the appliance has done it",
             hint="something that stands between answers in its place: a proxy, a login page?",
         )
-
-
-def owner_of(parent: Element) -> Owner | None:
-    """Return whom the `Owner` in an element names, None where there is none."""
-    element = parent.child("Owner")
-    if element is None:
-        return None
-    return Owner(element.value("ID") or "", element.value("DisplayName") or "")
-
-
-def listing(response: Response) -> ListingPage:
-    """Parse one page of GET bucket, of objects or of versions."""
-    objects: list[ListedObject] = []
-    prefixes: list[str] = []
-    texts: dict[str, str] = {}
-    owners: dict[Owner, Owner] = {}
-
-    def item(element: Element) -> None:
-        if element.name in {"Contents", "Version"}:
-            objects.append(_listed_object(element, owners))
-        elif element.name == "CommonPrefixes":
-            prefixes.extend(one.text for one in element.all("Prefix") if one.text)
-        elif not element.children:
-            texts[element.name] = element.text
-
-    read_items(response.body, item, what="the listing", root=("ListBucketResult", "ListVersionsResult"))
-    truncated = as_boolean(texts.get("IsTruncated"), "IsTruncated of the listing") or False
-    next_marker = texts.get("NextMarker", "")
-    if truncated and not next_marker:
-        # AWS leaves it out where there is no delimiter; the last name of the page is where to go on.
-        last = [*(one.key for one in objects[-1:]), *prefixes[-1:]]
-        next_marker = max(last, key=lambda name: name.encode(), default="")
-    return ListingPage(
-        bucket=texts.get("Name", ""),
-        prefix=texts.get("Prefix", ""),
-        delimiter=texts.get("Delimiter", ""),
-        marker=texts.get("Marker", ""),
-        next_marker=next_marker,
-        truncated=truncated,
-        max_keys=as_size(texts.get("MaxKeys"), "MaxKeys of the listing"),
-        objects=tuple(objects),
-        prefixes=tuple(prefixes),
-    )
-
-
-def _listed_object(element: Element, owners: dict[Owner, Owner]) -> ListedObject:
-    values = {one.name: one.text for one in reversed(element.children)}
-    key = required(values.get("Key"), "the key of an object in the listing")
-    modified = as_date(values.get("LastModified"), f"the date of {key!a}")
-    size = as_integer(values.get("Size"), f"the size of {key!a}")
-    if size is None and modified is not None:
-        raise ProtocolError(f"the size of {key!a} is missing in the listing")
-    owner = owner_of(element)
-    return ListedObject(
-        key=key,
-        size=as_size(values.get("Size"), f"the size of {key!a}"),
-        last_modified=modified,
-        etag=as_etag(values.get("ETag")),
-        version_id=values.get("VersionId") or None,
-        is_latest=as_boolean(values.get("IsLatest"), f"IsLatest of {key!a}"),
-        owner=None if owner is None else owners.setdefault(owner, owner),
-    )
 
 
 def deleted(response: Response) -> DeleteResult:

@@ -181,6 +181,98 @@ def pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield b"".join(waiting)
 
 
+class ItemReader:
+    """Reads a document whose root holds a list: see `read_items`.
+
+    `items` counts those that were handed over, and `item_at` is where the last one begins, in what expat was fed.
+    """
+
+    def __init__(
+        self, on_item: Callable[[Element], None], *, what: str, root: str | tuple[str, ...], max_bytes: int
+    ) -> None:
+        self.document = Document(what, max_bytes)
+        self.items = 0
+        self.item_at = -1
+        self.is_utf8 = True
+        self.top: Element | None = None
+        document, parser = self.document, self.document.parser
+        roots = (root,) if isinstance(root, str) else root
+        path: list[Element] = []
+        elements = 0
+        text: list[str] = []
+        text_size = 0
+
+        def start(name: str, attributes: dict[str, str]) -> None:
+            nonlocal elements, text_size
+            if len(attributes) > MAX_ATTRIBUTES:
+                document.refuse(f"it has an element with {len(attributes)} attributes")
+            if len(path) >= MAX_DEPTH:
+                document.refuse(f"its elements are nested deeper than {MAX_DEPTH}")
+            element = Element(local_name(name), local_attributes(attributes) if attributes else _NO_ATTRIBUTES)
+            if path:
+                elements += 1
+                if elements > MAX_ITEM_ELEMENTS:
+                    document.refuse(f"one of its items has more than {MAX_ITEM_ELEMENTS} elements")
+                if len(path) > 1:
+                    path[-1].add(element)
+                else:
+                    self.item_at = parser.CurrentByteIndex
+            else:
+                if element.name not in roots:
+                    document.refuse(f"its root is {element.name[:40]!r}, not {' or '.join(roots)}")
+                self.top = element
+            if text:
+                path[-1].text += "".join(text)
+                text.clear()
+            text_size = 0
+            path.append(element)
+
+        def end(_: str) -> None:
+            nonlocal elements, text_size
+            element = path.pop()
+            if text:
+                element.text += "".join(text)
+                text.clear()
+            text_size = 0
+            if element.children and not element.text.strip():
+                element.text = ""  # layout
+            if len(path) == 1:
+                elements = 0
+                self.items += 1
+                on_item(element)
+
+        def characters(data: str) -> None:
+            nonlocal text_size
+            if len(path) > 1:
+                text_size += len(data)
+                if text_size > MAX_TEXT_CHARACTERS or len(path[-1].text) > MAX_TEXT_CHARACTERS:
+                    document.refuse(f"it has a text of more than {MAX_TEXT_CHARACTERS} characters")
+                text.append(data)
+
+        def declared(_version: str, encoding: str | None, _standalone: int) -> None:
+            self.is_utf8 = encoding is None or encoding.lower() == "utf-8"
+
+        parser.StartElementHandler = start
+        parser.EndElementHandler = end
+        parser.CharacterDataHandler = characters
+        parser.XmlDeclHandler = declared
+
+    def read(self, blocks: Iterable[bytes], feed: Callable[[bytes], bytes] | None = None) -> Element:
+        """Read all of it; return the root. `feed` takes each piece with what it has returned of the one before."""
+        document = self.document
+        if feed is None:
+            document.read(blocks)
+        else:
+            tail = b""
+            with document.reading():
+                for piece in pieces(blocks):
+                    tail = feed(tail + piece if tail else piece)
+                if tail:
+                    document.feed(tail)
+        assert self.top is not None  # expat accepts no document without a root
+        return self.top
+
+
 def read_items(
     blocks: Iterable[bytes],
     on_item: Callable[[Element], None],
@@ -194,64 +286,7 @@ def read_items(
     A child is forgotten once handed over, so memory holds one at a time. `root` names the elements that may
     stand at the top. ProtocolError for anything else.
     """
-    document = Document(what, max_bytes)
-    roots = (root,) if isinstance(root, str) else root
-    top: Element | None = None
-    path: list[Element] = []
-    elements = 0
-    text: list[str] = []
-    text_size = 0
-
-    def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal top, elements, text_size
-        if len(attributes) > MAX_ATTRIBUTES:
-            document.refuse(f"it has an element with {len(attributes)} attributes")
-        if len(path) >= MAX_DEPTH:
-            document.refuse(f"its elements are nested deeper than {MAX_DEPTH}")
-        element = Element(local_name(name), local_attributes(attributes) if attributes else _NO_ATTRIBUTES)
-        if path:
-            elements += 1
-            if elements > MAX_ITEM_ELEMENTS:
-                document.refuse(f"one of its items has more than {MAX_ITEM_ELEMENTS} elements")
-            if len(path) > 1:
-                path[-1].add(element)
-        else:
-            if element.name not in roots:
-                document.refuse(f"its root is {element.name[:40]!r}, not {' or '.join(roots)}")
-            top = element
-        if text:
-            path[-1].text += "".join(text)
-            text.clear()
-        text_size = 0
-        path.append(element)
-
-    def end(_: str) -> None:
-        nonlocal elements, text_size
-        element = path.pop()
-        if text:
-            element.text += "".join(text)
-            text.clear()
-        text_size = 0
-        if element.children and not element.text.strip():
-            element.text = ""  # layout
-        if len(path) == 1:
-            elements = 0
-            on_item(element)
-
-    def characters(data: str) -> None:
-        nonlocal text_size
-        if len(path) > 1:
-            text_size += len(data)
-            if text_size > MAX_TEXT_CHARACTERS or len(path[-1].text) > MAX_TEXT_CHARACTERS:
-                document.refuse(f"it has a text of more than {MAX_TEXT_CHARACTERS} characters")
-            text.append(data)
-
-    document.parser.StartElementHandler = start
-    document.parser.EndElementHandler = end
-    document.parser.CharacterDataHandler = characters
-    document.read(blocks)
-    assert top is not None  # expat accepts no document without a root
-    return top
+    return ItemReader(on_item, what=what, root=root, max_bytes=max_bytes).read(blocks)
 
 
 def read_tree(
