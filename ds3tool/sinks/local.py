@@ -196,9 +196,11 @@ class LocalSink:
     def receive_small(self, item: TargetObject, offset: int, data: memoryview) -> None:
         """Store a blob that came in one piece and was verified by the caller."""
         if len(data) == item.size and not offset and not item.ranges:
-            with _naming(item):
+            try:
                 if self._parts.store_whole(item, data):
                     return
+            except (SinkError, OSError) as error:
+                raise _named(item, error) from error
         with self._parts.used(item) as part, _naming(item):
             _writer(part, offset, len(data))(part.descriptor, data, offset)
 
@@ -348,7 +350,12 @@ def _naming(item: TargetObject) -> Iterator[None]:
         yield
     except (ChecksumError, ProtocolError):
         raise
-    except SinkError as error:
-        raise SinkError(f"{item.name}: {error.message}", hint=error.hint) from error
-    except OSError as error:
-        raise SinkError(f"{item.name} cannot be written: {error.strerror}") from error
+    except (SinkError, OSError) as error:
+        raise _named(item, error) from error
+
+
+def _named(item: TargetObject, error: SinkError | OSError) -> SinkError:
+    """Return an error that says of which object the target could not take the bytes."""
+    if isinstance(error, SinkError):
+        return SinkError(f"{item.name}: {error.message}", hint=error.hint)
+    return SinkError(f"{item.name} cannot be written: {error.strerror}")

@@ -13,12 +13,17 @@ _LONGEST_PART = 255
 _PLAIN = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._ -]{0,250}/)*[A-Za-z0-9_-][A-Za-z0-9._ -]{0,250}", re.ASCII)
 
 
+def is_plain(name: str) -> bool:
+    """Whether one look shows that a file can safely have this relative name: ASCII, no part that begins with a dot."""
+    return _PLAIN.fullmatch(name) is not None
+
+
 def check_name(name: str) -> None:
     """Raise SinkError for a relative name that no file below a folder can safely have.
 
     Parts stand between `/`; one at the end makes it a folder's name.
     """
-    if _PLAIN.fullmatch(name) is not None:
+    if is_plain(name):
         return
     if "\0" in name:
         raise SinkError("its name holds a NUL, which no file name can")

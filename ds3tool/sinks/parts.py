@@ -17,7 +17,7 @@ from ds3tool.protocol.attributes import FileAttributes
 from ds3tool.sinks import leftovers
 from ds3tool.sinks.durability import preallocate
 from ds3tool.sinks.folders import Folders
-from ds3tool.sinks.names import check_name, split
+from ds3tool.sinks.names import check_name, is_plain, split
 
 OPEN_FILES = 64
 # Somebody's files of such names may stand in the way; so many in a row do by intent only.
@@ -123,8 +123,9 @@ class Parts:
         part.descriptor = descriptor
         state = os.fstat(descriptor)
         part.identity = (state.st_dev, state.st_ino)
-        if os.write(descriptor, data) != len(data):
-            return False  # the disk is full, as the next try will say
+        written = os.write(descriptor, data)
+        while written < len(data):  # the disk is full, as the next call will say
+            written += os.write(descriptor, data[written:])
         part.whole = True
         return True
 
@@ -219,7 +220,9 @@ class Parts:
     def _of(self, item: TargetObject) -> Part:
         """Return the object's part, with the lock held; SinkError when another object of that name is under way."""
         part = self._parts.get(item.name)
-        if part is None:
+        if part is None and is_plain(item.name):  # neither a folder's name nor that of a temporary file
+            part = self._parts[item.name] = Part(item, leftovers.part_name(self.token, item))
+        elif part is None:
             check_name(item.name)
             if item.name.endswith("/"):
                 raise SinkError(

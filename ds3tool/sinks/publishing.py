@@ -233,7 +233,7 @@ def _is_below(folder: str, above: str) -> bool:
 
 def _folder_of(due: Due) -> str:
     """Return the folder that must be safe on the disk for the object to be: its own, where it is one."""
-    return due.item.name.removesuffix("/") if due.part is None else split(due.item.name)[0]
+    return due.item.name.removesuffix("/") if due.part is None else due.item.name.rpartition("/")[0]
 
 
 def _moved(folder: str) -> SinkError:
