@@ -469,6 +469,9 @@ class Resumed(Machine):
         for number in some:
             if self.model[number] == WAITING:
                 self.model[number], self.doubts[number] = READY, Doubt.UNRECORDED
+        # What it lists, it will offer: should it turn out not to be there, that is what it waits for.
+        if some:
+            self.chunks = [*self.chunks, Chunk("listed later", 9, [self.blobs[number] for number in sorted(some)])]
 
     @rule()
     def doubt_all(self) -> None:
