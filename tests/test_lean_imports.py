@@ -79,6 +79,7 @@ def below(module: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(imported(module)))
 
 
+@cache
 def reached(module: str) -> dict[str, str]:
     """Return every module that importing `module` imports, with the one that imports it first."""
     found = {module: ""}
