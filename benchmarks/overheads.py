@@ -91,7 +91,7 @@ def main() -> int:
     asked = parser.parse_args()
     objects, size, rounds = asked.objects, parse_size(asked.size), asked.rounds
     if asked.quick:
-        objects, size, rounds = 20_000, 256 << 20, 2
+        objects, size, rounds = min(objects, 20_000), min(size, 256 << 20), 2
     report = Report("Overheads")
     with scratch(need=_LARGE_FILES * size) as folder, yardstick.serve(checksum="crc32c") as server:
         endpoint, numbers = server.endpoint, itertools.count()
