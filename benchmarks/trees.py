@@ -6,6 +6,8 @@ import itertools
 import os
 import random
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,13 +19,14 @@ _BLOCK = 1 << 20
 
 @contextmanager
 def scratch(*, need: int = 0, on: Path = MEMORY) -> Iterator[Path]:
-    """Give a folder that is gone afterwards, whatever happens; SystemExit where `need` bytes do not fit in."""
+    """Give a folder that is gone afterwards, SIGTERM included; SystemExit where `need` bytes do not fit in."""
     on = on if on.is_dir() else Path(tempfile.gettempdir())
     free = shutil.disk_usage(on).free
     if on == MEMORY:
         free = min(free, _memory_available())
     if need > free:
         raise SystemExit(f"{on} has room for {free / 2**30:.1f} GiB, and {need / 2**30:.1f} GiB are needed")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     folder = Path(tempfile.mkdtemp(prefix="ds3tool-bench-", dir=on))
     try:
         yield folder
