@@ -7,7 +7,7 @@ import ctypes
 import errno
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 # One syncfs serves a group better than a sync a file from about here on.
 _SYNCFS_FROM = 8
@@ -83,22 +83,22 @@ def give_name(temporary: str, name: str, folder: int) -> None:
 
     Raises FileExistsError when something has that name already, OSError when it cannot be done.
     """
+    if rename_if_free(temporary, name, folder):
+        return
     try:
         os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except OSError as error:
         if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}:
             raise
+        rename_over_own(temporary, name, folder)
     else:
         with contextlib.suppress(OSError):  # a second, hidden name is no harm to the file
             os.unlink(temporary, dir_fd=folder)
-        return
-    if not rename_if_free(temporary, name, folder):
-        rename_over_own(temporary, name, folder)
 
 
 def rename_if_free(temporary: str, name: str, folder: int) -> bool:
-    """Do what `give_name` does on a file system without links, in one step; False where the kernel cannot."""
-    rename = getattr(_libc(), "renameat2", None)
+    """Do what `give_name` does in one step; False where the kernel or the file system cannot."""
+    rename = _renameat2()
     if rename is None:
         return False
     if rename(folder, os.fsencode(temporary), folder, os.fsencode(name), _RENAME_NOREPLACE) == 0:
@@ -107,6 +107,14 @@ def rename_if_free(temporary: str, name: str, folder: int) -> bool:
     if error in {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
         return False
     raise OSError(error, os.strerror(error), name)
+
+
+@functools.cache
+def _renameat2() -> Callable[[int, bytes, int, bytes, int], int] | None:
+    rename = getattr(_libc(), "renameat2", None)
+    if rename is not None:
+        rename.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
+    return rename
 
 
 def rename_over_own(temporary: str, name: str, folder: int) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ds3tool.errors import SinkError
 from ds3tool.jobs.ends import TargetObject
 from ds3tool.sinks import durability, folders, groups, parts, present, publishing
+from ds3tool.sinks.durability import rename_if_free
 from ds3tool.sinks.links import Links
 from ds3tool.sinks.local import LocalSink
 from tests.sinks.hostile import Hostile, Restore, fold
@@ -156,14 +157,8 @@ class FoldingOs:
     def unlink(self, path: str, *, dir_fd: int | None = None) -> None:
         os.unlink(self._real(path, dir_fd), dir_fd=dir_fd)
 
-    def link(self, source: str, name: str, *, src_dir_fd: int, dst_dir_fd: int, follow_symlinks: bool) -> None:
-        os.link(
-            source,
-            self._real(name, dst_dir_fd),
-            src_dir_fd=src_dir_fd,
-            dst_dir_fd=dst_dir_fd,
-            follow_symlinks=follow_symlinks,
-        )
+    def rename_if_free(self, temporary: str, name: str, folder: int) -> bool:
+        return rename_if_free(temporary, os.fsdecode(self._real(name, folder)), folder)
 
     def rename(self, source: str, name: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         os.rename(source, self._real(name, dst_dir_fd), src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
@@ -178,6 +173,7 @@ def folding(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patch:
         for module in (durability, folders, parts, present, publishing):
             patch.setattr(module, "os", double)
+        patch.setattr(durability, "rename_if_free", double.rename_if_free)
         yield
 
 

@@ -20,6 +20,7 @@ from ds3tool.jobs.ends import TargetObject
 from ds3tool.protocol.checksums import ExpectedChecksum, digest_of, to_base64
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.sinks import durability, folders, publishing
+from ds3tool.sinks.durability import rename_if_free
 from ds3tool.sinks.leftovers import part_name
 from ds3tool.sinks.local import LocalSink
 from tests.sinks.replies import arrival, reply
@@ -369,10 +370,15 @@ def test_file_that_came_meanwhile_is_left_as_it_is(root: Path, sink: LocalSink) 
     assert leftovers(root) == []
 
 
-@pytest.mark.parametrize("way", ["rename_if_free", "rename_over_own"])
-def test_names_are_given_once_also_without_hard_links(tmp_path: Path, way: str) -> None:
-    """On a file system without links, a free name is given and a taken one is not, and nothing is lost."""
-    give = getattr(durability, way)
+@pytest.mark.parametrize("way", ["rename_if_free", "links", "rename_over_own"])
+def test_names_are_given_once_whatever_the_file_system_can_do(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the one step that Linux has, with links, or with neither: a free name is given and a taken one is not."""
+    give = rename_if_free
+    if way != "rename_if_free":
+        monkeypatch.setattr(durability, "rename_if_free", lambda *_: False)
+        give = durability.give_name if way == "links" else durability.rename_over_own  # type: ignore[assignment]
     (tmp_path / "temporary").write_bytes(b"ours")
     folder = os.open(tmp_path, os.O_RDONLY)
     try:
@@ -768,9 +774,9 @@ class RecordingOs:
         self._events.append(f"fsync {self._path(descriptor)}")
         os.fsync(descriptor)
 
-    def link(self, source: str, name: str, *, src_dir_fd: int, dst_dir_fd: int, follow_symlinks: bool) -> None:
-        self._events.append(f"name {self._path(dst_dir_fd)}/{name}")
-        os.link(source, name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd, follow_symlinks=follow_symlinks)
+    def rename_if_free(self, temporary: str, name: str, folder: int) -> bool:
+        self._events.append(f"name {self._path(folder)}/{name}")
+        return rename_if_free(temporary, name, folder)
 
     def mkdir(self, name: str, *, dir_fd: int | None = None) -> None:
         os.mkdir(name, dir_fd=dir_fd)
@@ -784,6 +790,7 @@ def events(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     recording = RecordingOs(found, root)
     for module in (durability, folders):
         monkeypatch.setattr(module, "os", recording)
+    monkeypatch.setattr(durability, "rename_if_free", recording.rename_if_free)
     return found
 
 
