@@ -83,20 +83,26 @@ class ItemRuns:
         if odd:
             return False
         columns: dict[str, list[str]] = {}
+        names: set[str] = set()
         path: list[str] = []
         for place, part in enumerate(template):
             column = parts[place::width]
             tag, _, behind = part.partition(">")
+            name = "/".join((*path[1:], tag.removesuffix("/")))
+            if not tag.startswith("/"):
+                if name in names:
+                    return False  # the first of a name counts, with all that it has and has not
+                names.add(name)
             is_leaf = place + 1 < width and template[place + 1].partition(">")[0] == f"/{tag}"
             if is_leaf:
                 values = _values(column, f"{tag}>")
                 if values is None:
                     return False
-                columns.setdefault("/".join((*path[1:], tag)), values)
+                columns[name] = values
             elif behind or column.count(part) != count:
                 return False
             elif tag.endswith("/"):
-                columns.setdefault("/".join((*path[1:], tag[:-1])), [""] * count)
+                columns[name] = [""] * count
             if tag.startswith("/"):
                 path.pop()
             elif not tag.endswith("/"):

@@ -90,6 +90,21 @@ def test_what_stands_in_a_comment_is_no_object(hidden: tuple[bytes, bytes]) -> N
     assert [one.size for one in page.objects] == [0, 1, 2, 9, 10, 11]
 
 
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        (b"<Owner>", b"<Owner>nobody</Owner><Owner>"),
+        (b"<Owner>", b"<Owner><ID>first</ID></Owner><Owner>"),
+        (b"<VersionId>", b"<VersionId><x/></VersionId><VersionId>"),
+        (b"<Key>", b"<Key>first</Key><Key>"),
+    ],
+)
+def test_what_stands_twice_in_each_object_counts_once(one: bytes, two: bytes) -> None:
+    """The first of two elements of one name is what counts, whatever the second has that it has not."""
+    document = PAGE.replace(one, two)
+    assert _read(document) == _read(_one_by_one(document))
+
+
 def test_another_encoding_is_read_as_that() -> None:
     """The bytes of keys are what the page says that they are."""
     document = b'<?xml version="1.0" encoding="iso-8859-1"?>' + PAGE.replace(b"a/object", "ü".encode())
