@@ -17,8 +17,9 @@ class ReadyBlobs:
     def __init__(self) -> None:
         self._queues: dict[str | None, deque[int]] = {}
         self._on_their_way: dict[str | None, int] = {}
-        # Of those that were taken and not released.
-        self._node_of: dict[int, str | None] = {}
+        # Of those that were taken and not released, the nodes in the order of taking: as a rule one. A blob that goes
+        # back may be taken anew before the first who had it is through.
+        self._nodes_of: dict[int, list[str | None]] = {}
         self._turn = 0
         self._last_turn: dict[str | None, int] = {}
 
@@ -27,8 +28,8 @@ class ReadyBlobs:
 
     @property
     def taken(self) -> int:
-        """How many were taken and not released."""
-        return len(self._node_of)
+        """How often one was taken and not released."""
+        return sum(self._on_their_way.values())
 
     def append(self, number: int, node: str | None) -> None:
         """Add a blob, whose turn is after all others of its node."""
@@ -47,7 +48,7 @@ class ReadyBlobs:
             if not queue:
                 del self._queues[node]
             if is_ready(number):
-                self._node_of[number] = node
+                self._nodes_of.setdefault(number, []).append(node)
                 self._on_their_way[node] += 1
                 self._turn += 1
                 self._last_turn[node] = self._turn
@@ -55,6 +56,9 @@ class ReadyBlobs:
         return None
 
     def release(self, number: int) -> None:
-        """Whoever took a blob is through with it; harmless for one that was not taken."""
-        if number in self._node_of:
-            self._on_their_way[self._node_of.pop(number)] -= 1
+        """Whoever took a blob is through with it, once for each taking; harmless for one that was not taken."""
+        nodes = self._nodes_of.get(number)
+        if nodes:
+            self._on_their_way[nodes.pop(0)] -= 1
+            if not nodes:
+                del self._nodes_of[number]

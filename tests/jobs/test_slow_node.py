@@ -48,6 +48,25 @@ def test_the_node_with_the_fewest_under_way_is_next() -> None:
     assert nodes_taken(ready, 1) == [2]
 
 
+def test_a_blob_that_two_workers_have_is_let_go_by_both() -> None:
+    """A blob that goes back, and is taken anew before its first worker is through, leaves nothing on its nodes."""
+    for other in ("same", "elsewhere"):
+        ready = ReadyBlobs()
+        ready.append(0, "same")
+        assert nodes_taken(ready, 1) == [0]
+        ready.append(0, other)
+        assert nodes_taken(ready, 1) == [0]
+        assert ready.taken == 2
+        ready.release(0)
+        assert ready.taken == 1
+        ready.release(0)
+        ready.release(0)
+        assert ready.taken == 0
+        for number, node in enumerate(("same", "elsewhere", "fresh", "same", "elsewhere", "fresh"), start=1):
+            ready.append(number, node)
+        assert sorted(nodes_taken(ready, 3)) == [1, 2, 3]  # each node once
+
+
 def test_a_node_has_all_workers_when_no_other_has_work() -> None:
     """Nobody waits for a node that has nothing; one that comes late is next."""
     ready = ReadyBlobs()
