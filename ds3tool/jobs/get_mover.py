@@ -88,6 +88,10 @@ class GetMover:
         self.unverified = bytearray(len(state.blobs))
         self._kinds: dict[int, ChecksumType] = {}
         self._answer_kinds = AnswerKinds()
+        # Whether a digest that the appliance states settles what a blob must be held against.
+        self._stated_settles = sent is None or not sent.asked_always
+        # Objects of which `sent` was asked, so that it may remember something of them.
+        self._sent_asked: set[int] = set()
         self._digesters: dict[ChecksumType, Callable[[bytes], str]] = {}
         # Objects that came in one small blob, until they are through.
         self._whole: dict[int, TargetObject] = {}
@@ -250,6 +254,7 @@ class GetMover:
         if self._sent is not None:
             start, version = self._blobs.offsets[number], self._blobs.version_ids[number]
             blob = ByteRange(start, start + self._blobs.lengths[number])
+            self._sent_asked.add(self._owners[number])
             expected = self._sent.expected(self._blobs.keys[number], version, blob, expected)
         if expected is not None:
             self._kinds[number] = expected.type
@@ -346,7 +351,7 @@ class GetMover:
 
         Else None: then `_vouch` says what the blob must be held against.
         """
-        if len(kind.digests) != 1 or self._sent is not None or len(body) != item.size or item.ranges:
+        if len(kind.digests) != 1 or not self._stated_settles or len(body) != item.size or item.ranges:
             return None
         type_, name = kind.digests[0]
         if kind.has_version and self._blobs.version_ids[number] not in {None, headers.get(names.VERSION_ID)}:
@@ -373,7 +378,8 @@ class GetMover:
     def _forget(self, owner: int) -> None:
         """Forget what is known of the digests of an object."""
         self._known.pop(owner, None)
-        if self._sent is not None:
+        if self._sent is not None and owner in self._sent_asked:
+            self._sent_asked.discard(owner)
             self._sent.forget(self._plan.keys[owner])
 
     def keeps_back(self, number: int) -> bool:  # noqa: ARG002
@@ -389,7 +395,7 @@ class GetMover:
         items: list[TargetObject] = []
         for owner in owners:
             item = self._whole.pop(owner, None)
-            if owner in self._known or self._sent is not None:
+            if owner in self._known or owner in self._sent_asked:
                 self._forget(owner)
             if owner not in self._unfinished:
                 items.append(item or self._plan.target_object(owner))

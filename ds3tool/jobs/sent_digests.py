@@ -34,6 +34,11 @@ class SentDigests:
         # By key: the version that was asked for, and what is known of it.
         self._known: dict[str, tuple[str | None, KnownDigests | None]] = {}
 
+    @property
+    def asked_always(self) -> bool:
+        """Whether it has a say also where the appliance states a digest."""
+        return self._always
+
     def expected(
         self, key: str, version_id: str | None, blob: ByteRange, stated: ExpectedChecksum | None
     ) -> ExpectedChecksum | None:
