@@ -313,14 +313,14 @@ class Engine:
         self._recorder.tick()
 
     def _moved(self, numbers: Sequence[int], checksums: Sequence[str | None]) -> MovedBlobs:
-        blobs, owners = self.state.blobs, self.state.object_of
+        blobs = self.state.blobs
         return MovedBlobs(
-            [owners[number] for number in numbers],
-            [blobs.offsets[number] for number in numbers],
-            [blobs.lengths[number] for number in numbers],
-            [self._mover.checksum_kind(number) for number in numbers],
+            list(map(self.state.object_of.__getitem__, numbers)),
+            list(map(blobs.offsets.__getitem__, numbers)),
+            list(map(blobs.lengths.__getitem__, numbers)),
+            list(map(self._mover.checksum_kind, numbers)),
             checksums,
-            [blobs.version_ids[number] for number in numbers] if self._mover.method == "PUT" else (),
+            blobs.version_ids.of(numbers) if self._mover.method == "PUT" else (),
         )
 
     # -- workers -----------------------------------------------------------------------------------------------

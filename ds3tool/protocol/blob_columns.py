@@ -53,6 +53,22 @@ class VersionIds(Sequence[str | None]):
         self._packed += others._packed
         self._others.update((start + number, version_id) for number, version_id in others._others.items())
 
+    def of(self, numbers: Sequence[int]) -> list[str | None]:
+        """Return those of these numbers, none of them negative, in their order; IndexError where one is not there.
+
+        What is moved at one time lies close together as a rule: then all that lies between is looked at in one go.
+        """
+        first, last = min(numbers, default=0), max(numbers, default=-1)
+        if first < 0 or last - first > 4 * len(numbers):
+            return [self[number] for number in numbers]
+        if last >= len(self):
+            raise IndexError(last)
+        text = self._packed[first * _UUID_LENGTH : (last + 1) * _UUID_LENGTH].decode()
+        if "\0" in text:
+            return [self[number] for number in numbers]
+        starts = [(number - first) * _UUID_LENGTH for number in numbers]
+        return [text[start : start + _UUID_LENGTH] for start in starts]
+
     def __len__(self) -> int:
         return len(self._packed) // _UUID_LENGTH
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -121,7 +120,8 @@ class LocalSource:
     ) -> None:
         self._root = os.fsencode(path)
         self._prefix = prefix
-        self._names = names
+        # None where names stay as they are, as those of a Renaming that says nothing do.
+        self._names = names if names is not None and (names.strip or names.names) else None
         self._wanted = wanted or Filter()
         self._takes_all = self._wanted.is_empty
         self._wanted_names = Filter(self._wanted.include, self._wanted.exclude)
@@ -484,9 +484,11 @@ def _entries(descriptor: int) -> tuple[list[bytes], set[bytes]]:
     with os.scandir(descriptor) as found:
         for entry in found:
             texts.append(entry.name)
-            with contextlib.suppress(OSError):  # whoever examines it next will tell
+            try:
                 if entry.is_dir(follow_symlinks=False):
                     folders.add(os.fsencode(entry.name))
+            except OSError:  # whoever examines it next will tell
+                continue
     names = os.fsencode("/".join(texts)).split(b"/") if texts else []
     names.sort()
     return names, folders

@@ -41,6 +41,20 @@ def _columns(chunk: Chunk) -> BlobColumns:
     return chunk.blobs
 
 
+@pytest.mark.parametrize("odd", [None, "", "v1", "\0" * 36, "0b1ec700-0000-4000-8000-0000000000\u00e9"])
+def test_version_ids_taken_together_are_those_taken_one_by_one(odd: str | None) -> None:
+    """Whether they are close together or far apart, in order or not, and with one among them that is no UUID."""
+    ids = BlobColumns().version_ids
+    for number in range(200):
+        ids.append(odd if number == 50 else f"{number:08d}-0000-4000-8000-000000000000")
+    for numbers in ([], [7], [50], [51, 49, 53], [199, 0], list(range(200)), [60, *range(70, 50, -1)], [5, 5]):
+        assert ids.of(numbers) == [ids[number] for number in numbers]
+    assert ids.of([1, 0])[0] == "00000001-0000-4000-8000-000000000000"
+    for beyond in ([200], [199, 200], [0, 400]):
+        with pytest.raises(IndexError):
+            ids.of(beyond)
+
+
 def test_a_job_of_many_blobs_takes_less_than_200_bytes_a_blob() -> None:
     """Reading 50,000 blobs peaks below 200 bytes for each, key included: 500,000 stay below 100 MB."""
     blobs = 50_000

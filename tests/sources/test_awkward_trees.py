@@ -227,6 +227,19 @@ def test_folder_that_becomes_a_link_is_not_walked(tmp_path: Path) -> None:
         (root / "c").rename(root / "b")
 
 
+def test_a_renaming_that_says_nothing_changes_nothing(tmp_path: Path) -> None:
+    """What the command line makes where nothing is renamed lists the same as none at all, odd names and notes too."""
+    root = os.fsencode(tmp_path)
+    for name in (b"plain", b"a&b", b"\xff", b"tab\there", "\uffff".encode()):
+        with open(os.path.join(root, name), "wb") as file:
+            file.write(name)
+    made(tmp_path, "below/x", "empty/")
+    plain, renamed = (LocalSource(str(tmp_path), prefix="p/", names=names) for names in (None, Renaming()))
+    assert list(renamed.objects()) == list(plain.objects())
+    assert len(keys(renamed)) == 7
+    assert renamed.notes == plain.notes != []
+
+
 # -- what is wanted ---------------------------------------------------------------------------------------------------
 
 
