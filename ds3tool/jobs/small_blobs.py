@@ -97,10 +97,12 @@ class SmallBlobs:
         else:
             self._through.append(token)
             self._checksums.append(checksum)
+            if len(self._through) >= _GATHERED:
+                self._tell()
 
     def rest(self, now: float) -> None:
         """Tell of what is through, unless more is soon to come."""
-        if len(self._through) >= _GATHERED or now - self._told_at >= _GATHER_SECONDS:
+        if now - self._told_at >= _GATHER_SECONDS:
             self._told_at = 0.0 if now == math.inf else now
             self._tell()
 

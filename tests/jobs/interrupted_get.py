@@ -6,15 +6,17 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
 from ds3tool.errors import Ds3Error, NotFoundError, TransportError
+from ds3tool.jobs import small_blobs
 from ds3tool.jobs.arrival import Arrival
 from ds3tool.jobs.ends import TargetObject
 from ds3tool.jobs.get import GetRun
@@ -134,6 +136,12 @@ class MortalSink(LocalSink):
         else:
             super().finish(item)
 
+    def finish_all(self, items: Sequence[TargetObject]) -> None:
+        if self.unnamed:
+            self._whole += items
+        else:
+            super().finish_all(items)
+
     def settle(self, *, wait: bool) -> list[tuple[TargetObject, Ds3Error | None]]:
         if wait and not self.gone.is_set():
             for item in self._whole:
@@ -204,8 +212,11 @@ class GetWork:
                 clock=self.clock,
             )
             self.prepare(run)
+            # Small blobs are told of one by one: what waits in the sink keeps back what was gathered before it.
+            one_by_one = patch.object(small_blobs, "_GATHERED", 1) if dies is not None else nullcontext()
             try:
-                result = act(run, journal)
+                with one_by_one:
+                    result = act(run, journal)
             except Killed:
                 self.journal = left
                 return None
