@@ -173,9 +173,9 @@ class GeneratedReader:
 
     source: GeneratedSource
 
-    def read(self, name: bytes, size: int, modified_ns: int, inode: int) -> bytes:  # noqa: ARG002  # what was listed
-        """Return the bytes of an object, which never changes."""
-        return self.source.content(int(name)).read(0, size)
+    def read(self, name: bytes, size: int, modified_ns: int, inode: int) -> tuple[bytes, None]:  # noqa: ARG002  # what was listed
+        """Return the bytes of an object, which never changes, and that nothing is stored beside it."""
+        return self.source.content(int(name)).read(0, size), None
 
     def close(self) -> None:
         """Nothing is held beside the block."""

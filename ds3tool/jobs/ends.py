@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ds3tool.errors import Ds3Error, FarSideDeniedError, FarSideUnreachableError
 from ds3tool.protocol.messages import Response
+from ds3tool.protocol.metadata import HeaderLines
 from ds3tool.protocol.ranges import ByteRange
 from ds3tool.transport.bodies import OutgoingBody
 
@@ -121,12 +122,14 @@ class Source(Protocol):
 
 
 class PlainReader(Protocol):
-    """Reads whole small objects with nothing but their bytes to be stored; for one thread, that closes it."""
+    """Reads whole small objects that have nothing unusual about them; for one thread, that closes it."""
 
-    def read(self, name: bytes, size: int, modified_ns: int, inode: int) -> bytes | None:
+    def read(self, name: bytes, size: int, modified_ns: int, inode: int) -> tuple[bytes, HeaderLines | None] | None:
         """Return the bytes of an object that is what was listed of it; None where anything is out of the ordinary.
 
-        The arguments are those of a `SourceObject`. After None, `Source.open` tells what it is.
+        With them comes what `OpenObject.metadata` would say, None for nothing: all its names begin as
+        `attributes.RESERVED` says. The arguments are those of a `SourceObject`. After None, `Source.open` tells what
+        it is.
         """
         ...
 

@@ -29,6 +29,7 @@ from ds3tool.protocol import metadata, names, responses
 from ds3tool.protocol.checksums import digester
 from ds3tool.protocol.escaped import may_be_escaped
 from ds3tool.protocol.messages import Headers, Response
+from ds3tool.protocol.metadata import HeaderLines
 from ds3tool.protocol.model import ChecksumType, PutResult
 from ds3tool.transport.bodies import OutgoingBody
 from ds3tool.transport.pool import Transport
@@ -79,12 +80,13 @@ class PutMover:
         self.whole_digests: dict[int, str] = {}
         self._steadiness = Steadiness(checksum_type, earlier, since_ns)
         self._heads = BlobHeads(transport, method="PUT", bucket=plan.bucket, job_id=job_id)
-        self._plain = source.plain_reader() if isinstance(source, PlainSource) and self._whole is None else None
+        self._common = metadata.CommonLines(user_metadata)
+        quick = self._whole is None and self._common.leaves_room
+        self._plain = source.plain_reader() if quick and isinstance(source, PlainSource) else None
         self._digest = None if checksum_type is None else digester(checksum_type)
         self._answer_kinds = AnswerKinds()
         self._digest_demanded = digest_demanded
         self._user_metadata = user_metadata
-        self._common_headers = metadata.to_headers(user_metadata)
         self._sent: dict[int, str | None] = {}
         # Blobs that may be on the appliance: they were sent, or at least their sending was begun.
         self._attempted = bytearray(len(state.blobs))
@@ -293,23 +295,25 @@ class PutMover:
         key, length = blobs.keys[number], blobs.lengths[number]
         if length != plan.sizes[owner]:
             return None
-        data = None
+        read = None
         if self._plain is not None and not may_be_escaped(key):
-            data = self._plain.read(plan.source_names[owner], length, plan.modified_ns[owner], plan.inodes[owner])
-        headers = self._common_headers
-        if data is None:
-            read = self._read_carefully(number, length)
-            if read is None:
+            read = self._plain.read(plan.source_names[owner], length, plan.modified_ns[owner], plan.inodes[owner])
+        if read is not None:
+            data, own = read
+            lines = self._common.lines if own is None else self._common.beside(own)
+        else:
+            careful = self._read_carefully(number, length)
+            if careful is None:
                 return None
-            data, headers = read
+            data, lines = careful
         digest = None if self._digest is None else self._digest(data)
         self._sent[number] = digest
         self._attempted[number] = 1
         kind = self._checksum_type
         checksum = None if kind is None or digest is None else (kind, digest)
-        return self._heads.put(key, blobs.offsets[number], length, checksum, headers) + data
+        return self._heads.put(key, blobs.offsets[number], length, checksum, lines) + data
 
-    def _read_carefully(self, number: int, length: int) -> tuple[bytes, tuple[tuple[str, str], ...]] | None:
+    def _read_carefully(self, number: int, length: int) -> tuple[bytes, HeaderLines | None] | None:
         """Return all bytes of an object, and the headers that carry its metadata; None while it is being written to."""
         opened = self._open(number)
         try:
@@ -323,7 +327,9 @@ class PutMover:
             opened.close()
         if self._whole is not None:
             stored_with = {**stored_with, **self._whole.metadata_of(data)}
-        return data, self._common_headers if stored_with is self._user_metadata else metadata.to_headers(stored_with)
+        if stored_with is self._user_metadata:
+            return data, self._common.lines
+        return data, metadata.lines_of(metadata.to_headers(stored_with))
 
     def small_answer(self, number: int, head: AnswerHead, body: memoryview) -> str | None:
         """Hold the appliance's digest, where it echoes one, against ours."""

@@ -21,7 +21,7 @@ RESERVED = ("ds3-", "ds3tool-")
 # which the path, the signature and the other metadata need their share.
 MAX_XATTRS_CHARACTERS = 4096
 
-_NS_IN_MS = 1_000_000
+NS_IN_MS = 1_000_000
 _LARGEST_TIME_NS = 2**63 - 1
 # The one above is what chown takes for "leave it".
 _LARGEST_ID = 2**32 - 2
@@ -71,7 +71,7 @@ class FileAttributes:
             "ds3-permissions": None if self.mode is None else _permissions(self.mode),
             "ds3-ownerName": _text(self.owner),
             "ds3-groupName": _text(self.group),
-            "ds3tool-xattrs": "/".join(_pair(name, value) for name, value in self.xattrs.items()),
+            "ds3tool-xattrs": xattrs_text(self.xattrs),
             "ds3tool-link": _YES if self.link else None,
             "ds3tool-sparse": _YES if self.sparse else None,
         }
@@ -124,7 +124,7 @@ def _decimal(number: int | None) -> str | None:
 
 
 def _milliseconds(moment_ns: int | None) -> str | None:
-    return None if moment_ns is None else str(moment_ns // _NS_IN_MS)
+    return None if moment_ns is None else str(moment_ns // NS_IN_MS)
 
 
 def _permissions(mode: int) -> str:
@@ -156,17 +156,22 @@ def _octal(text: str | None, most: int) -> int | None:
 
 def _nanoseconds(milliseconds: str | None, nanoseconds: str | None) -> int | None:
     """Return the moment in nanoseconds; the finer number counts only where another tool has not changed the other."""
-    coarse = _number(milliseconds, -_LARGEST_TIME_NS // _NS_IN_MS, _LARGEST_TIME_NS // _NS_IN_MS)
+    coarse = _number(milliseconds, -_LARGEST_TIME_NS // NS_IN_MS, _LARGEST_TIME_NS // NS_IN_MS)
     if coarse is None:
         return None
     fine = _number(nanoseconds, -_LARGEST_TIME_NS, _LARGEST_TIME_NS)
-    return fine if fine is not None and fine // _NS_IN_MS == coarse else coarse * _NS_IN_MS
+    return fine if fine is not None and fine // NS_IN_MS == coarse else coarse * NS_IN_MS
 
 
 # -- extended attributes ----------------------------------------------------------------------------------------------
 
 # Written as NAME:VALUE, joined by slashes, both sides in base64 of the alphabet that needs no escaping in a header.
 # Names stand in the value because they are told apart by case, which names of metadata are not.
+
+
+def xattrs_text(xattrs: Mapping[str, bytes]) -> str:
+    """Return extended attributes as one value of metadata, which no header needs escaped."""
+    return "/".join(_pair(name, value) for name, value in xattrs.items())
 
 
 def _pair(name: str, value: bytes) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from ds3tool.errors import UsageError
 from ds3tool.protocol import names
+from ds3tool.protocol.attributes import RESERVED
 
 # Every reader decodes, so little is left as it is. A comma would be taken for two values, a plus for a blank.
 _SAFE_IN_NAMES = "-._~"
@@ -38,6 +40,42 @@ def to_headers(metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
             )
         headers[header] = encoded
     return tuple(headers.items())
+
+
+class HeaderLines(NamedTuple):
+    """Headers that carry metadata, as text: `head` in a request's head, `signed` in what is signed of it, sorted."""
+
+    head: str
+    signed: str
+
+
+def lines_of(headers: Iterable[tuple[str, str]]) -> HeaderLines:
+    """Return the lines of headers that `to_headers` made."""
+    given = tuple(headers)
+    return HeaderLines(
+        "".join([f"{name}: {value}\r\n" for name, value in given]),
+        "".join([f"{name}:{value}\n" for name, value in sorted(given)]),
+    )
+
+
+class CommonLines:
+    """The metadata that go out with every object of a job, and those of one object's attributes among them.
+
+    `lines` is None where there are none. `leaves_room`: none of them is, or sorts among, what attributes are kept as.
+    """
+
+    def __init__(self, metadata: Mapping[str, str]) -> None:
+        headers = to_headers(metadata)
+        first, last = names.METADATA + min(RESERVED), names.METADATA + max(RESERVED)
+        before = tuple(one for one in headers if one[0] < first)
+        after = tuple(one for one in headers if one[0] > last and not one[0].startswith(last))
+        self.leaves_room = len(before) + len(after) == len(headers)
+        self.lines = lines_of(headers) if headers else None
+        self._head, self._before, self._after = lines_of(headers).head, lines_of(before).signed, lines_of(after).signed
+
+    def beside(self, own: HeaderLines) -> HeaderLines:
+        """Return them and an object's own, whose names begin as RESERVED says; only where that `leaves_room`."""
+        return HeaderLines(self._head + own.head, self._before + own.signed + self._after)
 
 
 def is_in(headers: Mapping[str, str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
@@ -9,11 +10,17 @@ import stat
 import sys
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ds3tool.protocol.attributes import FileAttributes, fitting_xattrs
+from ds3tool.protocol.metadata import HeaderLines
+
+if TYPE_CHECKING:
+    from ds3tool.protocol.attribute_lines import AttributeLines
 
 _BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own is
 _SHOWN = 3
+_KINDS_OF_FILES = 1024  # remembered at most: a few kilobytes each
 
 # The word that the vendor's client has for this system; it asks the Java machine.
 _SYSTEM = "Mac OS X" if sys.platform == "darwin" else os.uname().sysname
@@ -55,35 +62,24 @@ class AttributeReader:
         return self.of(os.fstat(descriptor), xattrs=self._xattrs(descriptor, shown))
 
     def of(self, state: os.stat_result, *, xattrs: dict[str, bytes] | None = None) -> FileAttributes:
-        """Return the attributes that `state` tells.
-
-        Where a system does not tell when a file was made, that is taken to be when it was modified, as the vendor's
-        client does: on restore it sets no time at all where one of the three is missing.
-        """
-        born = getattr(state, "st_birthtime", None)
+        """Return the attributes that `state` tells."""
         return FileAttributes(
             modified_ns=state.st_mtime_ns,
             accessed_ns=state.st_atime_ns,
-            created_ns=state.st_mtime_ns if born is None else round(born * 1000) * 1_000_000,
+            created_ns=_created_ns(state),
             mode=state.st_mode,
             uid=state.st_uid,
             gid=state.st_gid,
             owner=_cached(self._owners, state.st_uid, lambda number: pwd.getpwuid(number).pw_name),
             group=_cached(self._groups, state.st_gid, lambda number: grp.getgrgid(number).gr_name),
             xattrs=xattrs or {},
-            sparse=stat.S_ISREG(state.st_mode) and state.st_blocks * _BLOCK_BYTES < state.st_size,
+            sparse=_is_sparse(state),
             os=_SYSTEM,
         )
 
     def _xattrs(self, descriptor: int, shown: str) -> dict[str, bytes]:
-        if not hasattr(os, "listxattr"):
-            return {}
-        try:
-            names = os.listxattr(descriptor)
-        except OSError:  # a file system without them
-            return {}
         found: dict[str, bytes] = {}
-        for name in names:
+        for name in _xattr_names(descriptor):
             try:
                 found[name] = os.getxattr(descriptor, name)
             except OSError:
@@ -93,9 +89,66 @@ class AttributeReader:
             self._left_out(shown)
         return kept
 
+    def all_xattrs(self, descriptor: int) -> dict[str, bytes]:
+        """Return all extended attributes of a file; raises OSError where they cannot be read or do not all fit."""
+        names = _xattr_names(descriptor)
+        if not names:
+            return {}
+        found = {name: os.getxattr(descriptor, name) for name in names}
+        if len(fitting_xattrs(found)) < len(found):
+            raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+        return found
+
     def _left_out(self, shown: str) -> None:
         with self._lock:
             self._cut.add(shown)
+
+
+class PlainAttributes:
+    """The attributes of regular files as header lines, in a few microseconds a file; for one thread.
+
+    They are those that `reader` would read.
+    """
+
+    def __init__(self, reader: AttributeReader) -> None:
+        self._reader = reader
+        self._kinds: dict[tuple[int, int, int, bool, bool], AttributeLines] = {}
+        self.xattrs = reader.all_xattrs
+
+    def lines(self, state: os.stat_result, xattrs: dict[str, bytes]) -> HeaderLines:
+        """Return the lines of a file of which these were found."""
+        kind = (state.st_mode, state.st_uid, state.st_gid, _is_sparse(state), bool(xattrs))
+        alike = self._kinds.get(kind)
+        if alike is None:
+            from ds3tool.protocol.attribute_lines import AttributeLines
+
+            if len(self._kinds) >= _KINDS_OF_FILES:
+                self._kinds.clear()
+            alike = self._kinds[kind] = AttributeLines(self._reader.of(state, xattrs=xattrs))
+        return alike.of(state.st_mtime_ns, state.st_atime_ns, _created_ns(state), xattrs)
+
+
+def _xattr_names(descriptor: int) -> list[str]:
+    if not hasattr(os, "listxattr"):
+        return []
+    try:
+        return os.listxattr(descriptor)
+    except OSError:  # a file system without them
+        return []
+
+
+def _created_ns(state: os.stat_result) -> int:
+    """Return when a file was made.
+
+    Where a system does not tell, that is taken to be when it was modified, as the vendor's client does: on restore it
+    sets no time at all where one of the three is missing.
+    """
+    born: float | None = getattr(state, "st_birthtime", None)
+    return state.st_mtime_ns if born is None else round(born * 1000) * 1_000_000
+
+
+def _is_sparse(state: os.stat_result) -> bool:
+    return stat.S_ISREG(state.st_mode) and state.st_blocks * _BLOCK_BYTES < state.st_size
 
 
 def _cached(known: dict[int, str | None], number: int, ask: Callable[[int], str]) -> str | None:

@@ -16,9 +16,9 @@ from ds3tool.jobs.source_blocks import BLOCK_OBJECTS, SourceBlock, in_blocks
 from ds3tool.protocol import xmlcodec
 from ds3tool.protocol.escaped import escape, may_be_escaped, name_metadata
 from ds3tool.renaming import Renaming
-from ds3tool.sources.attributes import AttributeReader, Inodes, some
+from ds3tool.sources.attributes import AttributeReader, Inodes, PlainAttributes, some
 from ds3tool.sources.opened import Listed, OpenFile, OpenFolder, OpenLink
-from ds3tool.sources.plain import PlainFiles
+from ds3tool.sources.plain import NO_ATIME, PlainFiles
 
 _KIND_BITS = 0o170000
 _KINDS = {
@@ -30,8 +30,6 @@ _KINDS = {
 }
 # Ends the source's own name of a link that is stored as itself; no file's name can hold it.
 _LINK = b"\0"
-# Where the system has it and the file is ours, reading leaves no trace in the time of last access.
-_NO_ATIME = getattr(os, "O_NOATIME", 0)
 
 
 class Symlinks(StrEnum):
@@ -444,13 +442,15 @@ class LocalSource:
         return opened
 
     def plain_reader(self) -> PlainFiles | None:
-        """Return what reads small files below the folder, past `open`.
-
-        None where more than its bytes is stored with each, or where opening means more than what is done here.
-        """
-        if not self.is_folder or self._attributes is not None or type(self).open is not LocalSource.open:
+        """Return what reads small files past `open`; None where opening means more than what is done here."""
+        if type(self).open is not LocalSource.open:
             return None
-        return PlainFiles(self._root, follow=self._symlinks is Symlinks.FOLLOW, inodes=self._inodes)
+        attributes = None if self._attributes is None else PlainAttributes(self._attributes)
+        if self.is_folder:
+            follow = self._symlinks is Symlinks.FOLLOW
+            return PlainFiles(self._root, follow=follow, inodes=self._inodes, attributes=attributes)
+        folder, name = os.path.split(self._root)
+        return PlainFiles(folder or b".", follow=True, inodes=self._inodes, alone=name, attributes=attributes)
 
     def _opened(self, item: SourceObject, name: bytes, listed: Listed) -> OpenFile | OpenFolder | OpenLink:
         if name.endswith(b"/"):
@@ -463,9 +463,9 @@ class LocalSource:
     def _open_file(self, path: bytes, *, follow: bool) -> int:
         # Without O_NONBLOCK, a FIFO that took the file's name would make this wait for its writer.
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
-        if self._attributes is not None and _NO_ATIME:
+        if self._attributes is not None and NO_ATIME:
             try:
-                return os.open(path, flags | _NO_ATIME)
+                return os.open(path, flags | NO_ATIME)
             except PermissionError as error:
                 if error.errno != errno.EPERM:  # somebody else's file, which may yet be readable
                     raise

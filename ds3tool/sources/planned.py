@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from ds3tool.errors import Ds3Error
 from ds3tool.jobs.distant_ends import ArchivingSource
-from ds3tool.jobs.ends import Failure, OpenObject, Source, SourceObject
+from ds3tool.jobs.ends import Failure, OpenObject, PlainReader, PlainSource, Source, SourceObject
 
 
 class PlannedSource:
@@ -40,6 +40,10 @@ class PlannedSource:
     def open(self, item: SourceObject) -> OpenObject:
         """Open an object of the plan; SourceError when it is gone, or not what was planned."""
         return self._source.open(item)
+
+    def plain_reader(self) -> PlainReader | None:
+        """Return the source's own: it holds what it reads to what was listed, which is what was planned."""
+        return self._source.plain_reader() if isinstance(self._source, PlainSource) else None
 
     def unreadable(self, item: SourceObject) -> Ds3Error | None:
         """Return why an object of the plan cannot be read now, as the source says."""

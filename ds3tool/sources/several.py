@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from ds3tool.errors import Ds3Error
 from ds3tool.jobs.distant_ends import ArchivingSource
-from ds3tool.jobs.ends import Failure, OpenObject, Source, SourceObject
+from ds3tool.jobs.ends import Failure, OpenObject, PlainReader, PlainSource, Source, SourceObject
 from ds3tool.jobs.put_planner import PlacedSource
 from ds3tool.jobs.source_blocks import BlockSource, SourceBlock, in_blocks
+from ds3tool.protocol.metadata import HeaderLines
 
 
 class SeveralSources:
@@ -69,6 +70,11 @@ class SeveralSources:
         source, own = self._own(item)
         return source.open(own)
 
+    def plain_reader(self) -> SeveralReaders | None:
+        """Return what reads small objects through the sources' own quick ways; None where no source has any."""
+        readers = [source.plain_reader() if isinstance(source, PlainSource) else None for source in self._sources]
+        return SeveralReaders(readers) if any(reader is not None for reader in readers) else None
+
     def unreadable(self, item: SourceObject) -> Ds3Error | None:
         """Return why an object cannot be read now, as the source that listed it says."""
         source, own = self._own(item)
@@ -77,3 +83,26 @@ class SeveralSources:
     def _own(self, item: SourceObject) -> tuple[Source, SourceObject]:
         number, _, name = item.name.partition(b":")
         return self._sources[int(number)], replace(item, name=name)
+
+
+class SeveralReaders:
+    """The quick ways of several sources, None for one that has none; for one thread. One at a time holds anything."""
+
+    def __init__(self, readers: Sequence[PlainReader | None]) -> None:
+        self._readers = readers
+        self._last: PlainReader | None = None
+
+    def read(self, name: bytes, size: int, modified_ns: int, inode: int) -> tuple[bytes, HeaderLines | None] | None:
+        """Return what the source that listed the object reads of it."""
+        number, _, own = name.partition(b":")
+        reader = self._readers[int(number)]
+        if reader is not self._last:
+            self.close()
+            self._last = reader
+        return None if reader is None else reader.read(own, size, modified_ns, inode)
+
+    def close(self) -> None:
+        """Give back what is held. Twice is harmless."""
+        last, self._last = self._last, None
+        if last is not None:
+            last.close()

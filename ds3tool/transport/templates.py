@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from ds3tool.errors import UsageError
 from ds3tool.protocol.checksums import header_name
+from ds3tool.protocol.metadata import HeaderLines
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.protocol.signing import http_date
 from ds3tool.protocol.targets import bucket_path, object_key
@@ -50,11 +50,11 @@ class BlobHeads:
         offset: int,
         length: int,
         checksum: tuple[ChecksumType, str] | None,
-        metadata: Sequence[tuple[str, str]] = (),
+        metadata: HeaderLines | None = None,
     ) -> bytes:
         """Return the head that `length` bytes with this digest (kind and base64, None for none) follow.
 
-        `metadata` are headers as `protocol.metadata` makes them: names in lower case, all of it ASCII.
+        `metadata` are lines as `protocol.metadata` makes them: names in lower case, all of it ASCII.
         """
         second = int(self._time())
         if second != self._second:
@@ -64,10 +64,9 @@ class BlobHeads:
         if checksum is not None:
             kind, digest = checksum
             more = f"{header_name(kind)}: {digest}\r\n"
-        if metadata:
-            more += "".join([f"{name}: {value}\r\n" for name, value in metadata])
-            # The signed text has these lines between the date and the path.
-            signed = "".join([f"{name}:{value}\n" for name, value in sorted(metadata)]) + path
+        if metadata is not None:
+            more += metadata.head
+            signed = metadata.signed + path  # which is where the signed text has them: after the date
         return (
             f"{self._start}{path}{self._job}{offset}{self._dated}{self._sign(signed, self._date, digest)}\r\n"
             f"Content-Length: {length}\r\n{more}\r\n"

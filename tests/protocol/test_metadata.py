@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ds3tool.errors import UsageError
+from ds3tool.protocol.attributes import FileAttributes
 from ds3tool.protocol.messages import Headers
-from ds3tool.protocol.metadata import from_headers, to_headers
+from ds3tool.protocol.metadata import CommonLines, from_headers, lines_of, to_headers
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 NAMES = TEXT.filter(bool).map(lambda name: re.sub("[A-Z]", lambda found: found[0].lower(), name))
@@ -54,3 +55,33 @@ def test_metadata_that_would_be_lost_are_refused(metadata: dict[str, str]) -> No
     """An empty name, two names that fall together, and half a surrogate pair are UsageErrors."""
     with pytest.raises(UsageError):
         to_headers(metadata)
+
+
+OWN = FileAttributes(modified_ns=-1, accessed_ns=2, created_ns=3, mode=0o644, uid=0, gid=0, owner="a b").to_metadata()
+
+
+@given(st.dictionaries(NAMES, TEXT))
+@example({"ds2": "", "ds3": "", "ds3tool.": "", "ds4": "", "a": "1", "a-b": "2", "~": ""})
+def test_lines_of_attributes_come_among_the_common_ones_as_if_sorted_together(common: dict[str, str]) -> None:
+    """What is sent and what is signed is that of all of an object's metadata in one."""
+    lines = CommonLines(common)
+    assert lines.lines == (lines_of(to_headers(common)) if common else None)
+    if lines.leaves_room:
+        assert lines.beside(lines_of(to_headers(OWN))) == lines_of(to_headers({**common, **OWN}))
+
+
+@pytest.mark.parametrize(
+    ("name", "leaves_room"),
+    [
+        ("DS3-mode", False),
+        ("ds3-", False),
+        ("ds3tool-x", False),
+        ("ds3a", False),
+        ("ds3", True),
+        ("ds3tool.", True),
+        ("x-ds3-mode", True),
+    ],
+)
+def test_words_that_sort_among_attributes_leave_no_room_for_them(name: str, leaves_room: bool) -> None:
+    """They are put together with an object's attributes name by name."""
+    assert CommonLines({"a": "b", name: "value"}).leaves_room is leaves_room
