@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ds3tool.errors import SinkError
+from ds3tool.sinks.descriptors import allowed
 from ds3tool.sinks.durability import sync_folder
 
 _KEPT = 128
@@ -25,6 +26,8 @@ class _Folder:
 
 class Folders:
     """Opens folders below `root`; keeps up to 128 of those not in use. Safe for several threads.
+
+    Fewer are kept where 128 are more than an eighth of the files that may be open.
 
     `make` False is for whoever only looks: a root that is not there is not made, its descriptor is -1, and nothing
     below it is there either. Raises SinkError when the root cannot be made or opened.
@@ -48,6 +51,7 @@ class Folders:
             os.close(self.root)
             self.root = -1
         self._lock = threading.Lock()
+        self._most_kept = allowed(_KEPT, eighths=1)
         self._kept: OrderedDict[str, _Folder] = OrderedDict()
         self._made_in: set[str] = set()
         self._held: tuple[str, _Folder] | None = None
@@ -177,7 +181,7 @@ class Folders:
     def _give_back(self, folder: _Folder) -> None:
         with self._lock:
             folder.users -= 1
-            while len(self._kept) > _KEPT:
+            while len(self._kept) > self._most_kept:
                 idle = next((path for path, other in self._kept.items() if not other.users), None)
                 if idle is None:
                     return

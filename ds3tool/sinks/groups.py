@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ds3tool.errors import Ds3Error, SinkError
 from ds3tool.jobs.ends import TargetObject
+from ds3tool.sinks.descriptors import allowed
 from ds3tool.sinks.parts import Part
 
 # Whole files wait at most this long, or until so many are together, to be made durable in one go.
@@ -26,10 +27,16 @@ class Due:
 
 
 class Groups:
-    """Hands groups of at most half a second to `publish`, in a thread of its own; at most 512 objects wait."""
+    """Hands groups of at most half a second to `publish`, in a thread of its own.
+
+    At most 512 objects wait, and fewer where that is more than a quarter of the files that may be open; who brings
+    some dozens at a time may go beyond that by these.
+    """
 
     def __init__(self, publish: Callable[[list[Due]], Outcome]) -> None:
         self._publish = publish
+        self._most = allowed(2 * GROUP_FILES, eighths=2)
+        self._group = max(1, self._most // 2)
         self._due: list[Due] = []
         self._settled: Outcome = []
         self._unsettled = 0
@@ -48,11 +55,10 @@ class Groups:
         with self._changed:
             self._due += dues
             self._unsettled += len(dues)
-            if len(self._due) >= GROUP_FILES:
+            if len(self._due) >= self._group:
                 self._changed.notify_all()
-            # Each that is due holds a descriptor, of which a process has a thousand or so.
-            if self._unsettled >= 2 * GROUP_FILES:
-                self._changed.wait_for(lambda: self._unsettled < 2 * GROUP_FILES)
+            if self._unsettled >= self._most:  # each that is due holds a descriptor
+                self._changed.wait_for(lambda: self._unsettled < self._most)
 
     def add_failure(self, item: TargetObject, error: Ds3Error) -> None:
         """Take an object that cannot appear."""
@@ -81,7 +87,7 @@ class Groups:
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._closed or len(self._due) >= GROUP_FILES or (self._hurried and bool(self._due)),
+                    lambda: self._closed or len(self._due) >= self._group or (self._hurried and bool(self._due)),
                     GROUP_SECONDS,
                 )
                 group, self._due = self._due, []

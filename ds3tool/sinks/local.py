@@ -45,8 +45,8 @@ class LocalSink:
     `token` is that of the piece of work that this is part of, by which a later run finds what an earlier one has left
     unfinished; None when there will be no other.
 
-    Open at a time are 64 files that are being written, 512 that are being made durable, and 128 folders. Raises
-    SinkError when the root cannot be had.
+    Open at a time are 64 files that are being written, 256 small ones that were, 512 that are being made durable, and
+    128 folders; each fewer where the limit on open files is low. Raises SinkError when the root cannot be had.
     """
 
     def __init__(
@@ -102,6 +102,10 @@ class LocalSink:
         name, something else than a folder) is there.
         """
         return self._present.size(name)
+
+    def is_empty(self, folder: str) -> bool:
+        """Whether a folder below the root is not there or has nothing in it; False where that cannot be told."""
+        return self._present.is_empty(folder)
 
     def read_existing(self, name: str, offset: int, length: int) -> bytes:
         """Return exactly these bytes of the file of that name, or of the target of the link."""

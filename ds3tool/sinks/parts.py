@@ -15,11 +15,14 @@ from ds3tool.errors import SinkError
 from ds3tool.jobs.ends import TargetObject
 from ds3tool.protocol.attributes import FileAttributes
 from ds3tool.sinks import leftovers
+from ds3tool.sinks.descriptors import allowed
 from ds3tool.sinks.durability import preallocate
 from ds3tool.sinks.folders import Folders
 from ds3tool.sinks.names import check_name, is_plain, split
 
 OPEN_FILES = 64
+# Small files that were written at once and whose end nobody has told of yet: a batch, and what comes meanwhile.
+_WHOLE_FILES = 256
 # Somebody's files of such names may stand in the way; so many in a row do by intent only.
 _TRIES = 100
 _NEW_FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL
@@ -67,6 +70,8 @@ class Part:
 class Parts:
     """Temporary files by the objects' names, 64 of them open at a time. Safe for several threads.
 
+    Also open are up to 256 that `store_whole` has written. Of either, no more than an eighth of what may be open.
+
     What an earlier run with the same `token` has left of an object is taken up, with its bytes: whoever knows them to
     be right need not store them again.
     """
@@ -78,6 +83,9 @@ class Parts:
         self._lock = threading.Lock()
         self._parts: dict[str, Part] = {}
         self._open: OrderedDict[str, None] = OrderedDict()
+        self._most_open = allowed(OPEN_FILES, eighths=1)
+        self._whole = 0
+        self._most_whole = allowed(_WHOLE_FILES, eighths=1)
 
     def __contains__(self, name: str) -> bool:
         return name in self._parts
@@ -108,11 +116,12 @@ class Parts:
     def store_whole(self, item: TargetObject, data: memoryview) -> bool:
         """Write all of a small object into a new temporary file, and keep that open for `take_whole`.
 
-        For one thread. False, and nothing written, where anything of the object is there: then `used` gives its file.
+        For one thread. False, and nothing written, where anything of the object is there, or so many are open already:
+        then `used` gives its file.
         Raises SinkError and OSError. Room need not be given beforehand to what is written at once.
         """
         with self._lock:
-            if item.name in self._parts:
+            if item.name in self._parts or self._whole >= self._most_whole:
                 return False
             part = self._of(item)
         folder = self._folders.hold(item.name.rpartition("/")[0])
@@ -126,7 +135,9 @@ class Parts:
         written = os.write(descriptor, data)
         while written < len(data):  # the disk is full, as the next call will say
             written += os.write(descriptor, data[written:])
-        part.whole = True
+        with self._lock:
+            self._whole += 1
+            part.whole = True
         return True
 
     def take_whole(self, item: TargetObject) -> Part | None:
@@ -206,7 +217,8 @@ class Parts:
         self._parts.clear()
 
     def _forget(self, part: Part) -> None:
-        self._parts.pop(part.item.name, None)
+        if self._parts.pop(part.item.name, None) is not None and part.whole:
+            self._whole -= 1
         self._open.pop(part.item.name, None)
 
     def _remove(self, part: Part) -> None:
@@ -287,7 +299,7 @@ class Parts:
         """Note that a writer is through; close what was used longest ago when too many are open."""
         with self._lock:
             part.users -= 1
-            if len(self._open) <= OPEN_FILES:
+            if len(self._open) <= self._most_open:
                 return
             for name in list(self._open):
                 other = self._parts.get(name)
@@ -296,7 +308,7 @@ class Parts:
                 elif not other.users and other is not part:
                     del self._open[name]
                     other.close()
-                if len(self._open) <= OPEN_FILES:
+                if len(self._open) <= self._most_open:
                     return
 
 

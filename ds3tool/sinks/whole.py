@@ -19,7 +19,7 @@ class RereadSink(LocalSink):
 
     That is beside what every sink does, which holds each blob against its own digest as it comes: here the bytes are
     those that the file system gives back. An object without such metadata, or of which ranges are wanted, appears as
-    it does from any sink. Reading happens where `finish` is called, and takes 1 MiB.
+    it does from any sink. Reading happens where `finish` is called, and takes 256 KiB.
     """
 
     def __init__(self, root: str, **how: Any) -> None:  # noqa: ANN401  # as LocalSink takes them

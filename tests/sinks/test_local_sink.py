@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import itertools
 import os
 import random
@@ -393,6 +395,26 @@ def test_names_are_given_once_whatever_the_file_system_can_do(
         assert (tmp_path / "temporary").read_bytes() == b"ours"
     finally:
         os.close(folder)
+
+
+@pytest.mark.parametrize("refusal", [errno.EPERM, errno.ENOSYS, errno.EINVAL])
+def test_a_kernel_that_refuses_the_one_step_leaves_it_to_links(
+    tmp_path: Path, refusal: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where renameat2 is not let through (seccomp says EPERM, old kernels ENOSYS), a file gets its name."""
+
+    def refused(*_: object) -> int:
+        ctypes.set_errno(refusal)
+        return -1
+
+    monkeypatch.setattr(durability, "_renameat2", lambda: refused)
+    (tmp_path / "temporary").write_bytes(b"ours")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        durability.give_name("temporary", "free", folder)
+    finally:
+        os.close(folder)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"free": b"ours"}
 
 
 def test_name_taken_for_a_rename_that_fails_is_given_back(tmp_path: Path) -> None:
