@@ -8,16 +8,19 @@ from ds3tool.protocol import metadata, names
 from ds3tool.protocol.attributes import NS_IN_MS, FileAttributes, xattrs_text
 from ds3tool.protocol.metadata import HeaderLines
 
-# What differs from file to file, by its place in the arguments of `AttributeLines.of`. A value is percent-encoded where
-# it needs to be, so that it holds no brace; these are digits, and base64 with what headers leave as it is.
-_FIELDS = {
-    "ds3-last-modified-time": "{0}",
-    "ds3tool-mtime-ns": "{1}",
-    "ds3-last-access-time": "{2}",
-    "ds3tool-atime-ns": "{3}",
-    "ds3-creation-time": "{4}",
-    "ds3tool-xattrs": "{5}",
-}
+# What differs from file to file, in the order that `FileAttributes.to_metadata` has; of the lines that are signed, the
+# order is that of the names.
+_FIELDS = (
+    "ds3-last-modified-time",
+    "ds3tool-mtime-ns",
+    "ds3-last-access-time",
+    "ds3tool-atime-ns",
+    "ds3-creation-time",
+    "ds3tool-xattrs",
+)
+_FIELD_NAMES = frozenset(names.METADATA + field for field in _FIELDS)
+# In the place of what differs; no header's value has one.
+_GAP = "\0"
 
 
 class AttributeLines:
@@ -30,21 +33,21 @@ class AttributeLines:
 
     def __init__(self, like: FileAttributes) -> None:
         headers = metadata.to_headers(like.to_metadata())
-        template = metadata.lines_of(
-            (name, _FIELDS.get(name.removeprefix(names.METADATA), value)) for name, value in headers
-        )
-        self._head, self._signed = template.head.format, template.signed.format
+        lines = metadata.lines_of((name, _GAP if name in _FIELD_NAMES else value) for name, value in headers)
+        end = "" if like.xattrs else _GAP  # without any, nothing comes before the end
+        self._head = (lines.head + end).split(_GAP)
+        self._signed = (lines.signed + end).split(_GAP)
 
     def of(
         self, modified_ns: int, accessed_ns: int, created_ns: int, xattrs: Mapping[str, bytes] | None = None
     ) -> HeaderLines:
         """Return the lines of `to_metadata` for a file of these times, nanoseconds since 1970."""
-        given = (
-            modified_ns // NS_IN_MS,
-            modified_ns,
-            accessed_ns // NS_IN_MS,
-            accessed_ns,
-            created_ns // NS_IN_MS,
-            xattrs_text(xattrs) if xattrs else "",
-        )
-        return HeaderLines(self._head(*given), self._signed(*given))
+        modified, accessed = str(modified_ns), str(accessed_ns)
+        modified_ms, accessed_ms, created_ms = modified_ns // NS_IN_MS, accessed_ns // NS_IN_MS, created_ns // NS_IN_MS
+        rest = xattrs_text(xattrs) if xattrs else ""
+        # By far the quickest way to put text together: half the time of a template that is filled in.
+        a, b, c, d, e, f, g = self._head
+        head = f"{a}{modified_ms}{b}{modified}{c}{accessed_ms}{d}{accessed}{e}{created_ms}{f}{rest}{g}"
+        a, b, c, d, e, f, g = self._signed
+        signed = f"{a}{created_ms}{b}{accessed_ms}{c}{modified_ms}{d}{accessed}{e}{modified}{f}{rest}{g}"
+        return HeaderLines(head, signed)

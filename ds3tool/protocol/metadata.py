@@ -71,11 +71,13 @@ class CommonLines:
         after = tuple(one for one in headers if one[0] > last and not one[0].startswith(last))
         self.leaves_room = len(before) + len(after) == len(headers)
         self.lines = lines_of(headers) if headers else None
-        self._head, self._before, self._after = lines_of(headers).head, lines_of(before).signed, lines_of(after).signed
+        self._before, self._after = lines_of(before).signed, lines_of(after).signed
 
     def beside(self, own: HeaderLines) -> HeaderLines:
         """Return them and an object's own, whose names begin as RESERVED says; only where that `leaves_room`."""
-        return HeaderLines(self._head + own.head, self._before + own.signed + self._after)
+        if self.lines is None:
+            return own
+        return HeaderLines(self.lines.head + own.head, self._before + own.signed + self._after)
 
 
 def is_in(headers: Mapping[str, str]) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own is
 _SHOWN = 3
+_TELLS_BIRTH = hasattr(os.stat_result, "st_birthtime")
 _KINDS_OF_FILES = 1024  # remembered at most: a few kilobytes each
 
 # The word that the vendor's client has for this system; it asks the Java machine.
@@ -117,7 +118,8 @@ class PlainAttributes:
 
     def lines(self, state: os.stat_result, xattrs: dict[str, bytes]) -> HeaderLines:
         """Return the lines of a file of which these were found."""
-        kind = (state.st_mode, state.st_uid, state.st_gid, _is_sparse(state), bool(xattrs))
+        sparse = state.st_blocks * _BLOCK_BYTES < state.st_size
+        kind = (state.st_mode, state.st_uid, state.st_gid, sparse, not xattrs)
         alike = self._kinds.get(kind)
         if alike is None:
             from ds3tool.protocol.attribute_lines import AttributeLines
@@ -125,7 +127,9 @@ class PlainAttributes:
             if len(self._kinds) >= _KINDS_OF_FILES:
                 self._kinds.clear()
             alike = self._kinds[kind] = AttributeLines(self._reader.of(state, xattrs=xattrs))
-        return alike.of(state.st_mtime_ns, state.st_atime_ns, _created_ns(state), xattrs)
+        modified_ns = state.st_mtime_ns
+        created_ns = _created_ns(state) if _TELLS_BIRTH else modified_ns
+        return alike.of(modified_ns, state.st_atime_ns, created_ns, xattrs)
 
 
 def _xattr_names(descriptor: int) -> list[str]:
