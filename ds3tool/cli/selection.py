@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,13 @@ class Selection:
         if self.pattern is not None:
             return self.pattern.fullmatch(key) is not None
         return key == self.prefix if self.whole else key.startswith(self.prefix)
+
+    def among(self, objects: Iterable[ListedObject]) -> list[ListedObject]:
+        """Return those of several objects that the address means."""
+        if self.pattern is None and not self.whole:
+            prefix = self.prefix
+            return [one for one in objects if one.key.startswith(prefix)]
+        return [one for one in objects if self.selects(one.key)]
 
     def __str__(self) -> str:
         return self.text
@@ -84,10 +91,9 @@ def selected_objects(client: Ds3Client, selection: Selection, *, versions: bool 
         return
     found = False
     for page in client.listing_pages(selection.bucket, prefix=selection.prefix, versions=versions):
-        for item in page.objects:
-            if selection.selects(item.key):
-                found = True
-                yield item
+        items = selection.among(page.objects)
+        found = found or bool(items)
+        yield from items
     if not found and selection.prefix:
         raise NothingThereError(f"there is nothing at {selection}", hint=_hint(selection))
 

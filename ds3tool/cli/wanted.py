@@ -11,7 +11,7 @@ from ds3tool.cli.selection import Selection, selected_objects
 from ds3tool.errors import UsageError
 from ds3tool.filters import Filter
 from ds3tool.jobs.ends import Failure
-from ds3tool.jobs.get_targets import Asked, Wanted
+from ds3tool.jobs.get_targets import Asked
 from ds3tool.protocol.escaped import escape
 from ds3tool.protocol.model import ListedObject
 
@@ -33,32 +33,32 @@ def wanted_objects(
     of the prefix itself is the target folder, and left out.
     """
     base = base_of(selection)
+    takes_all = chosen.is_empty
     found = _everything(client, selection) if names is None else _listed(client, selection, names)
     for one in found:
         if isinstance(one, Failure):
             yield one
         elif one.key == base and not selection.whole:
             continue
-        elif _accepted(chosen, one, base):
-            yield Wanted.of(one)
+        elif takes_all or _accepted(chosen, one, base):
+            yield one
 
 
 def _accepted(chosen: Filter, one: ListedObject, base: str) -> bool:
-    if chosen.is_empty:
-        return True
     modified = None if one.last_modified is None else nanoseconds(one.last_modified)
     return chosen.accepts(one.key[len(base) :], size=one.size, modified_ns=modified)
 
 
 def _everything(client: Ds3Client, selection: Selection) -> Iterator[Found]:
-    found = False
+    objects = selected_objects(client, selection)
     try:
-        for one in selected_objects(client, selection):
-            found = True
-            yield one
+        first = next(objects, None)
+        if first is not None:
+            yield first
+        yield from objects
     except NothingThereError as error:
         raise NothingThereError(f"{selection} names no object", hint=error.hint) from error
-    if not found:
+    if first is None:
         raise NothingThereError(f"{selection} names no object")
 
 

@@ -158,6 +158,7 @@ class GetRun(GetJobs):
             plan = self._targets.without_conflicts(doubtful)
             if len(plan):
                 yield plan
+                self._targets.look_anew()  # a job may have been moved meanwhile
 
     def _check_room(self, plan: PlannedJob, found: Found | None = None, *, appeared: Sequence[int] = ()) -> None:
         """Raise SinkError when the target has less room than is needed beside what is there already."""

@@ -296,8 +296,9 @@ class GetJobs(Run):
         """Record that objects have their names, and are safe."""
         self.recorder.appeared(job_id, numbers)
         if self.current is not None and self.current.job_id == job_id:
+            appeared = self.current.appeared
             for number in numbers:
-                self.current.appeared[number] = 1
+                appeared[number] = 1
 
     def end_early(self, job_id: str) -> None:
         """Cancel the job; nothing on tape is touched."""

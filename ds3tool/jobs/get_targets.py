@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import Ds3Error, ForbiddenError, JobError, NotFoundError, SinkError, UsageError
@@ -53,6 +54,10 @@ class Wanted:
         return TargetObject(self.key, size, name, self.version_id, self.ranges)
 
 
+# What is known of the folders at a target is good for so many objects.
+_LOOK_ANEW_AFTER = 1000
+
+
 # What a get may be asked for: a listed object means its latest version; a failure is passed on by name.
 Asked = Wanted | ListedObject | Failure
 
@@ -63,6 +68,47 @@ def check_rule(if_exists: IfExists) -> None:
         raise UsageError(
             "what a get makes at its target has no versions", hint="use --if-exists rename, to keep both, or overwrite"
         )
+
+
+@runtime_checkable
+class FolderSink(Protocol):
+    """A sink whose names stand in folders, which many of them may share."""
+
+    def is_empty(self, folder: str) -> bool:
+        """Whether a folder (empty for the target itself) is not there or has nothing in it; False where in doubt."""
+        ...
+
+
+class _EmptyFolders:
+    """Which folders of a target are empty: asked once for a thousand objects, and not for one that stands alone.
+
+    What is known is as old as the first of these objects, so a name may be taken meanwhile: whoever gives an object its
+    name finds that, as it does whatever comes between the plan and that moment.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink if isinstance(sink, FolderSink) else None
+        self._asked = 0
+        # None for a folder of which one object was looked at by itself.
+        self._known: dict[str, bool | None] = {}
+
+    def hold(self, name: str) -> bool:
+        """Whether nothing has a file's name, since its folder is empty; False where that is not known."""
+        if self._sink is None or name.endswith("/"):
+            return False
+        self._asked += 1
+        if self._asked > _LOOK_ANEW_AFTER:
+            self.forget()
+        folder = name.rpartition("/")[0]
+        known = self._known.get(folder)
+        if known is None:
+            known = self._known[folder] = self._sink.is_empty(folder) if folder in self._known else None
+        return known is True
+
+    def forget(self) -> None:
+        """Look at every folder anew."""
+        self._asked = 0
+        self._known.clear()
 
 
 class Targets:
@@ -85,6 +131,8 @@ class Targets:
         check_rule(if_exists)
         self._client = client
         self._sink = sink
+        self._sequential = sink.sequential
+        self._empty = _EmptyFolders(sink)
         self._bucket = bucket
         self._name_of = name_of
         self._rule = if_exists
@@ -100,29 +148,32 @@ class Targets:
             if isinstance(one, Failure):
                 self._fail(one)
                 continue
-            wanted = Wanted.of(one) if isinstance(one, ListedObject) else one
             try:
-                item = self._target(wanted)
+                item = self._target(one)
             except TARGET_LOST:
                 raise
             except Ds3Error as error:
-                self._fail(Failure(wanted.key, error))
+                self._fail(Failure(one.key, error))
                 continue
             if item is None:
                 self.skipped += 1
-            elif self._sink.sequential:
+            elif self._sequential:
                 yield from _in_stream_order(item)
             else:
                 yield item
 
-    def _target(self, wanted: Wanted) -> TargetObject | None:
+    def look_anew(self) -> None:
+        """Something may have appeared at the target since the last object that was asked for."""
+        self._empty.forget()
+
+    def _target(self, wanted: Wanted | ListedObject) -> TargetObject | None:
         """Return what is to be fetched, None when nothing is because of what is there."""
-        if not wanted.complete:
-            raise JobError(f"{wanted.key} is not complete: a job is still putting it")
-        item = wanted.target(self._real_name(wanted))
+        item = self._named(wanted)
         self._sink.check_name(item.name)
         if item.name in self._given:  # by a renaming of this run, so that nothing of that name is there yet
             return self._renamed(item)
+        if self._empty.hold(item.name):
+            return item
         try:
             size = self._sink.existing_size(item.name)
         except SinkError:
@@ -133,18 +184,26 @@ class Targets:
             raise
         return item if size is None else self._beside(item, size)
 
-    def _real_name(self, wanted: Wanted) -> str:
+    def _named(self, wanted: Wanted | ListedObject) -> TargetObject:
+        """Return an object under its name at the target; JobError for one that is not complete."""
+        if isinstance(wanted, ListedObject):  # its latest version, and all of it
+            if wanted.last_modified is not None:
+                return TargetObject(wanted.key, wanted.size, self._real_name(wanted.key, None))
+        elif wanted.complete:
+            name = self._real_name(wanted.key, wanted.version_id) if wanted.name is None else wanted.name
+            return wanted.target(name)
+        raise JobError(f"{wanted.key} is not complete: a job is still putting it")
+
+    def _real_name(self, key: str, version_id: str | None) -> str:
         """Return the name at the target; of an escaped key the real one, where its metadata vouch for it."""
-        if wanted.name is not None:
-            return wanted.name
-        name = self._name_of(wanted.key)
-        if self._sink.sequential or not escaped.may_be_escaped(wanted.key):
+        name = self._name_of(key)
+        if self._sequential or not escaped.may_be_escaped(key):
             return name
         try:
-            head = self._client.head_object(self._bucket, wanted.key, version_id=wanted.version_id)
+            head = self._client.head_object(self._bucket, key, version_id=version_id)
         except (ForbiddenError, NotFoundError):
             return name
-        return escaped.raw_name(name, wanted.key, head.metadata) or name
+        return escaped.raw_name(name, key, head.metadata) or name
 
     def _beside(self, item: TargetObject, size: int) -> TargetObject | None:
         """Return what is to be fetched where a file of `size` bytes, or for a folder's name a folder, is there."""

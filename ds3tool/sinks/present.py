@@ -38,6 +38,22 @@ class Present:
         except OSError as error:
             raise SinkError(f"the folder {folder} cannot be looked into: {error.strerror}") from error
 
+    def is_empty(self, folder: str) -> bool:
+        """Whether a folder below the root is not there or has nothing in it; False where that cannot be told."""
+        try:
+            with self._folders.opened(folder, make=False) as kept:
+                # One of its own: several that look into one descriptor at a time take from each other what they find.
+                descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=kept)
+            try:
+                with os.scandir(descriptor) as found:
+                    return next(found, None) is None
+            finally:
+                os.close(descriptor)
+        except FileNotFoundError:
+            return True
+        except (OSError, SinkError):
+            return False
+
     def size(self, name: str) -> int | None:
         """Return the size of the file or link of that name, None when there is none.
 

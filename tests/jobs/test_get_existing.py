@@ -16,6 +16,7 @@ from ds3tool.errors import SinkError, UsageError
 from ds3tool.jobs.ends import TargetObject
 from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.get import GetRun
+from ds3tool.jobs.get_targets import Wanted
 from ds3tool.jobs.plan import JobLimits
 from ds3tool.jobs.run import RunResult
 from ds3tool.protocol.model import JobStatus, ObjectHead
@@ -148,6 +149,49 @@ def test_renamed_files_never_meet(room: Room, tmp_path: Path) -> None:
     assert (got.objects, got.failures) == (2, [])
     assert (target / "film.mov").read_bytes() == b"mine"
     assert set(contents(target).values()) == {b"mine", b"film.mov", b"film~1.mov"}
+
+
+def test_many_objects_for_an_empty_folder_cost_one_look_at_it_and_for_a_full_one_a_look_each(
+    room: Room, tmp_path: Path
+) -> None:
+    """What is there is found in whatever folder; where nothing is, nobody asks for each name."""
+    looked: list[str] = []
+
+    class Looking(LocalSink):
+        def existing_size(self, name: str) -> int | None:
+            looked.append(name)
+            return super().existing_size(name)
+
+    target = tmp_path / "target"
+    (target / "full").mkdir(parents=True)
+    (target / "full/07").write_bytes(b"mine")
+    (target / "empty").mkdir()
+    keys = [f"{folder}/{number:02}" for number in range(10) for folder in ("empty", "full", "none/below")]
+    listed = [Wanted(key, 1) for key in keys]
+    settings = replace(room.settings, if_exists=IfExists.SKIP)
+    with closing(Looking(str(target))) as sink:
+        run = GetRun(room.client, sink, BUCKET, listed, name_of=str, settings=settings)
+        (plan,) = run.plans()
+    assert plan.keys == [key for key in keys if key != "full/07"]
+    assert run.result.skipped == 1
+    assert looked == ["empty/00", "full/00", "none/below/00", *(f"full/{number:02}" for number in range(1, 10))]
+
+
+def test_what_has_come_into_an_empty_folder_between_two_jobs_is_seen(room: Room, tmp_path: Path) -> None:
+    """A job, or somebody else meanwhile, fills a folder that was empty: the next job is planned by what is there."""
+    tree, target = tmp_path / "tree", tmp_path / "target"
+    tree.mkdir()
+    for name in "abcdef":
+        (tree / name).write_bytes(name.encode())
+    room.put(tree)
+    room.settings = replace(room.settings, if_exists=IfExists.SKIP, limits=JobLimits(3))
+
+    def meanwhile(run: GetRun) -> None:
+        run.on_object = lambda *_: (target / "e").write_bytes(b"mine")
+
+    got = room.get(target, prepare=meanwhile)
+    assert (got.objects, got.skipped, got.failures) == (5, 1, [])
+    assert contents(target) == {**{name: name.encode() for name in "abcdf"}, "e": b"mine"}
 
 
 # -- room -------------------------------------------------------------------------------------------------------------

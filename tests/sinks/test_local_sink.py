@@ -476,6 +476,22 @@ def test_asking_for_what_is_there_makes_no_folder(root: Path, sink: LocalSink) -
     assert names(root) == set()
 
 
+def test_a_folder_is_empty_only_where_that_is_certain(root: Path, sink: LocalSink) -> None:
+    """What is not there is empty; with one name in it, hidden or unfinished, or with a link in the way, none is."""
+    assert all(sink.is_empty(folder) for folder in ("", "a", "a/b"))
+    (root / "a").mkdir()
+    (root / "full").mkdir()
+    (root / "full/.hidden").symlink_to("nowhere")
+    (root / "file").write_bytes(b"")
+    (root / "link").symlink_to("a")
+    assert [folder for folder in ("a", "a/b", "full/b", "") if sink.is_empty(folder)] == ["a", "a/b", "full/b"]
+    assert not any(sink.is_empty(folder) for folder in ("full", "file", "file/below", "link", "link/below"))
+    item = TargetObject("k", 2, "a/unfinished")
+    receive(sink, item, 0, b"1")
+    assert not sink.is_empty("a")
+    assert "a/b" not in names(root)
+
+
 def test_free_bytes_are_those_of_the_file_system(root: Path, sink: LocalSink) -> None:
     """The room told is what the target's file system has for this user."""
     room = os.statvfs(root)
