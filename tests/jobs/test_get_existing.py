@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ds3tool.client import Ds3Client
-from ds3tool.errors import SinkError, UsageError
+from ds3tool.errors import Ds3Error, SinkError, UsageError
 from ds3tool.jobs.ends import TargetObject
 from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.get import GetRun
@@ -186,10 +186,13 @@ def test_what_has_come_into_an_empty_folder_between_two_jobs_is_seen(room: Room,
     room.put(tree)
     room.settings = replace(room.settings, if_exists=IfExists.SKIP, limits=JobLimits(3))
 
-    def meanwhile(run: GetRun) -> None:
-        run.on_object = lambda *_: (target / "e").write_bytes(b"mine")
+    def put_there(key: str, size: int, error: Ds3Error | None) -> None:
+        (target / "e").write_bytes(b"mine")
 
-    got = room.get(target, prepare=meanwhile)
+    def prepare(run: GetRun) -> None:
+        run.on_object = put_there
+
+    got = room.get(target, prepare=prepare)
     assert (got.objects, got.skipped, got.failures) == (5, 1, [])
     assert contents(target) == {**{name: name.encode() for name in "abcdf"}, "e": b"mine"}
 
