@@ -112,7 +112,7 @@ def test_a_job_cancelled_while_tape_is_waited_for_still_has_its_result(
         client.cancel_job(job_id)
         return wait_for_job(client, job_id, **options)
 
-    monkeypatch.setattr("ds3tool.cli.transfer.wait_for_job", cancelled_meanwhile)
+    monkeypatch.setattr("ds3tool.jobs.completion.wait_for_job", cancelled_meanwhile)
     with Appliance(ApplianceSettings(persist_delay=3600.0)) as appliance:
         archive = Archive.of(appliance)
         with archive.client:
