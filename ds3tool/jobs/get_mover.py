@@ -79,6 +79,7 @@ class GetMover:
         self._client = client
         self._transport = transport
         self._sink = sink
+        self._gathering = sink if isinstance(sink, GatheringSink) else None
         self._plan = plan
         self._blobs = state.blobs
         self._owners = state.object_of
@@ -399,8 +400,8 @@ class GetMover:
                 self._forget(owner)
             if owner not in self._unfinished:
                 items.append(item or self._plan.target_object(owner))
-        if isinstance(self._sink, GatheringSink):
-            self._sink.finish_all(items)
+        if self._gathering is not None:
+            self._gathering.finish_all(items)
         else:
             for item in items:
                 self._sink.finish(item)
