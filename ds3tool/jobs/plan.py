@@ -227,17 +227,19 @@ def plan_get(
 
     `repeated`: an object may be wanted several times; each time again begins a new job, since one names it once.
     """
-    plan, size = PlannedJob(JobType.GET, bucket, title=title), 0
+    plan, count, size = PlannedJob(JobType.GET, bucket, title=title), 0, 0
+    most_objects, most_bytes = limits.objects, limits.bytes
     keys: set[str] = set()
     for item in items:
-        too_large = limits.bytes is not None and size + item.size > limits.bytes
-        if len(plan) == limits.objects or (len(plan) and too_large) or item.key in keys:
+        too_large = most_bytes is not None and size + item.size > most_bytes
+        if count == most_objects or (count and too_large) or item.key in keys:
             yield plan
-            plan, size = PlannedJob(JobType.GET, bucket, title=title), 0
+            plan, count, size = PlannedJob(JobType.GET, bucket, title=title), 0, 0
             keys.clear()
         if repeated:
             keys.add(item.key)
         plan.add_target(item)
+        count += 1
         size += item.size
-    if len(plan):
+    if count:
         yield plan

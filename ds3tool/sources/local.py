@@ -248,6 +248,7 @@ class LocalSource:
         takes_all, trusts = self._takes_all, self._inodes.trusts
         files = _Files()
         found = False
+        device, trusted = -1, False
         for last in entries:
             try:
                 state = None if last in folders else os.stat(last, dir_fd=place.descriptor, follow_symlinks=False)
@@ -260,7 +261,9 @@ class LocalSource:
                     files.names.append(last)
                     files.sizes.append(size)
                     files.modified_ns.append(modified_ns)
-                    files.inodes.append(state.st_ino if trusts(state.st_dev) else 0)
+                    if state.st_dev != device:
+                        device, trusted = state.st_dev, trusts(state.st_dev)
+                    files.inodes.append(state.st_ino if trusted else 0)
                 continue
             name = os.path.join(place.name, last)
             try:
