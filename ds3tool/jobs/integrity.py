@@ -8,7 +8,6 @@ from enum import StrEnum
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import ChecksumError, ForbiddenError, NotFoundError, ProtocolError, UsageError
-from ds3tool.jobs.known_digests import READ_BYTES, Held, KnownDigests
 from ds3tool.protocol import checksums, names
 from ds3tool.protocol.checksums import ExpectedChecksum
 from ds3tool.protocol.model import ChecksumType, DataPolicy, ObjectHead, Versioning
@@ -78,6 +77,8 @@ def bucket_policy(client: Ds3Client, bucket: str) -> DataPolicy:
 
 def digest_range(read: Callable[[int, int], bytes], offset: int, length: int, type_: ChecksumType) -> str:
     """Return the digest of `length` bytes from `offset`, in base64; `read(offset, length)` gives exact pieces."""
+    from ds3tool.jobs.known_digests import READ_BYTES
+
     hasher = checksums.new_hasher(type_)
     done = 0
     while done < length:
@@ -101,6 +102,8 @@ def has_digests(head: ObjectHead, read: Callable[[int, int], bytes], size: int) 
     that nobody can tell. Where the appliance states none at all, an ETag that is the bytes' MD5 shows that they are the
     same; one that is not shows nothing, since it may be another thing that looks like an MD5.
     """
+    from ds3tool.jobs.known_digests import Held, KnownDigests
+
     if head.size != size:
         return False
     held = KnownDigests.of_head(head).hold(read)

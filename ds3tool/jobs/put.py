@@ -14,7 +14,6 @@ from ds3tool.jobs.integrity import ChecksumChoice, bucket_policy
 from ds3tool.jobs.plan import PlannedJob, plan_put_blocks
 from ds3tool.jobs.put_job import PutJobRun
 from ds3tool.jobs.put_planner import PutPlanner, SettledPlan, check_rule
-from ds3tool.jobs.put_resume import left_of
 from ds3tool.jobs.recorder import Recorder
 from ds3tool.jobs.remainder import Remainder
 from ds3tool.jobs.run import RunResult, RunSettings
@@ -228,6 +227,8 @@ class PutRun(PutJobRun):
         self._move_all(remainder.plan, details, remainder.held, begun=remainder.begun)
 
     def _left(self, remainder: Remainder, fate: Fate) -> PlannedJob | None:
+        from ds3tool.jobs.put_resume import left_of
+
         plan = remainder.plan
         numbers = left_of(
             self.client,

@@ -6,20 +6,18 @@ import itertools
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
 from ds3tool.errors import ConflictError, Ds3Error, JobError, JobLostError
 from ds3tool.jobs.decisions import MENDABLE
-from ds3tool.jobs.dropping import drop_object
 from ds3tool.jobs.ends import Source, SourceObject
 from ds3tool.jobs.engine import SMALL_BLOB_BYTES, Engine
 from ds3tool.jobs.fate import Fate, was_truncated
 from ds3tool.jobs.integrity import ChecksumChoice
 from ds3tool.jobs.plan import PlannedJob
-from ds3tool.jobs.presence import count_missing
 from ds3tool.jobs.put_mover import PutMover
-from ds3tool.jobs.put_resume import Confirmation, left_of
 from ds3tool.jobs.recorder import MovedBlobs, Recorder
 from ds3tool.jobs.remainder import HeldBlobs
 from ds3tool.jobs.replacing import Replacing
@@ -28,6 +26,9 @@ from ds3tool.jobs.state import Doubt, JobState
 from ds3tool.protocol.checksums import to_metadata
 from ds3tool.protocol.model import DataPolicy, JobDetails, JobStatus
 from ds3tool.transport.burst import Burst
+
+if TYPE_CHECKING:
+    from ds3tool.jobs.put_resume import Confirmation
 
 _log = logging.getLogger(__name__)
 
@@ -225,6 +226,8 @@ class PutJobRun(Run):
         """
 
         def how_it_ended() -> JobStatus:
+            from ds3tool.jobs.presence import count_missing
+
             missing = count_missing(self.client, plan, mover.version_of)
             return JobStatus.CANCELED if missing else JobStatus.COMPLETED
 
@@ -303,6 +306,8 @@ class PutJobRun(Run):
         """Return which of the empty objects that a job does not list are not in the bucket either."""
         if not unlisted:
             return []
+        from ds3tool.jobs.put_resume import left_of
+
         versioning = self._policy.versioning
         return left_of(
             self.client, self._source, plan, HeldBlobs(), versioning=versioning, trusted=False, among=unlisted
@@ -322,6 +327,8 @@ class PutJobRun(Run):
         self._replacing.arrived(
             plan.keys[owner] for owner in range(len(plan)) if state.listed[owner] and not state.blobs_left[owner]
         )
+        from ds3tool.jobs.put_resume import Confirmation
+
         kind = None if self.settings.checksum is ChecksumChoice.NONE else self._policy.checksum_type
         return Confirmation(self.client, self._source, plan, state, held=held, kind=kind)
 
@@ -378,6 +385,8 @@ class PutJobRun(Run):
 
     def _drop_failed(self, plan: PlannedJob, mover: PutMover, failed: Iterable[int]) -> None:
         """Drop what came in whole of objects that failed here, since nobody vouches for it."""
+        from ds3tool.jobs.dropping import drop_object
+
         for owner in failed:
             if mover.may_be_whole(owner):
                 note = drop_object(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import (
@@ -24,7 +25,6 @@ from ds3tool.jobs.remainder import HeldBlobs
 from ds3tool.jobs.state import JobState
 from ds3tool.jobs.steadiness import Steadiness, mark_of
 from ds3tool.jobs.waiting import ending_with
-from ds3tool.jobs.whole_digests import ObjectDigests, WholeDigests
 from ds3tool.protocol import metadata, names, responses
 from ds3tool.protocol.checksums import digester
 from ds3tool.protocol.escaped import may_be_escaped
@@ -35,6 +35,9 @@ from ds3tool.transport.bodies import OutgoingBody
 from ds3tool.transport.pool import Transport
 from ds3tool.transport.shapes import AnswerHead
 from ds3tool.transport.templates import BlobHeads
+
+if TYPE_CHECKING:
+    from ds3tool.jobs.whole_digests import ObjectDigests, WholeDigests
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +79,11 @@ class PutMover:
         self._owners = state.object_of
         self._checksum_type = checksum_type
         self._whole_type = None if checksum_type is None else whole_type
-        self._whole = None if checksum_type is None or whole_type is None else WholeDigests(whole_type, checksum_type)
+        self._whole: WholeDigests | None = None
+        if checksum_type is not None and whole_type is not None:
+            from ds3tool.jobs.whole_digests import WholeDigests
+
+            self._whole = WholeDigests(whole_type, checksum_type)
         self.whole_digests: dict[int, str] = {}
         self._steadiness = Steadiness(checksum_type, earlier, since_ns)
         self._heads = BlobHeads(transport, method="PUT", bucket=plan.bucket, job_id=job_id)
@@ -112,6 +119,8 @@ class PutMover:
 
         Ends with TransportError soon after the run is stopped: large files are read for long.
         """
+        from ds3tool.jobs.whole_digests import ObjectDigests
+
         offset, length = self._blobs.offsets[number], self._blobs.lengths[number]
         if self._checksum_type is None:
             return ObjectDigests({}, {})

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from ds3tool.client import Ds3Client
 from ds3tool.errors import ConflictError, Ds3Error, NotFoundError, SourceError
 from ds3tool.jobs.ends import Source, SourceObject
-from ds3tool.jobs.known_digests import READ_BYTES
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.recorder import Recorder
 from ds3tool.protocol.model import Job, ListedObject
@@ -31,6 +30,8 @@ class Replacing:
 
     def read_whole(self, item: SourceObject) -> None:
         """Read a source object from end to end, so that nothing is deleted for one that cannot be read."""
+        from ds3tool.jobs.known_digests import READ_BYTES
+
         if self._source.sequential:
             raise SourceError(
                 f"{item.key} is in the bucket already, and a stream cannot be read whole before that is deleted",
