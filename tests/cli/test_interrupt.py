@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ds3tool.cli.interruption import interruptible, stoppable
-from ds3tool.jobs.ends import SourceObject
+from ds3tool.jobs.source_blocks import SourceBlock
 from ds3tool.sources.local import LocalSource
 from tests.cli.archive import Archive
 from tests.cli.interrupting import Between
@@ -116,14 +116,14 @@ def test_a_signal_amid_the_planning_ends_at_once_and_leaves_nothing(
 ) -> None:
     """Nothing was begun, so there is nothing to go on with: exit code 130, no job, no journal."""
     bucket = archive.bucket()
-    walk = LocalSource.objects
+    walk = LocalSource.blocks
 
-    def interrupted(source: LocalSource) -> Iterator[SourceObject]:
+    def interrupted(source: LocalSource) -> Iterator[SourceBlock]:
         yield next(walk(source))
         signal.raise_signal(number)
         yield from walk(source)
 
-    monkeypatch.setattr(LocalSource, "objects", interrupted)
+    monkeypatch.setattr(LocalSource, "blocks", interrupted)
     said = archive.run("put", str(tree), f"ds3://{bucket}").expect(130)
     assert "stopping" not in said.stderr
     assert said.stderr.splitlines()[-1] == "hint: nothing was begun; run the command again"

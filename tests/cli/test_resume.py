@@ -586,7 +586,7 @@ def test_what_was_killed_while_it_was_planned_has_begun_nothing(archive: Archive
         "import os, sys\n"
         "from ds3tool.cli.main import main\n"
         "from ds3tool.sources.local import LocalSource\n"
-        "LocalSource.objects = lambda self: iter(lambda: os._exit(9), None)\n"
+        "LocalSource.blocks = lambda self: iter(lambda: os._exit(9), None)\n"
         "main(sys.argv[1:])\n"
     )
     bucket = archive.bucket()
@@ -637,11 +637,11 @@ def test_waiting_for_tape_goes_on_until_it_is_there(
         return wait_for_job(client, job_id, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr("ds3tool.cli.transfer.wait_for_job", interrupted)
+        patched.setattr("ds3tool.jobs.completion.wait_for_job", interrupted)
         said = archive.run("put", str(tree), f"ds3://{bucket}", "--wait", "tape").expect(130)
     assert said.stderr.splitlines()[-1].endswith("ds3tool resume")
     assert archive.run("job", "ls", "--local", "-o", "json").expect(0).json[0]["state"] == "waiting for tape"
-    monkeypatch.setattr("ds3tool.cli.transfer.wait_for_job", in_no_time)
+    monkeypatch.setattr("ds3tool.jobs.completion.wait_for_job", in_no_time)
     result = archive.run("resume", "-o", "json").expect(0).json
     assert [job["status"] for job in result["jobs"]] == [JobStatus.COMPLETED]
     assert result["objects"] == 0
@@ -658,7 +658,7 @@ def test_what_is_lost_on_its_way_to_tape_is_told_once(
         return wait_for_job(client, job_id, **options)
 
     archive, _ = slow_tape
-    monkeypatch.setattr("ds3tool.cli.transfer.wait_for_job", lost)
+    monkeypatch.setattr("ds3tool.jobs.completion.wait_for_job", lost)
     said = archive.run("put", str(tree), f"ds3://{archive.bucket()}", "--wait", "tape").expect(12)
     assert "run the command again" in said.stderr
     assert unfinished() == []
