@@ -18,6 +18,7 @@ from ds3tool.jobs.journal import Journal, WorkHead
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.put import PutRun
 from ds3tool.jobs.run import RunSettings
+from ds3tool.jobs.source_blocks import SourceBlock
 from ds3tool.jobs.work_head import new_work_id
 from ds3tool.protocol.model import Job, JobType
 from ds3tool.sources.local import LocalSource
@@ -39,9 +40,23 @@ class Names:
 
     def objects(self) -> Iterator[SourceObject]:
         """Yield them by name, a thousand in each folder."""
-        for number in range(self._count):
-            key = f"planned/batch-{number // 1000:05d}/frame_{number:08d}.dat"
-            yield SourceObject(key, 4096, _MADE + number, key.encode(), number + 1)
+        for block in self.blocks():
+            yield from block
+
+    def blocks(self) -> Iterator[SourceBlock]:
+        """Yield the same folder by folder, as files are listed."""
+        for start in range(0, self._count, 1000):
+            numbers = range(start, min(start + 1000, self._count))
+            keys = [f"planned/batch-{start // 1000:05d}/frame_{number:08d}.dat" for number in numbers]
+            block = SourceBlock()
+            block.extend(
+                keys,
+                [4096] * len(keys),
+                [_MADE + number for number in numbers],
+                [key.encode() for key in keys],
+                [number + 1 for number in numbers],
+            )
+            yield block
 
     def open(self, item: SourceObject) -> OpenObject:
         """There is nothing behind a name."""
