@@ -68,6 +68,9 @@ static void pace(struct connection *connection, uint64_t left)
 
 static void drop(struct connection *connection)
 {
+    /* Whoever accepted it may not have come back from adding it yet, and so still hold the file: closing alone would
+       leave it with epoll, which would tell of a connection that is no more. */
+    epoll_ctl(connection->worker->epoll, EPOLL_CTL_DEL, connection->descriptor, NULL);
     close(connection->descriptor);
     free(connection->request.body);
     free(connection->head.at);
