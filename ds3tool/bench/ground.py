@@ -6,7 +6,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
@@ -17,14 +17,6 @@ _log = logging.getLogger(__name__)
 
 # What a cancelled job has declared goes at once, or a little later.
 _PATIENCE_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
-
-
-@dataclass(slots=True)
-class Cleared:
-    """How many objects were removed one by one, and what could not be, each a sentence."""
-
-    removed: int = 0
-    troubles: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +37,30 @@ class Ground:
         """Its address, as people write it."""
         return f"ds3://{self.bucket}/{self.prefix}"
 
-    def clear(self, client: Ds3Client, jobs: Iterable[str], clock: Clock) -> Cleared:
-        """Remove all that is there, and nothing else; returns also when that failed.
+    def clear(self, client: Ds3Client, jobs: Iterable[str], clock: Clock) -> list[str]:
+        """Remove all that is there, and nothing else; return what could not be done of it, each a sentence.
 
         The jobs that brought it are cancelled first: what is not on tape by then never gets there.
         """
-        cleared = Cleared()
+        troubles: list[str] = []
         for job_id in jobs:
             try:
                 self._cancel(client, job_id)
             except NotFoundError:
                 continue  # all of it was on tape already
             except Ds3Error as error:
-                cleared.troubles.append(
+                troubles.append(
                     f"job {job_id} could not be cancelled ({error.message}); end it: ds3tool job cancel {job_id}"
                 )
         try:
-            left = self._remove(client, cleared, clock)
+            left = self._remove(client, clock)
         except Ds3Error as error:
             _log.info("what is below %s could not be removed", self.address, exc_info=True)
-            cleared.troubles.append(
-                f"what is below {self.address} could not all be removed ({error.message}){self._way}"
-            )
+            troubles.append(f"what is below {self.address} could not all be removed ({error.message}){self._way}")
         else:
             if left:
-                cleared.troubles.append(f"{left:,} objects are left below {self.address}{self._way}")
-        return cleared
+                troubles.append(f"{left:,} objects are left below {self.address}{self._way}")
+        return troubles
 
     def _cancel(self, client: Ds3Client, job_id: str) -> None:
         """Cancel a job that has nothing of anybody else; an appliance may have joined it with another's."""
@@ -83,20 +73,24 @@ class Ground:
     def _way(self) -> str:
         return f"; remove it: ds3tool rm -r {self.address}"
 
-    def _remove(self, client: Ds3Client, cleared: Cleared, clock: Clock) -> int:
+    def _remove(self, client: Ds3Client, clock: Clock) -> int:
         """Remove what is listed until nothing is; return how many there are when patience ends."""
-        versions = self.versioning is not Versioning.NONE
         never = threading.Event()
-        found: list[tuple[str, str | None]] = []
         for seconds in _PATIENCE_SECONDS:
             if seconds:
                 clock.wait(never, seconds)
-            found = [
-                (one.key, one.version_id if versions else None)
-                for one in client.list_objects(self.bucket, prefix=self.prefix, versions=versions)
-            ]
+            found = self._found(client)
             if not found:
                 return 0
-            for result in client.delete_versions(self.bucket, found):
-                cleared.removed += len(result.deleted)
-        return sum(1 for _ in client.list_objects(self.bucket, prefix=self.prefix, versions=versions))
+            for _ in client.delete_versions(self.bucket, found):
+                pass  # what it could not delete is found again
+        return len(self._found(client))
+
+    def _found(self, client: Ds3Client) -> list[tuple[str, str | None]]:
+        """Return what is there, as keys and versions; whatever an appliance lists beyond the prefix is not."""
+        versions = self.versioning is not Versioning.NONE
+        return [
+            (one.key, one.version_id if versions else None)
+            for one in client.list_objects(self.bucket, prefix=self.prefix, versions=versions)
+            if one.key.startswith(self.prefix)
+        ]

@@ -27,6 +27,7 @@ from ds3tool.cli.progress import chosen_mode, shown
 from ds3tool.cli.prompts import confirm
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.errors import (
+    Ds3Error,
     ForbiddenError,
     InterruptedRunError,
     NotFoundError,
@@ -422,13 +423,15 @@ def _cleared(
             messages.note(f"what was put is kept: {ground.address}", quiet=False)
         else:
             try:
-                cleared = ground.clear(client, measurement.jobs, RealClock())
+                troubles = ground.clear(client, measurement.jobs, RealClock())
             except KeyboardInterrupt:
                 raise InterruptedRunError(
                     f"interrupted while what was put was removed; some of it may be left below {ground.address}",
                     hint=f"remove it: ds3tool rm -r {ground.address}",
                 ) from None
-            measured.notes += cleared.troubles
+            measured.notes += troubles
+            if troubles:
+                measured.left = Ds3Error("not all that was put could be removed; what is left is told above")
             if sys.exception() is not None:
-                for trouble in cleared.troubles:
+                for trouble in troubles:
                     messages.warn(trouble)

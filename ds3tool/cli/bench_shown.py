@@ -19,7 +19,10 @@ from ds3tool.sizes import format_duration, format_size
 
 @dataclass(slots=True)
 class Measured:
-    """All rounds of one measurement. `kept` is where its objects are, None when they were removed, or are others'."""
+    """All rounds of one measurement. `kept` is where its objects are, None when they were removed, or are others'.
+
+    `left` is set when something of them could not be removed; `notes` say what.
+    """
 
     verb: str
     address: str
@@ -27,7 +30,7 @@ class Measured:
     rounds: list[Round] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     kept: str | None = None
-    stopped: Ds3Error | None = None
+    left: Ds3Error | None = None
 
     @property
     def usages(self) -> list[Usage]:
@@ -47,7 +50,7 @@ class Measured:
     @property
     def whole(self) -> RunResult:
         """All rounds as one run."""
-        whole = RunResult(stopped=self.stopped)
+        whole = RunResult()
         for one in self.rounds:
             whole.jobs += one.result.jobs
             whole.objects += one.result.objects
@@ -56,6 +59,7 @@ class Measured:
             whole.unverified += one.result.unverified
             whole.seconds += one.result.seconds
             whole.stopped = whole.stopped or one.result.stopped
+        whole.stopped = whole.stopped or self.left
         return whole
 
 

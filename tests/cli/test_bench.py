@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ds3tool.bench.limits import Limit
-from ds3tool.errors import ServerFaultError
+from ds3tool.errors import ForbiddenError, ServerFaultError
 from ds3tool.protocol.model import Versioning
 from tests.cli.archive import Archive, small_appliance
 from tests.cli.interrupting import Between
@@ -195,6 +195,45 @@ def test_a_failing_run_is_cleaned_up(archive: Archive, between: Between, monkeyp
     assert len(set(sent)) == 2
     assert archive.keys(bucket) == []
     assert active_jobs(archive, bucket) == []
+
+
+def test_what_could_not_be_removed_is_a_failure(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured or not, what stays in the bucket is told with the way out, ends the rounds, and is no success."""
+    bucket = archive.bucket()
+    from ds3tool.client import Ds3Client
+
+    def refused(_client: Ds3Client, _bucket: str, _keys: object) -> Iterator[object]:
+        raise ForbiddenError("it may not", status=403, code="AccessDenied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ds3Client, "delete_versions", refused)
+        patch.setattr(Ds3Client, "cancel_job", lambda *_: None)
+        arguments = ["--count", "2", "--size", "1KiB", "--rounds", "2", "--yes", "-o", "json"]
+        run = archive.run("bench", "put", f"ds3://{bucket}/b/", *arguments).expect(1)
+    assert len(run.json["rounds"]) == 1
+    assert run.json["error"]["exit_code"] == 1
+    assert any("ds3tool rm -r ds3://" in note for note in run.json["notes"])
+    assert "ds3tool rm -r ds3://" in run.stderr
+    assert len(archive.keys(bucket)) == 2
+
+
+def test_nothing_is_deleted_that_is_listed_without_having_been_asked_for(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An appliance that lists more than the prefix asks for loses nothing of it."""
+    bucket = archive.bucket("other")
+    from ds3tool.client import Ds3Client
+
+    list_objects = Ds3Client.list_objects
+
+    def whole(client: Ds3Client, bucket: str, *, prefix: str = "", **how: object) -> object:
+        asked = "" if "bench-" in prefix else prefix
+        return list_objects(client, bucket, prefix=asked, **how)  # type: ignore[arg-type]  # handed on as they came
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ds3Client, "list_objects", whole)
+        archive.run("bench", "put", f"ds3://{bucket}/b/", "--count", "2", "--size", "1KiB", "--yes").expect()
+    assert archive.keys(bucket) == ["other"]
 
 
 def test_versions_are_removed_as_well(archive: Archive) -> None:
