@@ -246,7 +246,6 @@ class Burst:
         lane.token = token
         lane.filled = 0
         lane.head = None
-        lane.moved_at = self._now
         self._send(lane, request, work)
 
     def _open_lane(self) -> _Lane:
@@ -279,8 +278,7 @@ class Burst:
         except OSError as error:
             self._abandon(lane, work, self._broken(error))
             return
-        if sent:
-            lane.moved_at = self._now
+        lane.moved_at = time.monotonic()  # not when the round began: `work` may have taken long since
         lane.left = None if sent == whole else memoryview(request)[sent:]
         if lane.writing != (sent < whole):
             lane.writing = sent < whole
@@ -298,7 +296,6 @@ class Burst:
         if count == 0:
             self._abandon(lane, work, self._broken(None))
             return
-        lane.moved_at = self._now
         if self._limit is not None:
             self._limit.reserve(count)  # what follows waits for it
         if whole is None:
@@ -309,6 +306,7 @@ class Burst:
             lane.buffer = bytearray(_BUFFER_BYTES)
             lane.buffer[:count] = self._view[:count]
         lane.filled += count
+        lane.moved_at = time.monotonic()
         try:
             complete = self._complete(lane)
         except ProtocolError as error:

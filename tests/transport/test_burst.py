@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -392,6 +393,30 @@ def test_a_stalled_lane_is_given_up_and_the_others_go_on(serve: Serve, connect: 
     assert list(work.failures) == [1]
     assert "stopped answering" in str(work.failures[1])
     assert len(work.answers) == 299
+
+
+def test_the_time_that_work_takes_is_not_held_against_an_answer(
+    serve: Serve, connect: Connect, burst_of: BurstOf
+) -> None:
+    """A slow disk on this side may take longer than the other side may: what is sent after that has its time still."""
+
+    class SlowDisk(Work):
+        def take(self) -> tuple[int, bytes] | None:
+            if self.taken == 10:
+                time.sleep(0.6)
+            return super().take()
+
+    def slowly(peer: Peer) -> None:
+        while True:
+            got = peer.read_request()
+            if got.target in {"/10", "/11"}:
+                time.sleep(0.3 if got.target == "/10" else 0.1)
+            peer.send(reply(200, answer_of(got)))
+
+    work = SlowDisk([request_for(number) for number in range(100)])
+    burst_of(connect(serve(slowly), io_timeout_seconds=0.5), lanes=2).run(work)
+    work.check()
+    assert not work.failures
 
 
 def test_a_reply_that_keeps_coming_is_waited_for(serve: Serve, connect: Connect, burst_of: BurstOf) -> None:
