@@ -464,9 +464,8 @@ class JobState:
 
     def finish(self, number: int) -> int | None:
         """A moving blob is through; return its object's number when that was the last of it, and none failed."""
-        if self._states[number] != BlobState.MOVING:
-            return None
-        return self._settle(number, BlobState.DONE)
+        ended, _ = self.finish_all((number,))
+        return ended[0] if ended else None
 
     def finish_all(self, numbers: Sequence[int]) -> tuple[list[int], list[int]]:
         """Do what `finish` does with each of these, for hundreds at a time.
