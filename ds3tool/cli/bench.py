@@ -147,6 +147,8 @@ def bench_put(
                     _cleared(ground, client, measurement, measured, keep=keep),
                 ):
                     measured.rounds.append(measurement.round(journal, make(client, run_settings)))
+                if not keep:
+                    _forget_removed(measured.rounds[-1].result.notes, ground, measurement.jobs)
                 if measured.whole.stopped is not None:
                     break
         show(measured, settings)
@@ -435,3 +437,9 @@ def _cleared(
             if sys.exception() is not None:
                 for trouble in troubles:
                     messages.warn(trouble)
+
+
+def _forget_removed(notes: list[str], ground: Ground, jobs: list[str]) -> None:
+    """Leave out what a run has said of its single objects and of how it left its jobs: both are gone, or told anew."""
+    of_removed = (ground.prefix, *(f"job {job_id} " for job_id in jobs))
+    notes[:] = [note for note in notes if not note.startswith(of_removed)]

@@ -21,7 +21,7 @@ from ds3tool.sizes import format_duration, format_size
 class Measured:
     """All rounds of one measurement. `kept` is where its objects are, None when they were removed, or are others'.
 
-    `left` is set when something of them could not be removed; `notes` say what.
+    `left` is set when something of them could not be removed; `notes` say what, and come after those of the runs.
     """
 
     verb: str
@@ -58,7 +58,9 @@ class Measured:
             whole.failures += one.result.failures
             whole.unverified += one.result.unverified
             whole.seconds += one.result.seconds
+            whole.notes += one.result.notes
             whole.stopped = whole.stopped or one.result.stopped
+        whole.notes += self.notes
         whole.stopped = whole.stopped or self.left
         return whole
 
@@ -193,15 +195,14 @@ FIELDS: list[Field[Measured]] = [
     Field("limited_by", lambda measured: None if measured.verdict is None else measured.verdict.limit),
     Field("because", lambda measured: None if measured.verdict is None else measured.verdict.because),
     Field("kept", lambda measured: measured.kept),
-    Field("notes", lambda measured: measured.notes),
+    Field("notes", lambda measured: measured.whole.notes),
 ]
 
 
 def show(measured: Measured, settings: Settings) -> None:
     """Show what was measured; ends the command with the run's exit code when something failed."""
     whole, output = measured.whole, settings.results()
-    told = RunResult(failures=whole.failures, notes=measured.notes)
-    transfer.tell_troubles(told)
+    transfer.tell_troubles(whole)
     error = transfer.error_of(whole, f"could not be {'put' if measured.verb == 'put' else 'got'}")
     fields = FIELDS
     if output.shape.value == "table":

@@ -176,6 +176,26 @@ def test_what_is_interrupted_is_cleaned_up(archive: Archive, between: Between, n
     assert active_jobs(archive, bucket) == []
 
 
+def test_a_job_of_a_get_that_goes_on_is_told(
+    archive: Archive, between: Between, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted, and its job could not be ended: that is said with the way out, in words and in the document."""
+    bucket = archive.bucket()
+    where = f"ds3://{bucket}/large/"
+    archive.run("bench", "put", where, "--count", "3", "--size", "3MiB", "--keep", "--yes").expect()
+    from ds3tool.client import Ds3Client
+
+    def refused(_client: Ds3Client, _job_id: str) -> None:
+        raise ForbiddenError("it may not", status=403, code="AccessDenied")
+
+    between.at(2, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with monkeypatch.context() as patch:
+        patch.setattr(Ds3Client, "cancel_job", refused)
+        run = between.run("bench", "get", where, "-j", "1", "-o", "json").expect(130)
+    assert any("it may not" in note and "ds3tool job" in note for note in run.json["notes"])
+    assert "it may not" in run.stderr
+
+
 def test_a_failing_run_is_cleaned_up(archive: Archive, between: Between, monkeypatch: pytest.MonkeyPatch) -> None:
     """An appliance that fails from the second object on: what it has of the first is removed, and the failure told."""
     bucket = archive.bucket()
@@ -193,6 +213,7 @@ def test_a_failing_run_is_cleaned_up(archive: Archive, between: Between, monkeyp
     run = archive.run("bench", "put", f"ds3://{bucket}/b/", "--count", "2", "--size", "512KiB", "-j", "1", "--yes")
     assert run.exit_code in {3, 7}, run
     assert len(set(sent)) == 2
+    assert "left open" not in run.stderr
     assert archive.keys(bucket) == []
     assert active_jobs(archive, bucket) == []
 
