@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import overload
 
+from ds3tool.errors import UsageError
 from ds3tool.protocol.model import ObjectToGet, ObjectToPut
 
 
@@ -20,10 +21,16 @@ class PutColumns(Sequence[ObjectToPut]):
 
     @classmethod
     def of(cls, objects: Sequence[ObjectToPut]) -> PutColumns:
-        """Return columns of any objects, themselves where they are columns already; sizes may be below zero."""
+        """Return columns of any objects, themselves where they are columns already; sizes may be below zero.
+
+        UsageError for one that no job can name.
+        """
         if isinstance(objects, PutColumns):
             return objects
-        return cls([one.key for one in objects], array("q", [one.size for one in objects]))
+        try:
+            return cls([one.key for one in objects], array("q", [one.size for one in objects]))
+        except OverflowError as error:
+            raise UsageError("no object can have 2**63 bytes") from error
 
     def __len__(self) -> int:
         return len(self.keys)
