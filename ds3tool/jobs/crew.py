@@ -53,6 +53,12 @@ class Crew:
             self._judge(now, (moved - self._begun[1]) / passed)
         return self.size
 
+    def end_trials(self, most: int) -> None:
+        """No more than so many can be had, and no more are tried."""
+        self.most = most
+        self._before = None
+        self._change(min(self.size, most))
+
     def _judge(self, now: float, rate: float) -> None:
         self._begun = None
         if self._before is not None:

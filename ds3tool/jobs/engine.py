@@ -363,8 +363,15 @@ class Engine:
             if size > before:
                 self._work.notify_all()
         while len(self._counters) < size and not self._ending:
-            self._threads.append(self._new_worker())
-            self._threads[-1].start()
+            worker = self._new_worker()
+            try:
+                worker.start()
+            except RuntimeError as error:  # there is a limit on threads: those that are there go on
+                self._counters.pop()
+                _log.info("%d large blobs at once, and no more: %s", len(self._counters), error)
+                self._crew.end_trials(len(self._counters))
+                return
+            self._threads.append(worker)
 
     def _end_workers(self, threads: Sequence[threading.Thread]) -> None:
         """End every thread, and hand on what they have done; a KeyboardInterrupt meanwhile is raised afterwards.

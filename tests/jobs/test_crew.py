@@ -143,3 +143,23 @@ def test_workers_join_while_they_help(monkeypatch: pytest.MonkeyPatch, transfers
     stage.run()
     assert stage.mover.most == wanted
     assert len(stage.ended) == 60
+
+
+def test_a_system_that_gives_no_more_threads_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those workers that could be had do all of the work, where there is a limit on threads."""
+    monkeypatch.setattr("ds3tool.jobs.engine._TICK_SECONDS", 0.001)
+    start = threading.Thread.start
+
+    def start_few(thread: threading.Thread) -> None:
+        if thread.name == "ds3tool-transfer-3":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_few)
+    stage = Stage([chunk("c", *(blob(f"k{n}", 0, 10**9) for n in range(60)))], transfers=2, most=16)
+    pulse = Pulse(stage, wanted=3)
+    stage.on_tick = pulse.beat
+    stage.mover.act = pulse.work
+    stage.run()
+    assert stage.mover.most == 3
+    assert len(stage.ended) == 60
