@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,8 @@ def beside(update: Callable[[bytes], None]) -> Iterator[Callable[[bytes], None]]
     """Give what hands blocks on to `update`, which a thread of its own calls with each, in their order.
 
     When the `with` block is left, however that is, `update` has had all that were handed on, and the thread is gone;
-    what `update` raised is raised then. Memory: three blocks, besides the one in hand.
+    what `update` raised is raised then. Where no thread can be had, `update` itself is given. Memory: three blocks,
+    besides the one in hand.
     """
     from queue import Queue
 
@@ -32,7 +34,11 @@ def beside(update: Callable[[bytes], None]) -> Iterator[Callable[[bytes], None]]
                 failures.append(error)
 
     thread = threading.Thread(target=work, name="ds3tool-digest", daemon=True)
-    thread.start()
+    with contextlib.suppress(RuntimeError):  # there is a limit on threads
+        thread.start()
+    if thread.ident is None:
+        yield update
+        return
     try:
         yield blocks.put
     finally:

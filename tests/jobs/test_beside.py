@@ -87,3 +87,17 @@ def test_a_failure_of_the_thread_is_raised_and_nobody_waits_for_it() -> None:
     with pytest.raises(MemoryError):
         hand_on_all()
     assert seen == DATA[:1]
+
+
+def test_without_a_thread_the_work_is_done_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system gives no more threads, whoever hands a block on does the work."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    seen: list[bytes] = []
+    with beside(seen.append) as hand_on:
+        hand_on(b"one")
+        hand_on(b"two")
+    assert seen == [b"one", b"two"]
