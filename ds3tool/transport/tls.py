@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -61,8 +62,6 @@ def make_context(*, ca_bundle: str | None, verify: bool) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context()
         if ca_bundle is not None:
-            import os
-
             context.load_verify_locations(**{"capath" if os.path.isdir(ca_bundle) else "cafile": ca_bundle})
     except (OSError, ssl.SSLError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -86,7 +85,13 @@ def wrap(
     `opened` is told the new socket before the handshake; the old one is no longer the connection.
     """
     # An end without TLS's own goodbye is told apart from a proper one: it may be a cut.
-    wrapped = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False)
+    try:
+        _raise_if_broken(sock)  # while there is a socket to close: what `wrap_socket` fails with takes it along
+        wrapped = context.wrap_socket(
+            sock, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False
+        )
+    except OSError as error:
+        raise _broken_off(host, error) from error
     try:
         opened(wrapped)
         _shake_hands(wrapped, host)
@@ -128,11 +133,22 @@ def _shake_hands(sock: ssl.SSLSocket, host: str) -> None:
             may_have_arrived=False,
         ) from error
     except OSError as error:
-        raise TransportError(
-            f"{host} broke off the TLS handshake: {error.strerror or error}",
-            hint="is this an https port?",
-            may_have_arrived=False,
-        ) from error
+        raise _broken_off(host, error) from error
+
+
+def _raise_if_broken(sock: socket.socket) -> None:
+    """Raise OSError for a connection that was reset since it was made."""
+    number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if number:
+        raise OSError(number, os.strerror(number))
+
+
+def _broken_off(host: str, error: OSError) -> TransportError:
+    return TransportError(
+        f"{host} broke off the TLS handshake: {error.strerror or error}",
+        hint="is this an https port?",
+        may_have_arrived=False,
+    )
 
 
 def _verification_hint(error: ssl.SSLCertVerificationError) -> str:

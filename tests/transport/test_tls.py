@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,6 +19,7 @@ from ds3tool.errors import ConfigError, TlsError, TransportError
 from ds3tool.protocol.messages import Request, Response
 from ds3tool.transport.bodies import BytesBody, FileRangeBody
 from ds3tool.transport.connection import EXPECT_ABOVE_BYTES
+from ds3tool.transport.tls import wrap
 from tests.transport.conftest import Connect, Serve
 from tests.transport.exchanges import GET, PUT, Running, content, into_file, pattern, status
 from tests.transport.scripted import WAIT_SECONDS, Peer, Script, in_turn, refusal, replies, reply
@@ -148,6 +151,21 @@ def test_a_handshake_in_trouble_is_begun_again_whatever_the_request(
     transport = connect(f"https://127.0.0.1:{server.port}", ca_bundle=ca_file)
     assert transport.exchange(ONCE, content) == b"here"
     assert len(server.requests) == 1
+
+
+def test_a_connection_reset_before_the_handshake_is_trouble_that_may_pass(nothing_left: None) -> None:
+    """A server that resets what it has just accepted is told as a handshake broken off, and nothing stays open."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as ours:
+        accepted, _ = listening.accept()
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted.close()
+        broken = select.poll()
+        broken.register(ours, 0)
+        assert broken.poll(WAIT_SECONDS * 1000), "the reset has not come"
+        with pytest.raises(TransportError, match="broke off the TLS handshake: Connection reset") as raised:
+            wrap(ours, ssl.create_default_context(), "127.0.0.1")
+    assert not isinstance(raised.value, TlsError)
+    assert not raised.value.may_have_arrived
 
 
 @pytest.mark.parametrize("number", NO_AGREEMENT.values(), ids=NO_AGREEMENT)
