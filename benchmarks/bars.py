@@ -59,31 +59,40 @@ def _unit(unit: str) -> str:
 
 @dataclass(slots=True)
 class Report:
-    """The rows of one script, told as they come and once more together."""
+    """The rows of one script, told as they come and once more together.
+
+    They are in `record` too, as JSON and as they come, where one is asked for: a script takes minutes, and one that is
+    stopped has measured what it has.
+    """
 
     title: str
+    record: Path | None = None
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def add(self, row: Row) -> None:
         """Add a row, and say it at once: a script takes minutes."""
         self.rows.append(row)
+        self._write()
         print(f"  {row.what}: {row.figure} {row.bar and f'({row.bar}: {row.outcome})'} {row.told}", flush=True)
 
     def note(self, text: str) -> None:
         """Add what the table does not say."""
         self.notes.append(text)
+        self._write()
         print(f"  {text}", flush=True)
 
-    def conclude(self, record: Path | None) -> int:
-        """Print the table, write it to `record` as JSON where one is asked for, and return the exit code."""
+    def _write(self) -> None:
+        if self.record is not None:
+            rows = [{**asdict(row), "bar": row.bar, "outcome": row.outcome, "figure": row.figure} for row in self.rows]
+            self.record.write_text(json.dumps({"title": self.title, "rows": rows, "notes": self.notes}, indent=1))
+
+    def conclude(self) -> int:
+        """Print the table, and return the exit code."""
         width = max((len(row.what) for row in self.rows), default=0)
         print(f"\n{self.title}")
         for row in self.rows:
             print(f"  {row.what:{width}}  {row.figure:>12}  {row.bar:14} {row.outcome:5} {row.told}".rstrip())
-        if record is not None:
-            rows = [{**asdict(row), "bar": row.bar, "outcome": row.outcome, "figure": row.figure} for row in self.rows]
-            record.write_text(json.dumps({"title": self.title, "rows": rows, "notes": self.notes}, indent=1))
         missed = [row for row in self.rows if not row.held]
         print(f"{len(missed)} of {sum(1 for row in self.rows if row.bar)} bars missed" if missed else "all bars held")
         return 1 if missed else 0

@@ -283,7 +283,7 @@ def main() -> int:
     size = parse_size(asked.size)
     if asked.quick:
         size, asked.rounds, asked.peer_rounds, asked.no_disk = min(size, 256 << 20), 2, 1, True
-    report = Report("Large objects")
+    report = Report("Large objects", asked.record)
     with scratch(need=COUNT * size * 9 // 4) as folder:
         load = Load(large_files(folder / "tree", COUNT, size, name=_NAME), size)
         say(f"{load} lie in {folder}")
@@ -292,7 +292,7 @@ def main() -> int:
         if asked.peers != "none":
             put_beside_peers(report, folder, load, asked)
             get_beside_peers(report, folder, load, asked)
-    return report.conclude(asked.record)
+    return report.conclude()
 
 
 if __name__ == "__main__":

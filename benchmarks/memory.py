@@ -69,10 +69,10 @@ def main() -> int:
     put_sizes, got_sizes = ([parse_size(one) for one in sizes.split(",")] for sizes in (asked.sizes, asked.got))
     if asked.quick:
         put_sizes, got_sizes = put_sizes[:2], got_sizes[:1]
-    report = Report("Memory")
+    report = Report("Memory", asked.record)
     with scratch(need=max(got_sizes, default=0)) as folder:
         measure(report, folder, put_sizes, got_sizes, asked.rounds)
-    return report.conclude(asked.record)
+    return report.conclude()
 
 
 if __name__ == "__main__":

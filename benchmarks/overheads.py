@@ -92,7 +92,7 @@ def main() -> int:
     objects, size, rounds = asked.objects, parse_size(asked.size), asked.rounds
     if asked.quick:
         objects, size, rounds = min(objects, 20_000), min(size, 256 << 20), 2
-    report = Report("Overheads")
+    report = Report("Overheads", asked.record)
     with scratch(need=_LARGE_FILES * size) as folder, yardstick.serve(checksum="crc32c") as server:
         endpoint, numbers = server.endpoint, itertools.count()
         tree = small_files(folder / "small", objects, _SMALL)
@@ -101,7 +101,7 @@ def main() -> int:
         tree = large_files(folder / "large", _LARGE_FILES, size)
         shown = f"{_LARGE_FILES} x {format_size(size)}"
         compare(report, Side(endpoint, folder, tree, _LARGE_FILES, numbers), shown, rounds)
-    return report.conclude(asked.record)
+    return report.conclude()
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def main() -> int:
     parser.add_argument("--objects", type=int, default=500_000, help="of one job; the bars are for 500,000")
     parser.add_argument("--files", type=int, default=1_000_000, help="of the tree that is filtered")
     asked = parser.parse_args()
-    report = Report("Planning")
+    report = Report("Planning", asked.record)
     objects, files, rounds = asked.objects, asked.files, asked.rounds
     if asked.quick:
         objects, files, rounds = min(objects, 50_000), 100_000, 1
@@ -164,7 +164,7 @@ def main() -> int:
         one_job(report, folder, objects, rounds)
         filtered(report, folder, files)
     listing(report, min(files, _LISTED), rounds)
-    return report.conclude(asked.record)
+    return report.conclude()
 
 
 if __name__ == "__main__":

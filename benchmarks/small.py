@@ -1,8 +1,8 @@
 """Small objects: against a C program with one system call for each, and against the S3 clients.
 
 The server is the neutral one, in a process of its own. Told are whole programs: ds3tool with its job, its journal and
-CRC-32C. Slow peers move fewer objects, and their rate is that of their own run. Then the same with a server that
-answers late, where the transfer alone is told. Exit code 1 when a bar is missed.
+CRC-32C. The peers move fewer objects, lest a run take hours, and their rate is that of their own run. Then the same
+with a server that answers late, where the transfer alone is told. Exit code 1 when a bar is missed.
 
     python -m benchmarks.small [--objects 100000] [--rounds 3] [--peers s5cmd,rclone | none] [--quick]
 """
@@ -10,6 +10,7 @@ answers late, where the transfer alone is told. Exit code 1 when a bar is missed
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import sys
 from collections.abc import Callable, Mapping
@@ -30,9 +31,13 @@ PUT_OF_C, GET_OF_C, CPU_US = 0.40, 0.35, 45
 OF_PEER: Mapping[str, float] = {"s5cmd": 4, "rclone": 4, "obstore": 3}
 DELAY_MS, DISTANT_OBJECTS, DISTANT_CONNECTIONS = 2, 5000, 32
 DISTANT_OF_C, DISTANT_OF_PEERS = 0.9, 2
-# These need milliseconds for an object: they move this share of the objects, and no fewer than so many.
+# Peers move one of so many objects, and no fewer than so many: seconds of a run, so that a start weighs as little as
+# it does for us. Those that are slow need milliseconds for an object.
 _SLOW = frozenset({"aws cli", "boto3", "boto3 CRT"})
-_SLOW_SHARE, _SLOW_LEAST, _TRIED = 100, 500, 10
+_SLOW_SHARE, _SLOW_LEAST = 100, 500
+_SHARE, _LEAST = 5, 20_000
+# Which settings suit a peer is tried with one of so many of these.
+_TRIED = 10
 _NAME = "P{:09d}"
 
 
@@ -93,7 +98,8 @@ def tree_of(folder: Path, objects: int) -> Path:
 
 def fewer(name: str, objects: int) -> int:
     """Return how many objects a peer moves."""
-    return max(objects // _SLOW_SHARE, min(_SLOW_LEAST, objects)) if name in _SLOW else objects
+    share, least = (_SLOW_SHARE, _SLOW_LEAST) if name in _SLOW else (_SHARE, _LEAST)
+    return max(objects // share, min(least, objects))
 
 
 def puts(report: Report, folder: Path, objects: int, asked: argparse.Namespace) -> None:
@@ -131,11 +137,13 @@ def gets(report: Report, folder: Path, objects: int, asked: argparse.Namespace) 
         with yardstick.serve(objects=count, size=SIZE) as few:
             trial = functools.partial(_seconds_of, functools.partial(get, few), count)
             peers.append((name, quicker(SMALL[name], trial)))
-    slow = max(1, fewer("boto3", objects))
-    with (
-        yardstick.serve(checksum="crc32c", objects=objects, size=SIZE) as server,
-        yardstick.serve(objects=slow, size=SIZE) as of_slow,
-    ):
+    with contextlib.ExitStack() as serving:
+
+        def serve(count: int, checksum: yardstick.Checksum = "none") -> yardstick.Server:
+            return serving.enter_context(yardstick.serve(objects=count, size=SIZE, checksum=checksum))
+
+        server = serve(objects, checksum="crc32c")
+        of_peers = {count: serve(count) for count in {fewer(name, objects) for name, _ in peers}}
         ours = Ours(server.endpoint, folder)
 
         def our_get() -> Went:
@@ -148,8 +156,8 @@ def gets(report: Report, folder: Path, objects: int, asked: argparse.Namespace) 
 
         ways: dict[str, Callable[[], Went]] = {"C": with_c, "ours": our_get}
         for name, peer in peers:
-            where, count = (of_slow, slow) if name in _SLOW else (server, objects)
-            ways[peer.shown] = functools.partial(get, where, peer, count)
+            count = fewer(name, objects)
+            ways[peer.shown] = functools.partial(get, of_peers[count], peer, count)
         found = in_turns(asked.rounds, ways)
     tell(report, f"get {objects:,} x 4 KiB", objects, found, GET_OF_C)
 
@@ -239,7 +247,7 @@ def main() -> int:
     objects = asked.objects
     if asked.quick:
         objects, asked.rounds = min(objects, 20_000), 1
-    report = Report("Small objects")
+    report = Report("Small objects", asked.record)
     with scratch(need=objects * 4 * SIZE) as folder:
         say(f"{objects:,} files of {SIZE} bytes lie in {folder}")
         if asked.only in {None, "put"}:
@@ -248,7 +256,7 @@ def main() -> int:
             gets(report, folder, objects, asked)
         if asked.only in {None, "distant"}:
             distant(report, folder, asked)
-    return report.conclude(asked.record)
+    return report.conclude()
 
 
 if __name__ == "__main__":

@@ -54,9 +54,9 @@ def measure(report: Report, rounds: int) -> None:
 def main() -> int:
     """Measure, print, and return the exit code."""
     asked = arguments(__doc__, rounds=40).parse_args()
-    report = Report("Start-up")
+    report = Report("Start-up", asked.record)
     measure(report, 5 if asked.quick else asked.rounds)
-    return report.conclude(asked.record)
+    return report.conclude()
 
 
 if __name__ == "__main__":
