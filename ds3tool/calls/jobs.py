@@ -9,6 +9,7 @@ from datetime import timedelta
 from ds3tool.calls.exchange import Caller
 from ds3tool.errors import BusyError, RetryLaterError
 from ds3tool.protocol import requests, responses
+from ds3tool.protocol.known_blobs import KnownBlobs
 from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import (
     AllocatedChunk,
@@ -123,15 +124,15 @@ class JobCalls(Caller):
         *,
         preferred_number: int | None = None,
         chunk_id: str | None = None,
-        keys: list[str] | None = None,
+        known: KnownBlobs | None = None,
     ) -> ReadyChunks:
         """Return the chunks that can be worked on now; when there are none, when to ask again.
 
-        What they name in the order of `keys`, which the job is known to have, shares their texts. NotFoundError when
+        What they name in the order of the keys that the job is `known` to have shares their texts. NotFoundError when
         the job is finished or gone: GET job tells which.
         """
         request = requests.get_ready_chunks(job_id, preferred_number=preferred_number, chunk_id=chunk_id)
-        return self._send(request, functools.partial(responses.ready_chunks, keys=keys))
+        return self._send(request, functools.partial(responses.ready_chunks, known=known))
 
     def allocate_chunk(self, chunk_id: str) -> AllocatedChunk:
         """Ask for room for one chunk of a put job; having to wait is an answer, not an error."""
@@ -195,5 +196,8 @@ class JobCalls(Caller):
 
 def _job_of(objects: Sequence[ObjectToPut] | Sequence[ObjectToGet]) -> Callable[[Response], JobDetails]:
     """Return what parses the reply to the creation of a job of these objects, and shares their keys where it can."""
-    keys = objects.keys if isinstance(objects, PutColumns | GetColumns) else None
-    return functools.partial(responses.job, keys=keys)
+    known = None
+    if isinstance(objects, PutColumns | GetColumns):
+        sizes = objects.sizes
+        known = KnownBlobs(objects.keys, sizes if sizes is not None and sizes.typecode == "Q" else None)
+    return functools.partial(responses.job, known=known)

@@ -157,7 +157,7 @@ class PlannedJob:
     def to_get(self) -> Sequence[ObjectToGet]:
         """The declaration of a bulk get; an object of several ranges stands there several times."""
         if not self.ranges:
-            return GetColumns(self.keys, self.version_ids)
+            return GetColumns(self.keys, self.version_ids, self.sizes)
         asked: list[ObjectToGet] = []
         for number, key in enumerate(self.keys):
             version = self.version_ids.get(number)

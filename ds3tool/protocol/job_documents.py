@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Iterable
 
 from ds3tool.protocol.blob_columns import BlobColumns
+from ds3tool.protocol.known_blobs import KnownBlobs, known_run
 from ds3tool.protocol.xmlcodec import (
     JOB_DOCUMENT_BYTES,
     MAX_ATTRIBUTES,
@@ -66,17 +67,17 @@ def read_job(
     what: str,
     root: str = "MasterObjectList",
     max_bytes: int = JOB_DOCUMENT_BYTES,
-    keys: list[str] | None = None,
+    known: KnownBlobs | None = None,
     blobs: bool = True,
 ) -> JobRows:
     """Read a job's document into columns, without making anything per blob but its name.
 
     With `root` "Objects" the document is one chunk by itself. Of a blob, `Name`, `Offset` and `Length` must be
     there; a missing `InCache` means False. An integer `Version`, of releases before 5.0, names nothing that can
-    be asked for and is passed over. `keys` are those that the job is known to have: what it names in their order
-    shares their texts. Without `blobs` the chunks stay empty, though each blob is read as strictly.
+    be asked for and is passed over. What the document names in the order of the keys that are `known` shares their
+    texts. Without `blobs` the chunks stay empty, though each blob is read as strictly.
     """
-    reader = _Reader(Document(what, max_bytes), root, keys, keeps=blobs)
+    reader = _Reader(Document(what, max_bytes), root, known, keeps=blobs)
     reader.read(blocks)
     return reader.rows
 
@@ -84,7 +85,7 @@ def read_job(
 class _Reader:
     """Reads one document; expat calls `start` and `end`."""
 
-    def __init__(self, document: Document, root: str, keys: list[str] | None, *, keeps: bool) -> None:
+    def __init__(self, document: Document, root: str, known: KnownBlobs | None, *, keeps: bool) -> None:
         self.rows = JobRows()
         self._document = document
         self._parser = document.parser
@@ -102,7 +103,8 @@ class _Reader:
         self._blob_at = -1
         self._is_utf8 = True
         self._misses = 0
-        self._keys = keys or []
+        self._known = known
+        self._keys = [] if known is None else known.keys
         self._next_key = 0
         self._searches = 0
 
@@ -218,11 +220,13 @@ class _Reader:
 
     def _take_run(self, run: bytes, first: re.Match[bytes]) -> bool:
         """Take blobs that follow each other, all written like the `first`; return False where they are not."""
-        if len(run.translate(None, _NOT_PLAIN)) != len(run):
-            return False
         try:
             text = run.decode()
         except UnicodeDecodeError:
+            return False
+        if self._known is not None and self._keeps and self._take_known(text, first, self._known):
+            return True
+        if len(run.translate(None, _NOT_PLAIN)) != len(run):
             return False
         if not text.isascii() and any(no_character in text for no_character in _NO_CHARACTERS):
             return False
@@ -246,6 +250,29 @@ class _Reader:
             return False
         values = {name: parts[place::width] for place, name in zip(range(1, width, 2), names, strict=True)}
         return self._add_blobs(values, count)
+
+    def _take_known(self, text: str, first: re.Match[bytes], known: KnownBlobs) -> bool:
+        """Take a run of nothing but the blobs that are known to come; return False for any other."""
+        columns = self._columns
+        if not (self._next_key and self._keys[self._next_key - 1] == self._last_key):
+            if self._searches == _MOST_SEARCHES:
+                return False
+            self._searches += 1
+            if not self._known_from(self._last_key, 1):
+                return False
+            self._next_key += 1
+        start = self._next_key
+        run = known_run(text, first, known, start, columns.lengths[-1])
+        if run is None:
+            return False
+        self._next_key += run.count
+        columns.keys += self._keys[start : self._next_key]
+        columns.offsets += columns.offsets[-1:] * run.count
+        columns.lengths += known.lengths_of(start, run.count) or columns.lengths[-1:] * run.count
+        columns.in_cache += columns.in_cache[-1:] * run.count
+        columns.version_ids.extend(run.version_ids, run.count)
+        self._last_key = columns.keys[-1]
+        return True
 
     def _add_blobs(self, values: dict[str, list[str]], count: int) -> bool:
         """Add blobs whose attributes' values these are; return False for what expat's way may refuse."""

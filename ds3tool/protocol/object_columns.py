@@ -49,13 +49,17 @@ class PutColumns(Sequence[ObjectToPut]):
 
 
 class GetColumns(Sequence[ObjectToGet]):
-    """Keys of whole objects to get, not copied, and by number the versions of those few that have one."""
+    """Keys of whole objects to get, not copied, and by number the versions of those few that have one.
 
-    __slots__ = ("keys", "version_ids")
+    `sizes` are what they had when they were listed, None where nobody knows.
+    """
 
-    def __init__(self, keys: list[str], version_ids: Mapping[int, str]) -> None:
+    __slots__ = ("keys", "sizes", "version_ids")
+
+    def __init__(self, keys: list[str], version_ids: Mapping[int, str], sizes: array[int] | None = None) -> None:
         self.keys = keys
         self.version_ids = version_ids
+        self.sizes = sizes
 
     def __len__(self) -> int:
         return len(self.keys)

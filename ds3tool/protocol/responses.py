@@ -15,6 +15,7 @@ from ds3tool.errors import ProtocolError
 from ds3tool.protocol import checksums, names
 from ds3tool.protocol import metadata as metadata_codec
 from ds3tool.protocol.job_documents import ChunkRows, read_job
+from ds3tool.protocol.known_blobs import KnownBlobs
 from ds3tool.protocol.listings import listing, owner_of
 from ds3tool.protocol.messages import Headers, Response
 from ds3tool.protocol.model import (
@@ -209,12 +210,12 @@ def object_put(response: Response) -> PutResult:
 # -- jobs -----------------------------------------------------------------------------------------------------------
 
 
-def job(response: Response, *, keys: list[str] | None = None) -> JobDetails:
+def job(response: Response, *, known: KnownBlobs | None = None) -> JobDetails:
     """Parse a `MasterObjectList`: creation, GET job and modify.
 
-    What it names in the order of `keys`, which the job is known to have, shares their texts.
+    What it names in the order of the keys that the job is `known` to have shares their texts.
     """
-    return _job_details(response, keys, blobs=True)
+    return _job_details(response, known, blobs=True)
 
 
 def job_head(response: Response) -> Job:
@@ -222,18 +223,18 @@ def job_head(response: Response) -> Job:
     return _job_details(response, None, blobs=False).job
 
 
-def _job_details(response: Response, keys: list[str] | None, *, blobs: bool) -> JobDetails:
+def _job_details(response: Response, known: KnownBlobs | None, *, blobs: bool) -> JobDetails:
     if response.status == 204:
         nothing(response)
         raise ProtocolError("the appliance made no job (status 204): nothing was left to do of what was asked")
-    rows = read_job(response.body, what="the job", keys=keys, blobs=blobs)
+    rows = read_job(response.body, what="the job", known=known, blobs=blobs)
     head = _job(rows.attributes, tuple(_node(one) for one in rows.nodes))
     return JobDetails(head, tuple(_chunk(one) for one in rows.chunks))
 
 
-def ready_chunks(response: Response, *, keys: list[str] | None = None) -> ReadyChunks:
-    """Parse the chunks that are ready; Retry-After stands beside them. `keys` as of `job`."""
-    details = job(response, keys=keys)
+def ready_chunks(response: Response, *, known: KnownBlobs | None = None) -> ReadyChunks:
+    """Parse the chunks that are ready; Retry-After stands beside them. `known` as of `job`."""
+    details = job(response, known=known)
     seconds = retry_after_seconds(response.headers)
     return ReadyChunks(details.job, details.chunks, None if seconds is None else timedelta(seconds=seconds))
 

@@ -14,6 +14,7 @@ from ds3tool.jobs.engine import Engine, EngineSettings
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.recorder import MemoryRecorder
 from ds3tool.jobs.state import JobState
+from ds3tool.protocol.known_blobs import KnownBlobs
 from ds3tool.protocol.model import Blob, ChecksumType, Chunk, Job, JobDetails, JobStatus, JobType, ReadyChunks
 from ds3tool.transport.pool import Transport
 from ds3tool.transport.ratelimit import RateLimit
@@ -77,7 +78,7 @@ class ScriptedClient(Ds3Client):
         *,
         preferred_number: int | None = None,
         chunk_id: str | None = None,
-        keys: list[str] | None = None,
+        known: KnownBlobs | None = None,
     ) -> ReadyChunks:
         assert job_id == JOB
         self.asked += 1
@@ -123,17 +124,21 @@ class RecordingMover:
     def small_request(self, number: int) -> bytes:
         raise AssertionError("there is no loop for small requests here")
 
+    def small_requests(self, numbers: Sequence[int]) -> None:
+        raise AssertionError("there is no loop for small requests here")
+
     def small_answer(self, number: int, head: AnswerHead, body: memoryview) -> str | None:
         raise AssertionError("there is no loop for small requests here")
 
     def small_lost(self, number: int) -> None:
         raise AssertionError("there is no loop for small requests here")
 
-    def checksum_kind(self, number: int) -> ChecksumType | None:
-        return ChecksumType.MD5
+    def checksum_kinds(self, numbers: Sequence[int]) -> list[ChecksumType | None]:
+        return [ChecksumType.MD5] * len(numbers)
 
-    def keeps_back(self, number: int) -> bool:
-        return False
+    @property
+    def keeps_back(self) -> Callable[[int], bool] | None:
+        return None
 
     def object_moved(self, owner: int) -> None:
         self.objects_moved.append(owner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
@@ -13,6 +14,7 @@ from ds3tool.errors import ProtocolError
 from ds3tool.protocol import responses
 from ds3tool.protocol.blob_columns import BlobColumns
 from ds3tool.protocol.job_documents import read_job
+from ds3tool.protocol.known_blobs import KnownBlobs
 from ds3tool.protocol.messages import Headers, Response
 
 HEAD = b'<MasterObjectList JobId="j" RequestType="PUT"><Nodes/>'
@@ -40,8 +42,8 @@ def _cut(document: bytes, size: int) -> Iterator[bytes]:
     return (document[at : at + size] for at in range(0, len(document), size))
 
 
-def _read(document: bytes, size: int = 70_000, keys: list[str] | None = None) -> list[Row]:
-    rows = read_job(_cut(document, size), what="the job", keys=keys)
+def _read(document: bytes, size: int = 70_000, known: KnownBlobs | None = None) -> list[Row]:
+    rows = read_job(_cut(document, size), what="the job", known=known)
     return [
         (blob.key, blob.offset, blob.length, blob.in_cache, blob.version_id)
         for chunk in rows.chunks
@@ -138,7 +140,7 @@ def test_a_document_of_two_byte_characters_is_read() -> None:
 def test_known_keys_are_shared_wherever_they_go_on() -> None:
     """What a document names in the order of the known keys holds their very texts, from whichever of them it begins."""
     keys = [f"a/object {number:04d}" for number in range(40)]
-    rows = read_job(iter([_document(*BLOBS[25:])]), what="the job", keys=keys)
+    rows = read_job(iter([_document(*BLOBS[25:])]), what="the job", known=KnownBlobs(keys))
     found = [key for chunk in rows.chunks for key in chunk.blobs.keys]
     assert found == keys[25:]
     assert sum(one is other for one, other in zip(found, keys[25:], strict=True)) >= len(found) - 2
@@ -177,3 +179,58 @@ def test_versions_are_told_of_some_blobs_only() -> None:
     assert [row[4] for row in _read(_document(*bare, *short))] == [None] * 20 + [
         f"{number:08d}000000000001" for number in range(20, 40)
     ]
+
+
+def _known(*, lengths: bool = True) -> KnownBlobs:
+    return KnownBlobs([f"a/object {number:04d}" for number in range(40)], array("Q", range(40)) if lengths else None)
+
+
+ALIKE = [blob.replace(f'Length="{number}"'.encode(), b'Length="7"') for number, blob in enumerate(BLOBS)]
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 40 * 115), st.integers(0, 6), BYTES), max_size=2),
+    st.sampled_from([BLOBS, ALIKE]),
+    st.booleans(),
+    st.integers(100, 6000),
+)
+def test_what_is_known_hides_nothing(
+    changes: list[tuple[int, int, bytes]], blobs: list[bytes], lengths: bool, size: int
+) -> None:
+    """A document of the blobs that are known, and one that differs from it anywhere, is read as by another reader."""
+    document = _document(*blobs)
+    for at, removed, added in changes:
+        document = document[:at] + added + document[at + removed :]
+    expected = _read_one_by_one(document)
+    if expected is None:
+        with pytest.raises(ProtocolError):
+            _read(document, known=_known(lengths=lengths))
+    else:
+        assert _read(document, size, known=_known(lengths=lengths)) == expected
+
+
+@pytest.mark.parametrize("name", ["a &amp; b", "a>b", "ü/ö", "a'b", "a/>b", "&quot;", "&#9;"])
+def test_known_names_of_any_kind_are_read(name: str) -> None:
+    """A key that has to be escaped is known unescaped, and stands escaped in the document."""
+    number = 11
+    blobs = [*BLOBS[:number], _blob(number, name=name), *BLOBS[number + 1 :]]
+    expected = _read_one_by_one(_document(*blobs))
+    assert expected is not None
+    known = KnownBlobs([row[0] for row in expected], array("Q", [row[2] for row in expected]))
+    assert _read(_document(*blobs), known=known) == expected
+    known.keys[number] = name  # what no appliance may answer: a name that is no XML as it stands
+    if "&" in name:
+        raw = _document(*blobs).replace(name.encode(), expected[number][0].encode())
+        if _read_one_by_one(raw) is None:
+            with pytest.raises(ProtocolError):
+                _read(raw, known=KnownBlobs([row[0] for row in expected]))
+
+
+@pytest.mark.parametrize("lengths", [True, False])
+def test_blobs_that_are_known_are_not_taken_apart(monkeypatch: pytest.MonkeyPatch, *, lengths: bool) -> None:
+    """What comes as it is known to come, with lengths that differ or do not, is held against that alone."""
+    monkeypatch.setattr("ds3tool.protocol.job_documents._Reader._add_blobs", None)
+    blobs = BLOBS if lengths else ALIKE
+    document = _document(*blobs)
+    assert _read(document, known=_known(lengths=lengths)) == _read_one_by_one(document)
