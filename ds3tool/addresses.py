@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from ds3tool.errors import UsageError
+from ds3tool.lazy_dataclass import dataclass
 
 # Bucket names as the appliance takes them. Source: protocol, PUT bucket.
 _BUCKET = re.compile(r"[A-Za-z0-9.\-_]{1,63}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ds3tool.errors import UsageError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sizes import parse_duration, quoted
 
 

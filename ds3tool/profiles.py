@@ -30,11 +30,12 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ds3tool.errors import ConfigError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.transport.settings import DEFAULT_MAX_RETRY_SECONDS, IO_TIMEOUT_SECONDS, ConnectionSettings
 
 if TYPE_CHECKING:

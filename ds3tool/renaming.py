@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ds3tool.errors import UsageError
+from ds3tool.lazy_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from ds3tool.aws.failures import told
@@ -14,6 +13,7 @@ from ds3tool.aws.s3_listing import ARCHIVED_CLASSES, Restore, restore_of
 from ds3tool.aws.tiers import Tier
 from ds3tool.clock import Clock, RealClock
 from ds3tool.errors import FarSideError, FarSideNotFoundError
+from ds3tool.lazy_dataclass import dataclass
 
 # Requests at once, of those that ask for restoring and of those that look whether it is done.
 THREADS = 16

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
 from ds3tool.aws.failures import far_side
 from ds3tool.errors import FarSideError, FarSideUnreachableError
+from ds3tool.lazy_dataclass import dataclass
 
 STANDARD = "STANDARD"
 # Classes of which the bytes can be had only after somebody has asked for it, and hours later.

@@ -6,7 +6,6 @@ import heapq
 import itertools
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +13,7 @@ from ds3tool.aws import s3_listing
 from ds3tool.aws.failures import far_side, told
 from ds3tool.aws.s3_listing import S3Listed
 from ds3tool.errors import FarSideError, FarSideNotFoundError
+from ds3tool.lazy_dataclass import dataclass
 
 # The most that one DeleteObjects takes. Source: S3 API reference.
 DELETED_AT_ONCE = 1000

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ds3tool.aws.failures import far_side
+from ds3tool.lazy_dataclass import dataclass
 
 # A request that got no answer, or was told to slow down, is repeated by boto3 with growing waits.
 _TRIES = 6

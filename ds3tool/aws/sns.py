@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ds3tool.aws.failures import far_side
 from ds3tool.errors import FarSideNotFoundError, UsageError
+from ds3tool.lazy_dataclass import dataclass
 
 # Source: SNS API reference, Publish and CreateTopic.
 MOST_SUBJECT = 100

@@ -12,9 +12,9 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 from ds3tool.jobs.ends import Failure, SourceObject
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.transport.bodies import SENDFILE_STEP, Wire, read_range
 from ds3tool.transport.splicing import write_all
 

@@ -6,11 +6,11 @@ import logging
 import secrets
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
 from ds3tool.errors import Ds3Error, NotFoundError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import Versioning
 
 _log = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ kernel tells apart is called by both names.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from ds3tool.bench.usage import Usage
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sizes import format_size
 
 

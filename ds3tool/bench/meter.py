@@ -6,12 +6,13 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ds3tool.bench.stopwatch import Stopwatch
 from ds3tool.bench.usage import Usage
 from ds3tool.bench.wire import ThreadTime, WireFigures, Wires, cpu_of_machine, times_of_threads
 from ds3tool.jobs.progress import Phase, ProgressSnapshot
+from ds3tool.lazy_dataclass import dataclass
 
 _LOOK_SECONDS = 0.1
 _OUR_THREADS = "ds3tool-"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ds3tool.bench.meter import Meter
 from ds3tool.bench.metered import MeteredTransport
@@ -14,6 +14,7 @@ from ds3tool.errors import Ds3Error
 from ds3tool.jobs.progress import ProgressSnapshot
 from ds3tool.jobs.recorder import Recorder
 from ds3tool.jobs.run import Run, RunResult
+from ds3tool.lazy_dataclass import dataclass
 
 # Shows a run's progress as long as it is entered.
 Shown = Callable[[Callable[[], ProgressSnapshot]], AbstractContextManager[None]]

@@ -6,12 +6,13 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ds3tool.jobs.arrival import Arrival
 from ds3tool.jobs.ends import Failure, OpenObject, Source, SourceObject, TargetObject
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.recorder import Arriving, MovedBlobs, Recorder
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import ChecksumType, Job
 from ds3tool.sinks.discard import DiscardSink

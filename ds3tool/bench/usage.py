@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ds3tool.bench.wire import WireFigures
+from ds3tool.lazy_dataclass import dataclass
 
 _GIB = 1 << 30
 

@@ -14,7 +14,9 @@ import struct
 import sys
 import termios
 import threading
-from dataclasses import dataclass, fields
+from dataclasses import fields
+
+from ds3tool.lazy_dataclass import dataclass
 
 # Source: struct tcp_info of linux/tcp.h, which grows only at its end.
 _SIZE = 256

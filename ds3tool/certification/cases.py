@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ds3tool.certification import ending, listing, moving, refusing, taping
 from ds3tool.certification.ground import Ground
+from ds3tool.lazy_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self, TypeVar
 
 from ds3tool.certification.samples import ComparingSink, Sample, SampleBody, SampleSource
@@ -21,6 +21,7 @@ from ds3tool.jobs.integrity import bucket_policy
 from ds3tool.jobs.plan import JobLimits
 from ds3tool.jobs.put import PutRun
 from ds3tool.jobs.run import RunResult, RunSettings
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.checksums import new_hasher, to_base64
 from ds3tool.protocol.messages import Response
 from ds3tool.protocol.model import (

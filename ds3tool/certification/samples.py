@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from ds3tool.errors import ChecksumError, SourceError
 from ds3tool.jobs.arrival import Arrival
 from ds3tool.jobs.ends import Failure, SourceObject, TargetObject
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.messages import Response
 from ds3tool.sinks.discard import DiscardSink
 from ds3tool.transport.bodies import BytesBody, Wire

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ds3tool.certification.ground import Ground
 from ds3tool.certification.sheet import NotApplicableError
 from ds3tool.errors import ApplianceError, ProtocolError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.messages import Request, Response
 from ds3tool.protocol.responses import nothing
 from ds3tool.protocol.xmlcodec import read_tree

@@ -15,11 +15,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from ds3tool.cli.failures import NothingThereError
 from ds3tool.errors import Ds3Error
+from ds3tool.lazy_dataclass import dataclass
 
 _log = logging.getLogger(__name__)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ds3tool.cli.options import option_group
 from ds3tool.errors import UsageError
+from ds3tool.lazy_dataclass import dataclass
 
 if TYPE_CHECKING:
     from ds3tool.aws.session import AwsSettings

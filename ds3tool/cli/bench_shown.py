@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ds3tool.bench.limits import Asked, Verdict, judge, short_time
 from ds3tool.bench.meter import median_of
@@ -14,6 +14,7 @@ from ds3tool.cli.output import Field, as_mapping
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import Ds3Error
 from ds3tool.jobs.run import RunResult
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sizes import format_duration, format_size
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated
 
 import typer
@@ -11,6 +11,7 @@ import typer
 from ds3tool.cli.options import option_group
 from ds3tool.errors import UsageError
 from ds3tool.filters import Filter, NamePattern, parse_moment
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sizes import parse_size
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -15,6 +14,7 @@ from ds3tool.cli.output import Field
 from ds3tool.cli.prompts import ask, ask_secret, can_ask, confirm
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import ConfigError, UsageError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.profiles import PROFILE_KEYS, SECRET_KEYS
 
 app = group("config", "Write and read the configuration file.")

@@ -8,7 +8,6 @@ import random
 import tempfile
 import time
 import unicodedata
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
@@ -19,6 +18,7 @@ from ds3tool.cli.options import command, command_or_group
 from ds3tool.cli.output import Field, OutputFormat
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import Ds3Error, MediaOfflineError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sizes import format_duration, format_size
 
 if TYPE_CHECKING:

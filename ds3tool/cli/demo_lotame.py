@@ -8,7 +8,7 @@ import os
 import tempfile
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from ds3tool.cli.output import Field, OutputFormat, counted
 from ds3tool.cli.settings import Settings
 from ds3tool.clock import RealClock
 from ds3tool.errors import Ds3Error
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.profiles import Profile
 from ds3tool.sizes import format_duration, format_size
 

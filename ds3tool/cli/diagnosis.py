@@ -8,7 +8,6 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -24,6 +23,7 @@ from ds3tool.errors import (
     TlsError,
     TransportError,
 )
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import names
 from ds3tool.sizes import format_duration, format_size
 from ds3tool.transport.dial import Dialer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from ds3tool.cli import transfer
@@ -14,6 +14,7 @@ from ds3tool.cli.settings import Settings
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.planfile import PlanHead, save_plan
 from ds3tool.jobs.run import Run, RunResult
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import JobType
 from ds3tool.sizes import format_size
 

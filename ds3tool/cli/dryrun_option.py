@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from ds3tool.cli.options import option_group
+from ds3tool.lazy_dataclass import dataclass
 
 
 @option_group("Jobs")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -15,6 +14,7 @@ from ds3tool.cli.options import command
 from ds3tool.cli.output import Field, counted
 from ds3tool.cli.selection import selected_objects
 from ds3tool.cli.settings import Settings, connect
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ListedObject
 from ds3tool.sizes import format_size
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ds3tool.cli.output import Field
 from ds3tool.errors import Ds3Error
+from ds3tool.lazy_dataclass import dataclass
 
 
 class NothingThereError(Ds3Error):

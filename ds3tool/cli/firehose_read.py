@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +25,7 @@ from ds3tool.errors import (
 from ds3tool.firehose.reading import object_chunks
 from ds3tool.firehose.records import Record, RecordFormat, records
 from ds3tool.firehose.unpacked import DamagedGzipError, binary_kind, unpacked
+from ds3tool.lazy_dataclass import dataclass
 
 # Of one object so much that is unreadable is told, and the rest counted.
 _TOLD = 10

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -22,6 +22,7 @@ from ds3tool.clock import RealClock
 from ds3tool.firehose.closed import Closing
 from ds3tool.firehose.layout import DAY
 from ds3tool.firehose.partitions import Partition, Seen, partitions
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sizes import format_size
 
 # So many objects that fit no layout are named.

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Annotated, BinaryIO
 
@@ -23,6 +23,7 @@ from ds3tool.clock import RealClock
 from ds3tool.errors import Ds3Error, InterruptedRunError, PathNotFoundError, SourceError, UsageError, worst_exit_code
 from ds3tool.firehose.rows import LONGEST_ROW, Row, as_json, rows
 from ds3tool.firehose.sending import NotSent, Outgoing, Sender, Sent
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sizes import format_duration, format_size
 
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(?:/s)?")

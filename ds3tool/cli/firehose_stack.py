@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated
 
 import typer
@@ -19,6 +19,7 @@ from ds3tool.cli.settings import Settings
 from ds3tool.errors import Ds3Error, FarSideNotFoundError, InterruptedRunError, UsageError
 from ds3tool.firehose.emptying import Held, empty, held
 from ds3tool.firehose.stack import Deployment, Stack, Stacks, check_name, check_ours
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sizes import format_size, parse_duration, parse_size
 
 

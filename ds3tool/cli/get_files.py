@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ds3tool.addresses import LocalAddress, parse_address
 from ds3tool.cli.work_words import words_of
 from ds3tool.errors import PathNotFoundError, UsageError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sinks.leftovers import sweep
 from ds3tool.sinks.links import Links
 from ds3tool.sinks.local import LocalSink

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from ds3tool.addresses import S3Address, parse_address, parse_s3
 from ds3tool.aws.session import AwsSettings
 from ds3tool.cli.put_s3 import of_work, seen_bucket
 from ds3tool.errors import FarSideForbiddenError, UsageError
+from ds3tool.lazy_dataclass import dataclass
 
 if TYPE_CHECKING:
     from ds3tool.jobs.work_head import WorkHead

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +17,7 @@ from ds3tool.cli.settings import Settings, connect
 from ds3tool.clock import RealClock
 from ds3tool.errors import NotFoundError, UsageError
 from ds3tool.jobs.completion import wait_for_job
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import Chunk, Job, JobDetails, JobRecord, JobStatus, JobType, Priority
 from ds3tool.sizes import format_size
 

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -21,6 +21,7 @@ from ds3tool.errors import SinkError, UsageError
 from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.plan import JobLimits
 from ds3tool.jobs.run import RunResult, RunSettings
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import Priority
 from ds3tool.protocol.names import MAX_OBJECTS_PER_JOB
 from ds3tool.sizes import parse_rate, parse_size

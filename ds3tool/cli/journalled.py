@@ -10,12 +10,13 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError, ProtocolError
 from ds3tool.jobs.decisions import MENDABLE, UNREACHABLE
 from ds3tool.jobs.run import RunResult
+from ds3tool.lazy_dataclass import dataclass
 
 if TYPE_CHECKING:
     from ds3tool.cli.settings import Settings

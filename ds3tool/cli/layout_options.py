@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,7 @@ from ds3tool.cli.firehose_closing import Interval, Margin, Zone, closing_of
 from ds3tool.cli.options import option_group
 from ds3tool.errors import UsageError
 from ds3tool.firehose.error_prefixes import Errors
+from ds3tool.lazy_dataclass import dataclass
 
 if TYPE_CHECKING:
     from ds3tool.firehose.closed import Closing

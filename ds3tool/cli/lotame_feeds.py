@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from ds3tool.cli.lotame_options import LotameOptions
 from ds3tool.cli.lotame_reach import Feed, SinceOptions, feed_of
 from ds3tool.cli.output import Field
 from ds3tool.cli.settings import Settings
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.lotame.model import Feed as KnownFeed
 from ds3tool.lotame.model import FeedUpdates
 

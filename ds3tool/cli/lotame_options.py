@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from ds3tool.cli.options import option_group
 from ds3tool.cli.settings import Settings
+from ds3tool.lazy_dataclass import dataclass
 
 if TYPE_CHECKING:
     from ds3tool.cli.lotame_reach import Reach

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +18,7 @@ from ds3tool.cli.lotame_reach import Feed, SinceOptions, feed_of, files_of
 from ds3tool.cli.output import Field, OutputFormat, counted
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import Ds3Error, UsageError, worst_exit_code
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sizes import format_duration, format_size
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +18,7 @@ from ds3tool.cli.options import option_group
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import UsageError
 from ds3tool.filters import parse_moment
+from ds3tool.lazy_dataclass import dataclass
 
 if TYPE_CHECKING:
     from ds3tool.aws.session import AwsSettings

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ds3tool.cli import transfer
 from ds3tool.jobs.engine import EngineSettings
+from ds3tool.lazy_dataclass import dataclass
 
 if TYPE_CHECKING:
     from ds3tool.transport.ratelimit import RateLimit

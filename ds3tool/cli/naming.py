@@ -6,13 +6,13 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, BinaryIO
 
 import typer
 
 from ds3tool.cli.options import option_group
 from ds3tool.errors import PathNotFoundError, UsageError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.renaming import Renaming, parse_rename_map
 
 _READ_BYTES = 1 << 16

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from ds3tool.cli.logs import redacted
 from ds3tool.cli.output import OutputClosedError, ShownError, counted
 from ds3tool.errors import Ds3Error, InterruptedRunError, UsageError
 from ds3tool.jobs.run import RunResult
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sizes import format_duration, format_size
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar, get_origin, get_type_hints, runtime_checkable
 
@@ -20,6 +20,7 @@ from ds3tool.cli.coercion import PlainCommand, PlainGroup
 from ds3tool.cli.output import OutputFormat
 from ds3tool.cli.settings import LogFormat, ProgressMode, Settings
 from ds3tool.errors import InterruptedRunError
+from ds3tool.lazy_dataclass import dataclass
 
 # The longest that is not cut in 80 columns.
 PANEL = "Options every command takes (--log-file also as DS3TOOL_LOG_FILE, ...)"

@@ -8,13 +8,13 @@ import itertools
 import shutil
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Generic, NoReturn, TextIO, TypeVar
 
 from ds3tool.cli.escapes import csv_cell, json_text, printable
 from ds3tool.errors import Ds3Error
+from ds3tool.lazy_dataclass import dataclass
 
 T = TypeVar("T")
 

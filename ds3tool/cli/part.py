@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +13,7 @@ from ds3tool.cli.options import option_group
 from ds3tool.cli.selection import Selection, selected_objects
 from ds3tool.errors import NotFoundError, UsageError
 from ds3tool.jobs.get_targets import Wanted
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.ranges import ByteRange
 from ds3tool.sizes import parse_size
 

@@ -8,13 +8,13 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from ds3tool.cli.escapes import json_text, printable
 from ds3tool.cli.output import OutputFormat, counted
 from ds3tool.cli.settings import ProgressMode, Settings
 from ds3tool.jobs.progress import Phase, ProgressSnapshot
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sizes import format_duration, format_size
 
 if TYPE_CHECKING:

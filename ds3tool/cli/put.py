@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated
 
 import typer
@@ -34,6 +34,7 @@ from ds3tool.jobs.planfile import PlanHead, settings_mapping
 from ds3tool.jobs.put import PutRun
 from ds3tool.jobs.put_planner import check_rule
 from ds3tool.jobs.run import RunResult, RunSettings
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.attributes import RESERVED
 from ds3tool.protocol.metadata import to_headers
 from ds3tool.protocol.model import JobType, Versioning

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from ds3tool.addresses import Ds3Address
 from ds3tool.cli.aws_options import AwsOptions
@@ -18,6 +18,7 @@ from ds3tool.cli.settings import Settings
 from ds3tool.errors import UsageError
 from ds3tool.jobs.ends import Source
 from ds3tool.jobs.run import RunSettings
+from ds3tool.lazy_dataclass import dataclass
 
 _LOCAL, _S3, _WEB, _LOTAME = "files of this host", "objects of S3", "URLs", "feeds of Lotame"
 _SCHEMES = {"s3": _S3, "http": _WEB, "https": _WEB, "lotame": _LOTAME}

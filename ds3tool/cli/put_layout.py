@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from ds3tool.errors import UsageError
 from ds3tool.filters import Filter
 from ds3tool.firehose.closed import Closing, parse_zone
 from ds3tool.firehose.error_prefixes import Errors
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.renaming import Renaming
 from ds3tool.sources.firehose import FirehoseSource
 

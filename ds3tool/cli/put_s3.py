@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from ds3tool.addresses import Ds3Address, S3Address, parse_address, parse_s3
@@ -17,6 +17,7 @@ from ds3tool.errors import FarSideForbiddenError, FarSideNotFoundError, UsageErr
 from ds3tool.filters import Filter
 from ds3tool.jobs.ends import Source
 from ds3tool.jobs.plan import PlannedJob
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.renaming import Renaming
 from ds3tool.sources.planned import PlannedSource
 from ds3tool.sources.several import SeveralSources

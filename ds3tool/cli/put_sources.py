@@ -7,7 +7,7 @@ import sys
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +20,7 @@ from ds3tool.filters import Filter
 from ds3tool.jobs.ends import Source
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.planfile import SavedPlan
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.renaming import Renaming
 from ds3tool.sizes import parse_size
 from ds3tool.sources.local import LocalSource, Symlinks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from ds3tool.addresses import Ds3Address
@@ -13,6 +13,7 @@ from ds3tool.errors import PathNotFoundError, UsageError
 from ds3tool.filters import Filter
 from ds3tool.jobs.ends import Source
 from ds3tool.jobs.plan import PlannedJob
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.renaming import Renaming
 from ds3tool.sources.planned import PlannedSource
 from ds3tool.sources.url_list import BadLine, ListedUrl, bare, is_url, parse_line, read_list

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from ds3tool.aws.tiers import Tier
 from ds3tool.cli.options import option_group
 from ds3tool.errors import UsageError
+from ds3tool.lazy_dataclass import dataclass
 
 DAYS = 7
 

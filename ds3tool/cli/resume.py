@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from ds3tool.cli.options import command, option_group
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import UsageError
 from ds3tool.jobs.engine import EngineSettings
+from ds3tool.lazy_dataclass import dataclass
 
 app = typer.Typer(add_completion=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from ds3tool.cli import messages, transfer
@@ -30,6 +30,7 @@ from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.run import RunResult
 from ds3tool.jobs.work_head import WorkHead
 from ds3tool.jobs.works import WorkSummary
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import JobType
 
 _INTERRUPTED = InterruptedRunError.exit_code

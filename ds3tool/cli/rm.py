@@ -6,7 +6,7 @@ import itertools
 import json
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
@@ -23,6 +23,7 @@ from ds3tool.cli.selection import Selection, missing_key, parse_selection, refus
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.errors import Ds3Error, InterruptedRunError, NotFoundError, UsageError
 from ds3tool.filters import Filter
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import names
 from ds3tool.protocol.model import DeleteFailure
 from ds3tool.sizes import format_size

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
@@ -22,6 +21,7 @@ from ds3tool.cli.prompts import confirm
 from ds3tool.cli.s3_selection import check_key, parse_s3_object
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import FarSideError, UsageError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sizes import format_duration, parse_duration
 
 PRESIGN_EXAMPLES = (

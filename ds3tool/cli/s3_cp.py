@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated
 
 import typer
@@ -41,6 +41,7 @@ from ds3tool.errors import (
     SourceError,
     UsageError,
 )
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sizes import format_duration, format_size
 
 EXAMPLES = (

@@ -6,7 +6,7 @@ import itertools
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import IO, Annotated
 
 import typer
@@ -32,6 +32,7 @@ from ds3tool.cli.selection import Selection
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import Ds3Error, FarSideForbiddenError, FarSideNotFoundError, InterruptedRunError, UsageError
 from ds3tool.filters import Filter
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sizes import format_size
 
 EXAMPLES = (

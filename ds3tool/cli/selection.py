@@ -5,12 +5,13 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ds3tool.addresses import Ds3Address, S3Address, parse_ds3
 from ds3tool.cli.failures import NothingThereError
 from ds3tool.errors import NotFoundError, UsageError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ListedObject
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ds3tool import profiles
 from ds3tool.cli.output import Output, OutputFormat
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.profiles import Profile, Resolved
 from ds3tool.sizes import parse_duration
 

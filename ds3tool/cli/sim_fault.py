@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ from ds3tool.cli.output import Field
 from ds3tool.cli.settings import Settings
 from ds3tool.cli.sim_controls import ask
 from ds3tool.cli.sim_options import WhichDirectory, WhichPort
+from ds3tool.lazy_dataclass import dataclass
 
 Rates = Annotated[
     list[str] | None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ from ds3tool.cli.settings import Settings
 from ds3tool.cli.sim_controls import ask
 from ds3tool.cli.sim_options import WhichDirectory, WhichPort
 from ds3tool.errors import Ds3Error, UsageError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sizes import format_duration, format_size
 
 _TAIL = 20

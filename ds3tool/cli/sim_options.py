@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ds3tool.cli.options import option_group
+from ds3tool.lazy_dataclass import dataclass
 
 
 class ChecksumChoice(StrEnum):

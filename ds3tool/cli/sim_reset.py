@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -15,6 +14,7 @@ from ds3tool.cli.prompts import confirm
 from ds3tool.cli.settings import Settings
 from ds3tool.cli.sim_controls import ask
 from ds3tool.cli.sim_options import WhichDirectory, WhichPort
+from ds3tool.lazy_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

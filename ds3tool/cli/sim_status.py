@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import typer
@@ -18,6 +18,7 @@ from ds3tool.cli.sim_controls import ask
 from ds3tool.cli.sim_options import WhichDirectory, WhichPort
 from ds3tool.cli.sim_tape import told_doing
 from ds3tool.errors import Ds3Error
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sizes import format_duration, format_size
 
 # Of buckets and kinds of requests, a table names so many; JSON has them all.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +17,7 @@ from ds3tool.cli.output import Field, OutputFormat
 from ds3tool.cli.prompts import confirm
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import UsageError
+from ds3tool.lazy_dataclass import dataclass
 
 if TYPE_CHECKING:
     from ds3tool.aws.session import AwsSettings

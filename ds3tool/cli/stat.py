@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +15,7 @@ from ds3tool.cli.selection import missing_key
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.errors import NotFoundError
 from ds3tool.jobs.known_digests import KnownDigests
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.checksums import from_base64
 from ds3tool.protocol.model import BucketDetails, DataPolicy, ObjectHead, ObjectToGet, PlacedBlob
 from ds3tool.sizes import format_size

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from ds3tool.addresses import Ds3Address
 from ds3tool.cli.output import counted
@@ -17,6 +16,7 @@ from ds3tool.filters import Filter
 from ds3tool.jobs.ends import Failure, Source
 from ds3tool.jobs.get_targets import Asked
 from ds3tool.jobs.run import RunResult
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.escaped import escape, may_be_escaped
 from ds3tool.sinks.local import LocalSink
 from ds3tool.sizes import format_size

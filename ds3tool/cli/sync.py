@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -37,6 +37,7 @@ from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.planfile import PlanHead, settings_mapping
 from ds3tool.jobs.put import PutRun
 from ds3tool.jobs.run import RunResult, RunSettings
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.escaped import escape
 from ds3tool.protocol.model import JobType
 from ds3tool.renaming import Renaming

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ds3tool.addresses import Ds3Address, S3Address
 from ds3tool.aws import s3_listing
@@ -28,6 +28,7 @@ from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.planfile import PlanHead, settings_mapping
 from ds3tool.jobs.put import PutRun
 from ds3tool.jobs.run import RunResult, RunSettings
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import JobType
 from ds3tool.renaming import Renaming
 

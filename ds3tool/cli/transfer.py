@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from itertools import zip_longest
 
@@ -19,6 +19,7 @@ from ds3tool.client import Ds3Client
 from ds3tool.errors import Ds3Error, InterruptedRunError, JobLostError
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.run import JobOutcome, Run, RunResult
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import JobStatus, JobType
 from ds3tool.sizes import format_duration, format_size
 

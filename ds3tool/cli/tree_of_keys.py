@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +18,7 @@ from ds3tool.cli.output import Field, OutputFormat, counted
 from ds3tool.cli.selection import Selection, selected_objects
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.errors import UsageError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ListedObject
 from ds3tool.sizes import format_size
 

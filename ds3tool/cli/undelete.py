@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +17,7 @@ from ds3tool.cli.part import check_version
 from ds3tool.cli.selection import Selection, parse_selection, selected_objects
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.errors import ConflictError, Ds3Error, ForbiddenError, InterruptedRunError, NotFoundError, UsageError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import Versioning
 
 if TYPE_CHECKING:

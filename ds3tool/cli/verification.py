@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +15,7 @@ from ds3tool.cli.output import Field, Output, OutputFormat, counted
 from ds3tool.cli.settings import Settings
 from ds3tool.errors import Ds3Error, InterruptedRunError, worst_exit_code
 from ds3tool.jobs.verification import Finding
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import Job
 from ds3tool.sizes import format_size
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,6 +28,7 @@ from ds3tool.jobs.get_targets import Asked, Wanted
 from ds3tool.jobs.run import RunResult
 from ds3tool.jobs.sampling import Sample, new_seed, parse_share
 from ds3tool.jobs.verification import placed_by_object
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import names
 from ds3tool.protocol.model import ListedObject, PlacedBlob
 from ds3tool.sizes import format_duration, format_size, parse_size

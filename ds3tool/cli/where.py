@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +14,7 @@ from ds3tool.cli.selection import parse_selection, selected_objects
 from ds3tool.cli.settings import Settings, connect
 from ds3tool.errors import UsageError
 from ds3tool.jobs.copies import Copies, copies_of
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import names
 from ds3tool.protocol.model import ObjectToGet, PlacedBlob, Pool, Tape, TapeState
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from ds3tool.errors import UsageError
+from ds3tool.lazy_dataclass import dataclass
 
 # What Firehose itself takes where nothing is asked for. Source: AWS, BufferingHints.
 DEFAULT_INTERVAL = timedelta(seconds=300)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ds3tool.aws import s3_objects
 from ds3tool.aws.s3_objects import Client, NotDeleted, ObjectName
+from ds3tool.lazy_dataclass import dataclass
 
 # So many are counted before somebody is asked; who has more knows that it is much.
 COUNTED = 10_000

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from ds3tool.lazy_dataclass import dataclass
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Generic, NamedTuple, TypeVar
 
 from ds3tool.firehose.closed import Closing
 from ds3tool.firehose.layout import Delivered, parse_delivered
+from ds3tool.lazy_dataclass import dataclass
 
 T = TypeVar("T")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+
+from ds3tool.lazy_dataclass import dataclass
 
 # The largest record is 1,000 KiB, and a Lambda may make 6 MB of it; what is longer has lost its end.
 LONGEST_RECORD = 16 * 1024 * 1024

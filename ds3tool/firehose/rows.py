@@ -6,9 +6,9 @@ import codecs
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from ds3tool.errors import SourceError
+from ds3tool.lazy_dataclass import dataclass
 
 # A quote that is never closed would make one row of all that follows it.
 LONGEST_ROW = 16 * 1024 * 1024

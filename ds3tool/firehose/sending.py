@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ds3tool.aws.failures import far_side
 from ds3tool.clock import Clock, RealClock
 from ds3tool.errors import FarSideNotFoundError, FarSideUnreachableError
+from ds3tool.lazy_dataclass import dataclass
 
 # Source: AWS, Amazon Data Firehose quota; each without what encoding adds.
 MOST_RECORDS = 500

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import resources
 from typing import Any
 
 from ds3tool.aws.failures import far_side
 from ds3tool.clock import Clock, RealClock
 from ds3tool.errors import Ds3Error, FarSideError, UsageError
+from ds3tool.lazy_dataclass import dataclass
 
 # boto3 makes its clients' types at run time.
 Client = Any

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from ds3tool.aws.failures import far_side
 from ds3tool.errors import FarSideNotFoundError
+from ds3tool.lazy_dataclass import dataclass
 
 # boto3 makes its clients' types at run time.
 Client = Any

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import metadata, names
 from ds3tool.protocol.checksums import HEADER_NAMES
 from ds3tool.protocol.model import ChecksumType

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ds3tool.jobs.ends import SourceObject
 from ds3tool.jobs.journal import Journal
@@ -12,6 +12,7 @@ from ds3tool.jobs.journal_file import JournalFile
 from ds3tool.jobs.journal_rows import read_moved, read_objects
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.remainder import HeldBlobs
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import JobStatus
 
 

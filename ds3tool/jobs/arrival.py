@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ds3tool.errors import ProtocolError
 from ds3tool.jobs.beside import beside
 from ds3tool.jobs.integrity import check_length, compare
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import names
 from ds3tool.protocol.checksums import ExpectedChecksum, Hasher, new_hasher, to_base64
 from ds3tool.protocol.messages import Response

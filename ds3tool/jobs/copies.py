@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import PlacedBlob, Placement, Pool, Tape
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from ds3tool.lazy_dataclass import dataclass
 
 # After a change, connections need a moment to come to their speed; then it is measured.
 _SETTLE_SECONDS = 1.0

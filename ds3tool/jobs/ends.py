@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ds3tool.errors import Ds3Error, FarSideDeniedError, FarSideUnreachableError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.messages import Response
 from ds3tool.protocol.metadata import HeaderLines
 from ds3tool.protocol.ranges import ByteRange

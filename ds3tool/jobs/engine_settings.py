@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from ds3tool.lazy_dataclass import dataclass
 
 # On a loopback or in one room so many connections reach what the wire can do. Source: measured.
 DEFAULT_TRANSFERS = 4

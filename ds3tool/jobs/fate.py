@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
@@ -13,6 +12,7 @@ from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
 from ds3tool.errors import ApplianceError, NotFoundError
 from ds3tool.jobs.decisions import UNREACHABLE
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import JobDetails, JobRecord, JobStatus
 
 _log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from ds3tool.errors import Ds3Error, SinkError
 from ds3tool.jobs.ends import KeepingSink
@@ -13,6 +13,7 @@ from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.recorder import MovedBlobs
 from ds3tool.jobs.remainder import HeldBlobs, Remainder
 from ds3tool.jobs.state import BlobState, JobState
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import Blob, ObjectToGet
 from ds3tool.protocol.ranges import ByteRange, coalesce
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from ds3tool.client import Ds3Client
@@ -13,6 +13,7 @@ from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.integrity import has_digests
 from ds3tool.jobs.known_digests import KnownDigests
 from ds3tool.jobs.plan import PlannedJob
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import escaped
 from ds3tool.protocol.attributes import FileAttributes
 from ds3tool.protocol.model import ListedObject

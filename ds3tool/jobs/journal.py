@@ -12,7 +12,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -43,6 +43,7 @@ from ds3tool.jobs.state_folder import StatePath, jobs_folder, refuse_network
 from ds3tool.jobs.work_head import WorkHead, new_work_id, read_head
 from ds3tool.jobs.work_lock import WorkLock
 from ds3tool.jobs.works import prune
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ChecksumType, Job, JobType
 
 __all__ = ["Journal", "WorkHead", "new_work_id"]

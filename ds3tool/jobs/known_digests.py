@@ -7,9 +7,10 @@ object, which travels in its metadata. CRCs of blobs combine, so that objects cu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import checksums
 from ds3tool.protocol.crc_combination import COMBINABLE, combined
 from ds3tool.protocol.model import ChecksumType, ObjectHead

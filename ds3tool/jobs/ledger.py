@@ -15,7 +15,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from ds3tool.errors import Ds3Error, PathNotFoundError
@@ -25,6 +25,7 @@ from ds3tool.jobs.journal_rows import BLOCK, moved_rows, read_block
 from ds3tool.jobs.known_digests import KnownDigests
 from ds3tool.jobs.state_folder import DONE, JOBS, StatePath
 from ds3tool.jobs.work_head import read_head
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ChecksumType, JobStatus, JobType
 
 _log = logging.getLogger(__name__)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ds3tool.client import Ds3Client
 from ds3tool.jobs.copies import Reach, reach_of_pool, reach_of_tape
 from ds3tool.jobs.plan import PlannedJob
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ObjectToGet, PlacedBlob, Tape
 from ds3tool.protocol.names import MAX_KEYS_PER_REQUEST
 

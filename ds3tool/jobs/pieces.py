@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from ds3tool.errors import ChecksumError
 from ds3tool.jobs.arrival import Arrival
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.ranges import ByteRange, coalesce, trim
 
 # A request that names more ranges than this asks for the whole blob instead: a header has a bound as well.

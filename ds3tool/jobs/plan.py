@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from ds3tool.jobs.ends import SourceObject, TargetObject
 from ds3tool.jobs.source_blocks import SourceBlock, in_blocks
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import JobType, ObjectToGet, ObjectToPut
 from ds3tool.protocol.names import MAX_OBJECTS_PER_JOB
 from ds3tool.protocol.object_columns import GetColumns, PutColumns

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, BinaryIO
 
 from ds3tool.errors import ConfigError, Ds3Error, PathNotFoundError, SinkError, UsageError
@@ -19,6 +19,7 @@ from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.integrity import ChecksumChoice
 from ds3tool.jobs.plan import JobLimits, PlannedJob
 from ds3tool.jobs.run import RunSettings
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import JobType, Priority
 from ds3tool.protocol.ranges import ByteRange
 

@@ -8,7 +8,6 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Protocol, runtime_checkable
 
@@ -19,6 +18,7 @@ from ds3tool.jobs.ends import Source, SourceObject
 from ds3tool.jobs.existing import IfExists, numbered_name
 from ds3tool.jobs.integrity import digest_range, has_digests, md5_of_etag
 from ds3tool.jobs.plan import PlannedJob
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ChecksumType, DataPolicy, ListedObject, Versioning
 
 # What S3 allows, in UTF-8; no public source says whether the appliance would take more, and one key that it refuses

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.plan import PlannedJob
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ChecksumType, Job
 
 

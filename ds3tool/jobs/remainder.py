@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.recorder import Arriving, MovedBlobs
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ChecksumType
 
 

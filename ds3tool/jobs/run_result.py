@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ds3tool.errors import Ds3Error, FarSideDeniedError, FarSideUnreachableError, worst_exit_code
 from ds3tool.jobs.ends import Failure
@@ -11,6 +11,7 @@ from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.integrity import ChecksumChoice
 from ds3tool.jobs.plan import JobLimits
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import Job, Priority
 
 

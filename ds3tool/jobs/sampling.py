@@ -11,9 +11,10 @@ import heapq
 import re
 import secrets
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ds3tool.errors import UsageError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ListedObject
 from ds3tool.sizes import quoted
 

@@ -7,9 +7,9 @@ import os
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 
 from ds3tool.errors import ConfigError, Ds3Error, JournalError
+from ds3tool.lazy_dataclass import dataclass
 
 StatePath = str | os.PathLike[str]
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ds3tool.jobs.remainder import HeldBlobs
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ChecksumType
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ds3tool.errors import (
     ApplianceError,
@@ -18,6 +18,7 @@ from ds3tool.jobs.integrity import compare_sent
 from ds3tool.jobs.known_digests import READ_BYTES
 from ds3tool.jobs.put_mover import PutMover
 from ds3tool.jobs.waiting import ending_with
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.checksums import Hasher, new_hasher, to_base64, to_metadata
 from ds3tool.protocol.model import PutResult
 from ds3tool.transport.bodies import FileRangeBody, OutgoingBody, Wire

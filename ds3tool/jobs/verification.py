@@ -11,13 +11,14 @@ import threading
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import ApplianceError, ForbiddenError, NotFoundError
 from ds3tool.jobs.copies import copies_of
 from ds3tool.jobs.known_digests import KnownDigests
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import names
 from ds3tool.protocol.model import ListedObject, ObjectHead, ObjectToGet, PlacedBlob
 

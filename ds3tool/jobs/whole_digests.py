@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ds3tool.jobs.known_digests import READ_BYTES
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.checksums import digest_of, new_hasher, to_base64, to_metadata
 from ds3tool.protocol.model import ChecksumType
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any
 
 from ds3tool.jobs.journal_file import JournalFile, spoiled
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import JobType
 
 

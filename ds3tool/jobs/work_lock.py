@@ -13,12 +13,12 @@ import logging
 import os
 import socket
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 from ds3tool.clock import Clock
 from ds3tool.errors import ConfigError, LockedError
 from ds3tool.jobs.state_folder import ELSEWHERE, folder_error
+from ds3tool.lazy_dataclass import dataclass
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ds3tool.clock import Clock, RealClock
@@ -25,6 +24,7 @@ from ds3tool.jobs.journal_file import (
 from ds3tool.jobs.state_folder import DONE, JOBS, StatePath, folder_error
 from ds3tool.jobs.work_head import WorkHead, read_head
 from ds3tool.jobs.work_lock import Holder, WorkLock, holder_of
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import JobType
 
 _log = logging.getLogger(__name__)

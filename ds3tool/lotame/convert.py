@@ -10,11 +10,12 @@ import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import IO, Any, BinaryIO, cast
 
 from ds3tool.errors import Ds3Error, UsageError
+from ds3tool.lazy_dataclass import dataclass
 
 # A longer line is no profile: it would be held in memory.
 LONGEST_LINE = 64 << 20

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit, urlunsplit
+
+from ds3tool.lazy_dataclass import dataclass
 
 
 def bare_address(url: str) -> str:

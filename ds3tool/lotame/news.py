@@ -11,7 +11,6 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -28,6 +27,7 @@ from ds3tool.errors import (
     SourceError,
     UsageError,
 )
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.lotame import keys
 from ds3tool.lotame.client import LotameClient
 from ds3tool.lotame.credentials import FeedCredentials

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ds3tool.aws.failures import far_side
@@ -28,6 +28,7 @@ from ds3tool.errors import (
     SinkError,
     SourceError,
 )
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.lotame.model import WebLocation
 from ds3tool.lotame.news import FeedFile, FeedNews, Gap, News
 from ds3tool.lotame.watermark import Watermarks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from ds3tool.errors import (
     ProxyRefusedError,
     TlsError,
 )
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.lotame.model import bare_address
 from ds3tool.lotame.settings import BASE_URL, LotameSettings
 

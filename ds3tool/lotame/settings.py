@@ -17,11 +17,12 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ds3tool.errors import ConfigError
+from ds3tool.lazy_dataclass import dataclass
 
 # Source: the cookbook's lotame.properties.
 BASE_URL = "https://api.lotame.com/2"

@@ -14,11 +14,11 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.lotame.memory_file import MemoryFile
 from ds3tool.lotame.model import Updates
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from ds3tool.errors import FarSideUnreachableError, SourceError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.lotame.connections import connections_to
 from ds3tool.lotame.model import WebLocation
 

@@ -12,7 +12,9 @@ import binascii
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from ds3tool.lazy_dataclass import dataclass
 
 # What other metadata may not begin with, lest it be taken for a file's attributes.
 RESERVED = ("ds3-", "ds3tool-")

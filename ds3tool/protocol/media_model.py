@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import Blob, OpenEnum
 
 

@@ -7,11 +7,13 @@ wire sends empty, is None. Enumerations are open: a value of a newer release sta
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
+
+from ds3tool.lazy_dataclass import dataclass
 
 # ruff: noqa: PLC0414 - how a type checker is told of names that others import from here
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ their object keeps its own name. Names are in lower case, since the appliance do
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from urllib.parse import unquote
 
 from ds3tool.errors import UsageError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import metadata as wire
 
 # What the object was called by, when it was read from S3: its ETag there (without quotes), and when it was modified

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ds3tool.errors import ProtocolError, UsageError
+from ds3tool.lazy_dataclass import dataclass
 
 _CONTENT_RANGE = re.compile(r"bytes\s+([0-9]+-[0-9]+(?:\s*,\s*[0-9]+-[0-9]+)*)/([0-9]+|\*)", re.ASCII)
 _MAX_DIGITS = 19

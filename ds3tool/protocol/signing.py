@@ -10,8 +10,9 @@ import hashlib
 import time
 from binascii import b2a_base64
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import names
 from ds3tool.protocol.messages import Request
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.simulator.buckets import Bucket, Buckets
 from ds3tool.simulator.records.beans import Beans, Fields
 from ds3tool.simulator.store import Store

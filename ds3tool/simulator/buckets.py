@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import names
 from ds3tool.protocol.model import ChecksumType, Versioning
 from ds3tool.simulator.events import BucketRemoved

@@ -6,8 +6,9 @@ Handlers register with `rest` (below `/_rest_/`) and `s3` (everything else), und
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import names
 from ds3tool.simulator.contract import Operation, operation, words
 from ds3tool.simulator.machine import Machine

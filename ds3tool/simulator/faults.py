@@ -15,11 +15,11 @@ import threading
 import zlib
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
 from ds3tool.errors import UsageError
+from ds3tool.lazy_dataclass import dataclass
 
 _log = logging.getLogger(__name__)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ds3tool.errors import UsageError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ChecksumType, Versioning
 from ds3tool.simulator.faults import FaultRate
 from ds3tool.simulator.quirks import Quirk

@@ -8,9 +8,9 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ds3tool.errors import SinkError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sinks.descriptors import allowed
 from ds3tool.sinks.durability import sync_folder
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from ds3tool.errors import Ds3Error, SinkError
 from ds3tool.jobs.ends import TargetObject
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sinks.descriptors import allowed
 from ds3tool.sinks.parts import Part
 

@@ -9,10 +9,11 @@ import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ds3tool.errors import SinkError
 from ds3tool.jobs.ends import TargetObject
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.attributes import FileAttributes
 from ds3tool.sinks import leftovers
 from ds3tool.sinks.descriptors import allowed

@@ -15,10 +15,10 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from ds3tool.errors import InterruptedRunError, SinkError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.ranges import ByteRange
 
 MIB = 1024 * 1024

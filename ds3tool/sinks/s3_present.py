@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ds3tool.aws.failures import far_side
 from ds3tool.errors import FarSideForbiddenError, SinkError
 from ds3tool.jobs.known_digests import KnownDigests
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.checksums import to_base64
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.sinks.s3_requests import S3Requests, is_etag_md5

@@ -6,11 +6,11 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ds3tool.aws.failures import far_side
 from ds3tool.errors import ChecksumError, FarSideError, FarSideForbiddenError, FarSideUnreachableError, SinkError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.checksums import to_base64
 from ds3tool.protocol.crc_combination import combined
 from ds3tool.protocol.model import ChecksumType

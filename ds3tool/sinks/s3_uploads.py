@@ -16,13 +16,13 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from ds3tool.aws.failures import far_side
 from ds3tool.aws.session import AwsSettings
 from ds3tool.errors import FarSideForbiddenError, FarSideNotFoundError, JournalError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sinks.leftovers import check_token
 
 _log = logging.getLogger(__name__)

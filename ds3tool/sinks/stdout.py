@@ -12,11 +12,12 @@ import sys
 import termios
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ds3tool.errors import ChecksumError, Ds3Error, InterruptedRunError, SinkError
 from ds3tool.jobs.arrival import Arrival
 from ds3tool.jobs.ends import TargetObject
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.checksums import to_base64
 from ds3tool.protocol.messages import Response
 

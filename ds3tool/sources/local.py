@@ -6,13 +6,14 @@ import errno
 import os
 import stat
 from collections.abc import Container, Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from ds3tool.errors import PathNotFoundError, SourceError, UsageError
 from ds3tool.filters import Filter
 from ds3tool.jobs.ends import Failure, OpenObject, SourceObject
 from ds3tool.jobs.source_blocks import BLOCK_OBJECTS, SourceBlock, in_blocks
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import xmlcodec
 from ds3tool.protocol.escaped import escape, may_be_escaped, name_metadata
 from ds3tool.renaming import Renaming

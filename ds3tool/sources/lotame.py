@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from ds3tool.errors import (
 )
 from ds3tool.jobs.archived import archived_of
 from ds3tool.jobs.ends import Failure, OpenObject, SourceObject
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.lotame.client import LotameClient
 from ds3tool.lotame.credentials import FeedCredentials
 from ds3tool.lotame.model import Location, S3Credentials, WebLocation

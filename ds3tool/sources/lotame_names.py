@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from dataclasses import dataclass
 
 from ds3tool.errors import SourceError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.lotame.model import S3Location
 from ds3tool.lotame.news import FeedFile
 from ds3tool.lotame.watermark import HadFile

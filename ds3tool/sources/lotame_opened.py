@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 
 from ds3tool.errors import SourceError
 from ds3tool.jobs.ends import SourceObject
 from ds3tool.jobs.stream_mover import HeldBlocks
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.lotame.wholeness import GzipCheck
 from ds3tool.protocol.object_attributes import ObjectAttributes
 from ds3tool.sources.s3_opened import OpenS3, UnderWays

@@ -6,10 +6,10 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from ds3tool.errors import SourceError
 from ds3tool.jobs.ends import SourceObject
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.attributes import FileAttributes
 from ds3tool.sources.attributes import AttributeReader, Inodes
 from ds3tool.transport.bodies import FileRangeBody, Wire, read_range

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from ds3tool.errors import FarSideUnreachableError
 from ds3tool.jobs.ends import SourceObject
 from ds3tool.jobs.integrity import md5_of_etag
 from ds3tool.jobs.known_digests import KnownDigests
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ObjectHead
 from ds3tool.protocol.object_attributes import ETAG, LAST_MODIFIED
 from ds3tool.sources.s3_reader import READ_BYTES, Facts, Pin, reading

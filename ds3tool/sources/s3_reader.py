@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from ds3tool.aws.failures import far_side
@@ -21,6 +21,7 @@ from ds3tool.errors import (
     SourceError,
     UsageError,
 )
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.object_attributes import ObjectAttributes
 from ds3tool.sources.s3_vouched import Stated, stated_of
 

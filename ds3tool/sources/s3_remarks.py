@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sources.attributes import some
 
 _SHOWN = 3

@@ -13,10 +13,11 @@ import itertools
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ds3tool.errors import SourceError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.checksums import Hasher, new_hasher, to_base64
 from ds3tool.protocol.crc_combination import combined, combined_crc64nvme
 from ds3tool.protocol.model import ChecksumType

@@ -8,12 +8,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from io import UnsupportedOperation
 from typing import BinaryIO
 
 from ds3tool.errors import InterruptedRunError, SourceError
 from ds3tool.jobs.ends import Failure, SourceObject
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sizes import format_size
 from ds3tool.transport.bodies import BytesBody, FileRangeBody, read_range
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ds3tool.errors import SourceError
+from ds3tool.lazy_dataclass import dataclass
 
 _SCHEMES = frozenset({"http", "https"})
 # The one part of a presigned URL's query that says which bytes are meant. Source: S3 API reference, GetObject.

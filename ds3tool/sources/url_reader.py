@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -19,6 +18,7 @@ from ds3tool.errors import (
     SourceError,
     TlsError,
 )
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.object_attributes import ObjectAttributes
 from ds3tool.sources.s3_reader import Facts, Pin, reading
 from ds3tool.sources.s3_vouched import stated_of

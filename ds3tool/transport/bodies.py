@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from ds3tool.errors import SourceError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.messages import BlockBody
 
 # One sendfile call moves at most this much, so that a rate limit and a progress count stay fine-grained.

@@ -7,11 +7,11 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from ds3tool.errors import ConfigError, ProxyRefusedError, TransportError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.transport.settings import ConnectionSettings
 
 if TYPE_CHECKING:

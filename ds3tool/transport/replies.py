@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from ds3tool.errors import ProtocolError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.messages import Headers
 
 # HEAD of an object names each of its blobs in a header, so the bound is generous: about 200,000 blobs.

@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ds3tool.clock import Clock
@@ -20,6 +20,7 @@ from ds3tool.errors import (
     TlsError,
     TransportError,
 )
+from ds3tool.lazy_dataclass import dataclass
 
 if TYPE_CHECKING:
     from random import Random

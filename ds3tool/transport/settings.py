@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from ds3tool.lazy_dataclass import dataclass
 
 # Without any answer for this long, retrying ends. Waits that the appliance asked for do not count.
 DEFAULT_MAX_RETRY_SECONDS = 15 * 60.0

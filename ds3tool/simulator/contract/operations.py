@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
+
+from ds3tool.lazy_dataclass import dataclass
 
 _PAGING = ("page_length:int", "page_offset:int", "page_start_marker:UUID", "last_page:void")
 

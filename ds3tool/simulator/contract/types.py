@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
+
+from ds3tool.lazy_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

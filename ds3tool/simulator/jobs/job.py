@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import JobStatus, JobType
 
 PRIORITY_RANK = {"CRITICAL": 0, "URGENT": 1, "HIGH": 2, "NORMAL": 3, "LOW": 4, "BACKGROUND": 5}

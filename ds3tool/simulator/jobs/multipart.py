@@ -12,9 +12,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.simulator.buckets import Bucket, Buckets
 from ds3tool.simulator.clock import Clock

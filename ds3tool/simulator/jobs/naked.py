@@ -8,8 +8,8 @@ nothing more when it is half an hour old. Everything comes to tape as early as i
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import JobType, Versioning
 from ds3tool.simulator.buckets import Bucket, Buckets, Rules
 from ds3tool.simulator.cache import Cache

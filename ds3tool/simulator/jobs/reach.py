@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.simulator.buckets import Bucket
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.ids import IdFamily

@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import JobType, Versioning
 from ds3tool.simulator.buckets import Bucket, Buckets
 from ds3tool.simulator.ids import IdFamily

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import names
 from ds3tool.protocol.model import ChecksumType, JobStatus, JobType
 from ds3tool.simulator.buckets import Bucket, Buckets, Rules

@@ -8,9 +8,9 @@ import random
 import re
 import string
 import threading
-from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.simulator.wire.messages import Request
 from ds3tool.simulator.wire.refusals import Refusal
 

@@ -13,7 +13,9 @@ import random
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from ds3tool.lazy_dataclass import dataclass
 
 HOUR = 3600
 # A file of an hour is there at the latest so many seconds after the hour's end.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.simulator.wire.messages import Cut, Reply, Request, Sender
 from ds3tool.simulator.wire.refusals import Refusal
 

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from email.utils import formatdate
 from types import TracebackType
 from typing import Self
 
 from ds3tool.clock import Clock, RealClock
 from ds3tool.errors import UsageError
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.simulator.lotame.api import ROOT, LotameApi
 from ds3tool.simulator.lotame.bucket import Bucket
 from ds3tool.simulator.lotame.credentials import REGION, CredentialDesk

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from ds3tool.lazy_dataclass import dataclass
 
 _SUFFIX = "NotificationRegistration"
 

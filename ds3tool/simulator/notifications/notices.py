@@ -11,9 +11,9 @@ import itertools
 import json
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.ids import IdFamily
 from ds3tool.simulator.notifications.kinds import NoticeKind

@@ -7,8 +7,9 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Container
-from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
+
+from ds3tool.lazy_dataclass import dataclass
 
 # Seconds of real time: for a connection or a byte of the answer, and for all of it.
 _PATIENCE = 10.0

@@ -9,8 +9,8 @@ A blob that the cache alone still has, its tapes being gone, is not to leave it:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.simulator.buckets import Bucket
 from ds3tool.simulator.ids import IdFamily
 from ds3tool.simulator.records.beans import Beans, Fields

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.simulator.clock import Clock
 from ds3tool.simulator.tapes.ledger import Ledger, Spent
 from ds3tool.simulator.tapes.library import Tape

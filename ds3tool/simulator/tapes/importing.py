@@ -13,9 +13,9 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ChecksumType, Versioning
 from ds3tool.simulator.buckets import Bucket, Rules
 from ds3tool.simulator.events import ObjectChanged

@@ -19,9 +19,11 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
+
+from ds3tool.lazy_dataclass import dataclass
 
 _NAME, _RELEASE = "ds3tool-tape", 1
 _LONGEST_LINE = 1 << 20

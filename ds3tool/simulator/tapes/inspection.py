@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.simulator.tapes.index import BadIndexError, TapeLabel, read_label
 from ds3tool.simulator.tapes.ledger import Spent
 from ds3tool.simulator.tapes.mechanics import can_read

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
+
+from ds3tool.lazy_dataclass import dataclass
 
 # Of so many jobs and tapes, those last heard of, the ledger keeps accounts of their own.
 _JOBS = 1000

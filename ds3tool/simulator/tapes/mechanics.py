@@ -8,7 +8,7 @@ others. The time of a move is that of a midrange library with one robot: its mak
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from ds3tool.lazy_dataclass import dataclass
 
 # Of one cartridge from a slot into a drive, or back.
 ROBOT_MOVE_SECONDS = 12.0

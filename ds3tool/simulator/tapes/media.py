@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.simulator.wire import checksums
 

@@ -10,8 +10,9 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ChecksumType, JobType
 from ds3tool.simulator.cache import Cache
 from ds3tool.simulator.clock import Clock

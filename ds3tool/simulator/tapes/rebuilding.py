@@ -15,10 +15,11 @@ import functools
 import logging
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.simulator.events import TapeChanged, TapeForgotten
 from ds3tool.simulator.tapes.degraded import MISSING

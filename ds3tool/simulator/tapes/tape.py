@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from dataclasses import fields as fields_of
 from typing import Any
+
+from ds3tool.lazy_dataclass import dataclass
 
 # Source: contract, the flags of TapeState. Not in the library, for all that the appliance can tell.
 ABSENT = frozenset({"OFFLINE", "LOST", "EJECT_TO_EE_IN_PROGRESS", "EJECT_FROM_EE_PENDING", "EJECTED"})

@@ -16,10 +16,10 @@ Reads and writes of jobs are tasks of the drives' own making; all kinds share th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.simulator.jobs.job import PRIORITY_RANK
 
 if TYPE_CHECKING:

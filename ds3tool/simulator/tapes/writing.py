@@ -16,8 +16,9 @@ import heapq
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.simulator.buckets import Bucket, Buckets
 from ds3tool.simulator.cache import Cache

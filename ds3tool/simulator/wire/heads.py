@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import names
 from ds3tool.simulator.wire.refusals import Refusal, bad_request
 

@@ -6,9 +6,10 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.simulator.wire.targets import Target
 
 _PIECE = 64 * 1024

@@ -11,9 +11,9 @@ import functools
 import hmac
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import names
 from ds3tool.simulator.wire import checksums
 from ds3tool.simulator.wire.refusals import denied
