@@ -11,9 +11,9 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
+from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import xmlcodec
 
 # What differs from blob to blob, and has always as many characters.
