@@ -3,7 +3,7 @@
 The standard decorator writes the source of up to six methods of a class, and compiles each while the module is
 imported. A short command imports a hundred classes, makes objects of half of them, and compares or shows the fewest:
 compiling was a third of what it took in all. Here a class is imported with a stand-in for each method, and the
-first who looks for a method has it made.
+first who looks for a method has it made; the first few objects of a class are filled without one.
 
 What a class does is as ever: fields, `replace`, `asdict`, slots, patterns, pickles and the words of errors are the
 standard's, which still makes the fields and the slots. Four things differ. Only the parameters that this package
@@ -54,6 +54,46 @@ class _OnFirstUse:
         return method.__get__(instance, asked)
 
 
+class _Init(_OnFirstUse):
+    """`__init__`: the first few objects of a class are filled field by field, for most classes never have more."""
+
+    _FEW = 8
+
+    def __init__(self, owner: type, *, frozen: bool) -> None:
+        super().__init__(owner, "__init__", partial(_init, frozen=frozen))
+        self._assign, self._filled = object.__setattr__ if frozen else setattr, 0
+
+    def __get__(self, instance: object | None, asked: type | None = None) -> Any:  # noqa: ANN401 - as functions have it
+        if instance is None or self._filled == self._FEW:
+            return super().__get__(instance, asked)
+        return partial(self._fill, instance)
+
+    def _fill(self, this: Any, /, *given: Any, **named: Any) -> None:  # noqa: ANN401
+        every = fields(self._owner)
+        taken = [each.name for each in every if each.init]
+        values = dict(zip(taken, given, strict=False)) | named
+        needed = {each.name for each in every if each.init and each.default is each.default_factory is MISSING}
+        if len(values) != len(given) + len(named) or not needed <= values.keys() <= set(taken):
+            # One too many, or too few: the compiled method knows the words for it.
+            super().__get__(this)(*given, **named)
+            return
+        self._filled += 1
+        for each in every:
+            if each.name in values:
+                self._assign(this, each.name, values[each.name])
+            elif each.default_factory is not MISSING:
+                self._assign(this, each.name, each.default_factory())
+            elif each.init or (each.default is not MISSING and _slot_of(self._owner, each) is not None):
+                self._assign(this, each.name, each.default)
+        if hasattr(this, "__post_init__"):
+            this.__post_init__()
+
+
+def _slot_of(owner: type, field: Field[Any]) -> MemberDescriptorType | None:
+    found = getattr(owner, field.name, None)
+    return found if isinstance(found, MemberDescriptorType) else None
+
+
 def _compiled(owner: type, parameters: Sequence[str], body: Sequence[str], given: dict[str, Any]) -> Any:  # noqa: ANN401
     """Return a function that sees the names of its class's module, and those of `given`."""
     lines = "".join(f"\n  {line}" for line in body)
@@ -69,8 +109,7 @@ def _init(owner: type, *, frozen: bool) -> Callable[..., None]:
     given: dict[str, Any] = {"__factory__": _FACTORY, "__set__": object.__setattr__}
     parameters, body = [this], []
     for each in every:
-        name, slot = each.name, getattr(owner, each.name, None)
-        in_slot = type(slot) is MemberDescriptorType
+        name, slot = each.name, _slot_of(owner, each)
         default = f"__default_{name}__"
         made = each.default_factory is not MISSING
         given[default] = each.default_factory if made else each.default
@@ -78,14 +117,14 @@ def _init(owner: type, *, frozen: bool) -> Callable[..., None]:
             shown = "=__factory__" if made else "" if each.default is MISSING else f"={default}"
             parameters.append(name + shown)
             value = f"{default}() if {name} is __factory__ else {name}" if made else name
-        elif made or (in_slot and each.default is not MISSING):
+        elif made or (slot is not None and each.default is not MISSING):
             value = f"{default}()" if made else default
         else:
             continue
         if not frozen:
             body.append(f"{this}.{name}={value}")
-        elif in_slot:
-            given[f"__set_{name}__"] = slot.__set__  # type: ignore[union-attr]  # a slot has it
+        elif slot is not None:
+            given[f"__set_{name}__"] = slot.__set__
             body.append(f"__set_{name}__({this},{value})")
         else:
             body.append(f"__set__({this},{name!r},{value})")
@@ -169,7 +208,9 @@ def _dataclass(
     own = vars(made)
     # A class with an `__eq__` of its own and no hash has None in its place, by the language.
     own_hash = "__hash__" in own and not (own["__hash__"] is None and "__eq__" in own)
-    wanted: dict[str, Callable[[type], Any]] = {"__init__": partial(_init, frozen=frozen)}
+    if "__init__" not in own:
+        made.__init__ = _Init(made, frozen=frozen)  # type: ignore[misc]  # a stand-in
+    wanted: dict[str, Callable[[type], Any]] = {}
     if repr:
         wanted["__repr__"] = _repr
     if eq:

@@ -107,6 +107,7 @@ def test_every_class_of_the_package_is_what_the_standard_decorator_makes_of_it()
         twin = standard(cls, known)
         assert is_made(cls, "__init__"), cls
         count += 1
+        check_objects(cls, twin)
         assert [str(each) for each in fields(cls)] == [str(each) for each in fields(twin)], cls
         for name in ("__slots__", "__match_args__", "__doc__", "__annotations__"):
             assert vars(cls).get(name) == vars(twin).get(name), (cls, name)
@@ -117,6 +118,7 @@ def test_every_class_of_the_package_is_what_the_standard_decorator_makes_of_it()
             assert (getattr(cls, name) is None) == (getattr(twin, name) is None), (cls, name)
         for name in ("__getstate__", "__setstate__"):
             assert (name in vars(cls)) == (name in vars(twin)), (cls, name)
+        assert inspect.isfunction(vars(cls)["__init__"]), cls
         check_objects(cls, twin)
     assert count > 350
 
@@ -224,8 +226,10 @@ def test_a_method_is_made_when_it_is_first_used_and_then_stays() -> None:
         a: int
 
     lazy = ("__init__", "__repr__", "__eq__", "__hash__", "__setattr__", "__delattr__")
-    assert {type(vars(New)[name]) for name in lazy} == {lazy_dataclass._OnFirstUse}
-    assert New(1) == New(1)
+    assert not any(inspect.isfunction(vars(New)[name]) for name in lazy)
+    assert New(1) == New(a=1)
+    assert [name for name in lazy if inspect.isfunction(vars(New)[name])] == ["__eq__"]
+    assert [New(number).a for number in range(20)] == list(range(20))
     assert [name for name in lazy if inspect.isfunction(vars(New)[name])] == ["__init__", "__eq__"]
     assert vars(New)["__eq__"] is New.__eq__
     assert (New.__init__.__name__, New.__init__.__qualname__) == ("__init__", f"{New.__qualname__}.__init__")
@@ -243,14 +247,14 @@ def test_importing_compiles_nothing() -> None:
 
 def test_defaults_factories_and_what_comes_after_them() -> None:
     """A factory is called for each object that is not given the field; `__post_init__` comes last."""
-    first, second = Point(1), Point(1)
+    first, second = Point(1), [Point(1) for _ in range(20)][-1]
     assert first.tags == []
     assert first.tags is not second.tags
     assert (first.y, first.secret, first.total) == (2, "s3cret", 3)
     given = ["t"]
     assert Point(1, 2, given).tags is given
-    counter, other = Counter("w"), Counter("w")
-    assert (counter.count, counter.parts) == (7, [1])
+    counter, other = Counter("w"), [Counter("w") for _ in range(20)][-1]
+    assert (counter.count, counter.parts) == (other.count, other.parts) == (7, [1])
     assert counter.parts is not other.parts
     counter.count = 8
     assert counter != other
@@ -370,7 +374,54 @@ def test_an_object_without_slots_has_its_fields_in_its_dict() -> None:
     class Plain:
         a: int
         b: list[int] = field(default_factory=list)
+        c: int = field(default=3, init=False)
 
-    assert vars(Plain(1)) == {"a": 1, "b": []}
+    assert [vars(Plain(number)) for number in range(20)] == [{"a": number, "b": []} for number in range(20)]
     with pytest.raises(FrozenInstanceError):
         Plain(1).a = 2  # type: ignore[misc]  # that is what is tried
+
+
+@pytest.mark.parametrize("made", [0, 20])
+@pytest.mark.parametrize(
+    ("given", "named", "words"),
+    [
+        ((), {}, "missing 1 required positional argument: 'a'"),
+        ((1, 2, 3), {}, "takes from 2 to 3 positional arguments but 4 were given"),
+        ((1,), {"a": 1}, "got multiple values for argument 'a'"),
+        ((1,), {"d": 1}, "got an unexpected keyword argument 'd'"),
+        ((1,), {"c": 1}, "got an unexpected keyword argument 'c'"),
+    ],
+)
+def test_what_it_is_not_made_of_is_refused(
+    made: int, given: tuple[int, ...], named: dict[str, int], words: str
+) -> None:
+    """The first object is as strict as any that follows, and in the same words."""
+
+    @dataclass(slots=True)
+    class New:
+        a: int
+        b: int = 2
+        c: int = field(default=3, init=False)
+
+    for number in range(made):
+        assert New(number).c == 3
+    with pytest.raises(TypeError, match=rf"New.__init__\(\) {words}$"):
+        New(*given, **named)
+
+
+def test_a_method_of_setting_is_asked_from_the_first_object_on() -> None:
+    """A class that changes and has a `__setattr__` of its own sees each field of each object."""
+    seen: list[str] = []
+
+    @dataclass
+    class Watched:
+        a: int
+        b: int = 2
+
+        def __setattr__(self, name: str, value: object) -> None:
+            seen.append(name)
+            object.__setattr__(self, name, value)
+
+    for _ in range(20):
+        Watched(1)
+    assert seen == ["a", "b"] * 20
