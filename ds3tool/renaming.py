@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 
 from ds3tool.errors import UsageError
@@ -34,6 +34,13 @@ class Renaming:
             if prefix in self.names:
                 return self.names[prefix] + name[end + 1 :]
         return name
+
+    def of_all(self, names: Sequence[str]) -> list[str]:
+        """Return the new names of several."""
+        if self.names:
+            return list(map(self, names))
+        strip = self.strip
+        return [name.removeprefix(strip) for name in names] if strip else list(names)
 
 
 def parse_rename_map(lines: Iterable[str], *, origin: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from ds3tool.addresses import Ds3Address, S3Address, parse_ds3
 from ds3tool.cli.failures import NothingThereError
 from ds3tool.errors import NotFoundError, UsageError
 from ds3tool.lazy_dataclass import dataclass
+from ds3tool.protocol.listed_columns import ListedColumns, all_begin_with
 from ds3tool.protocol.model import ListedObject
 
 if TYPE_CHECKING:
@@ -40,10 +41,12 @@ class Selection:
             return self.pattern.fullmatch(key) is not None
         return key == self.prefix if self.whole else key.startswith(self.prefix)
 
-    def among(self, objects: Iterable[ListedObject]) -> list[ListedObject]:
-        """Return those of several objects that the address means."""
+    def among(self, objects: Sequence[ListedObject]) -> Sequence[ListedObject]:
+        """Return those of several objects that the address means, all of them as they came."""
         if self.pattern is None and not self.whole:
             prefix = self.prefix
+            if isinstance(objects, ListedColumns) and all_begin_with(objects.keys, prefix):
+                return objects
             return [one for one in objects if one.key.startswith(prefix)]
         return [one for one in objects if self.selects(one.key)]
 
@@ -90,11 +93,20 @@ def selected_objects(client: Ds3Client, selection: Selection, *, versions: bool 
     if selection.whole:
         yield from _exact(client, selection, versions=versions)
         return
+    for items in selected_pages(client, selection, versions=versions):
+        yield from items
+
+
+def selected_pages(
+    client: Ds3Client, selection: Selection, *, versions: bool = False
+) -> Iterator[Sequence[ListedObject]]:
+    """Yield the same page by page, none of them empty; for a selection of more than one key."""
     found = False
     for page in client.listing_pages(selection.bucket, prefix=selection.prefix, versions=versions):
         items = selection.among(page.objects)
-        found = found or bool(items)
-        yield from items
+        if items:
+            found = True
+            yield items
     if not found and selection.prefix:
         raise NothingThereError(f"there is nothing at {selection}", hint=_hint(selection))
 

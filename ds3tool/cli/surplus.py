@@ -18,6 +18,7 @@ from ds3tool.jobs.get_targets import Asked
 from ds3tool.jobs.run import RunResult
 from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.escaped import escape, may_be_escaped
+from ds3tool.protocol.listed_columns import ListedColumns
 from ds3tool.sinks.local import LocalSink
 from ds3tool.sizes import format_size
 from ds3tool.sources.local import LocalSource, Symlinks
@@ -128,7 +129,9 @@ def without_returned(
 def noting(objects: Iterable[Asked], base: int, names: set[str]) -> Iterator[Asked]:
     """Yield `objects` as they come; `names` gets those of their keys, without the first `base` characters."""
     for one in objects:
-        if one.key is not None:
+        if isinstance(one, ListedColumns):
+            names.update(key[base:] for key in one.keys)
+        elif one.key is not None:
             names.add(one.key[base:])
         yield one
 

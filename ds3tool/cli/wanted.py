@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ds3tool.cli.failures import NothingThereError
 from ds3tool.cli.lookup import base_of, nanoseconds
-from ds3tool.cli.selection import Selection, selected_objects
+from ds3tool.cli.selection import Selection, selected_objects, selected_pages
 from ds3tool.errors import UsageError
 from ds3tool.filters import Filter
 from ds3tool.jobs.ends import Failure
 from ds3tool.jobs.get_targets import Asked
 from ds3tool.protocol.escaped import escape
+from ds3tool.protocol.listed_columns import ListedColumns
 from ds3tool.protocol.model import ListedObject
 
 if TYPE_CHECKING:
@@ -29,19 +30,23 @@ def wanted_objects(
 ) -> Iterator[Asked]:
     """Yield what `selection` means and `chosen` accepts; with `names` only what has these names below the address.
 
-    A name that is not there is a Failure. NothingThereError when the address names nothing at all. The folder object
-    of the prefix itself is the target folder, and left out.
+    Where nothing is left out, that is by the page. A name that is not there is a Failure. NothingThereError when the
+    address names nothing at all. The folder object of the prefix itself is the target folder, and left out.
     """
     base = base_of(selection)
     takes_all = chosen.is_empty
     found = _everything(client, selection) if names is None else _listed(client, selection, names)
-    for one in found:
-        if isinstance(one, Failure):
-            yield one
-        elif one.key == base and not selection.whole:
+    for page in found:
+        if takes_all and isinstance(page, ListedColumns) and base not in page.keys:
+            yield page
             continue
-        elif takes_all or _accepted(chosen, one, base):
-            yield one
+        for one in page:
+            if isinstance(one, Failure):
+                yield one
+            elif one.key == base and not selection.whole:
+                continue
+            elif takes_all or _accepted(chosen, one, base):
+                yield one
 
 
 def _accepted(chosen: Filter, one: ListedObject, base: str) -> bool:
@@ -49,16 +54,16 @@ def _accepted(chosen: Filter, one: ListedObject, base: str) -> bool:
     return chosen.accepts(one.key[len(base) :], size=one.size, modified_ns=modified)
 
 
-def _everything(client: Ds3Client, selection: Selection) -> Iterator[Found]:
-    objects = selected_objects(client, selection)
+def _everything(client: Ds3Client, selection: Selection) -> Iterator[Sequence[ListedObject]]:
+    pages = ([one] for one in selected_objects(client, selection)) if selection.whole else None
+    found = False
     try:
-        first = next(objects, None)
-        if first is not None:
-            yield first
-        yield from objects
+        for page in pages or selected_pages(client, selection):
+            found = True
+            yield page
     except NothingThereError as error:
         raise NothingThereError(f"{selection} names no object", hint=error.hint) from error
-    if first is None:
+    if not found:
         raise NothingThereError(f"{selection} names no object")
 
 
@@ -71,20 +76,20 @@ def check_listed(selection: Selection) -> None:
         )
 
 
-def _listed(client: Ds3Client, selection: Selection, names: Iterable[bytes]) -> Iterator[Found]:
+def _listed(client: Ds3Client, selection: Selection, names: Iterable[bytes]) -> Iterator[Sequence[Found]]:
     """Yield the objects of these names, each once; in their order when they are few, else in the appliance's."""
     keys = dict.fromkeys(selection.prefix + escape(name) for name in names)
     if len(keys) <= _ASKED_ONE_BY_ONE:
         for key in keys:
             page = next(iter(client.listing_pages(selection.bucket, prefix=key, page_size=1)), None)
             first = page.objects[0] if page is not None and page.objects else None
-            yield first if first is not None and first.key == key else _missing(key)
+            yield [first if first is not None and first.key == key else _missing(key)]
         return
     for one in client.list_objects(selection.bucket, prefix=selection.prefix):
         if one.key in keys:
             del keys[one.key]
-            yield one
-    yield from map(_missing, keys)
+            yield [one]
+    yield list(map(_missing, keys))
 
 
 def _missing(key: str) -> Failure:

@@ -154,6 +154,7 @@ class GetRun(GetJobs):
             limits=self.settings.limits,
             title=self.settings.job_name,
             repeated=self._sink.sequential,
+            look_again=self._targets.look_again,
         ):
             plan = self._targets.without_conflicts(doubtful)
             if len(plan):

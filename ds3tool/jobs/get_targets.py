@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Protocol, runtime_checkable
 
 from ds3tool.client import Ds3Client
@@ -13,11 +14,14 @@ from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.integrity import has_digests
 from ds3tool.jobs.known_digests import KnownDigests
 from ds3tool.jobs.plan import PlannedJob
+from ds3tool.jobs.target_blocks import TargetBlock
 from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol import escaped
 from ds3tool.protocol.attributes import FileAttributes
+from ds3tool.protocol.listed_columns import ListedColumns
 from ds3tool.protocol.model import ListedObject
 from ds3tool.protocol.ranges import ByteRange
+from ds3tool.renaming import Renaming
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +61,13 @@ class Wanted:
 
 # What is known of the folders at a target is good for so many objects.
 _LOOK_ANEW_AFTER = 1000
+# So many objects that are not all ordinary are looked at one by one.
+_FEW = 16
 
 
-# What a get may be asked for: a listed object means its latest version; a failure is passed on by name.
-Asked = Wanted | ListedObject | Failure
+# What a get may be asked for: a listed object means its latest version, and some may come as columns; a failure is
+# passed on by name.
+Asked = Wanted | ListedObject | ListedColumns | Failure
 
 
 def check_rule(if_exists: IfExists) -> None:
@@ -77,6 +84,10 @@ class FolderSink(Protocol):
 
     def is_empty(self, folder: str) -> bool:
         """Whether a folder (empty for the target itself) is not there or has nothing in it; False where in doubt."""
+        ...
+
+    def are_plain(self, names: Sequence[str]) -> bool:
+        """Whether one look shows that files can safely have all of these names; False where each is to be checked."""
         ...
 
 
@@ -105,6 +116,26 @@ class _EmptyFolders:
         if known is None:
             known = self._known[folder] = self._sink.is_empty(folder) if folder in self._known else None
         return known is True
+
+    @property
+    def know_folders(self) -> bool:
+        """Whether the target has folders that can be looked into."""
+        return self._sink is not None
+
+    def hold_all(self, names: Sequence[str]) -> list[bool] | None:
+        """Return for each of several names whether nothing has it, as `hold` does; None where not all are plain."""
+        if self._sink is None or not self._sink.are_plain(names):
+            return None
+        held: list[bool] = []
+        for folder, those in groupby([name.rpartition("/")[0] for name in names]):
+            count = sum(1 for _ in those)
+            if self._asked + count > _LOOK_ANEW_AFTER:
+                self.forget()
+            self._asked += count
+            if count > 1 and self._known.get(folder) is None:
+                self._known[folder] = self._sink.is_empty(folder)
+            held += [self._known.setdefault(folder, None) is True] * count
+        return held
 
     def forget(self) -> None:
         """Look at every folder anew."""
@@ -139,33 +170,91 @@ class Targets:
         self._rule = if_exists
         self._fail = fail
         self._given: set[str] = set()
+        # How often all was looked at anew.
+        self._looks = 0
         self.skipped = 0
         self.notes: list[str] = []
         self.replaced_bytes: dict[str, int] = {}
 
-    def of(self, objects: Iterable[Asked]) -> Iterator[TargetObject]:
+    def of(self, objects: Iterable[Asked]) -> Iterator[TargetObject | TargetBlock]:
         """Yield what is to be fetched, in the order of `objects`; what cannot be is told to `fail`."""
         for one in objects:
-            if isinstance(one, Failure):
+            if isinstance(one, ListedColumns):
+                yield from self._of_listed(one)
+            elif isinstance(one, Failure):
                 self._fail(one)
-                continue
-            try:
-                item = self._target(one)
-            except TARGET_LOST:
-                raise
-            except Ds3Error as error:
-                self._fail(Failure(one.key, error))
-                continue
-            if item is None:
-                self.skipped += 1
-            elif self._sequential:
-                yield from _in_stream_order(item)
             else:
-                yield item
+                yield from self._of_one(one)
+
+    def _of_one(self, one: Wanted | ListedObject) -> Iterator[TargetObject]:
+        try:
+            item = self._target(one)
+        except TARGET_LOST:
+            raise
+        except Ds3Error as error:
+            self._fail(Failure(one.key, error))
+            return
+        if item is None:
+            self.skipped += 1
+        elif self._sequential:
+            yield from _in_stream_order(item)
+        else:
+            yield item
+
+    def _of_listed(self, listed: ListedColumns) -> Iterator[TargetObject | TargetBlock]:
+        """Yield what is to be fetched of a page; of what is ordinary in it many at once."""
+        names = self._plain_names(listed)
+        held = None if names is None else self._empty.hold_all(names)
+        if names is not None and held is not None:
+            block = TargetBlock(listed.keys, listed.sizes, names)
+            yield from self._of_block(block, held, lambda number: self._of_one(listed[number]))
+        elif self._sequential or len(listed) <= _FEW or not self._empty.know_folders:
+            for one in listed:
+                yield from self._of_one(one)
+        else:  # what is not ordinary is in one half, as a rule
+            half = len(listed) // 2
+            yield from self._of_listed(listed.cut(0, half))
+            yield from self._of_listed(listed.cut(half, len(listed)))
+
+    def look_again(self, block: TargetBlock) -> Iterator[TargetObject | TargetBlock]:
+        """Yield what is to be fetched of a block that was looked at before something may have appeared."""
+        held = self._empty.hold_all(block.names) if self._given.isdisjoint(block.names) else None
+
+        def one_of(number: int) -> Iterator[TargetObject]:
+            return self._of_one(Wanted(block.keys[number], block.sizes[number], name=block.names[number]))
+
+        yield from self._of_block(block, held or [False] * len(block), one_of)
+
+    def _of_block(
+        self, block: TargetBlock, held: list[bool], one_of: Callable[[int], Iterator[TargetObject]]
+    ) -> Iterator[TargetObject | TargetBlock]:
+        """Yield what is `held` as blocks, and of the rest what `one_of` yields."""
+        start, looks = 0, self._looks
+        for is_held, those in groupby(held):
+            end = start + sum(1 for _ in those)
+            if is_held and looks == self._looks:
+                yield block.cut(start, end)
+            elif is_held:
+                yield from self.look_again(block.cut(start, end))
+            else:
+                for number in range(start, end):
+                    yield from one_of(number)
+            start = end
+
+    def _plain_names(self, listed: ListedColumns) -> list[str] | None:
+        """Return the names at the target; None where some object is not complete, or a name takes more than a look."""
+        name_of = self._name_of
+        if self._sequential or not isinstance(name_of, Renaming):
+            return None
+        if None in listed.last_modified or escaped.may_some_be_escaped(listed.keys):
+            return None
+        names = name_of.of_all(listed.keys)
+        return names if self._given.isdisjoint(names) else None
 
     def look_anew(self) -> None:
         """Something may have appeared at the target since the last object that was asked for."""
         self._empty.forget()
+        self._looks += 1
 
     def _target(self, wanted: Wanted | ListedObject) -> TargetObject | None:
         """Return what is to be fetched, None when nothing is because of what is there."""
@@ -256,6 +345,8 @@ class Targets:
         first: dict[str, int] = {}
         folders: set[str] = set()
         has_folders = not isinstance(self._sink, KeyedSink)
+        if _are_apart(plan.target_names, has_folders=has_folders):
+            return plan
         for number, name in enumerate(plan.target_names):
             first.setdefault(name, number)
             folder = name.rpartition("/")[0] if has_folders else ""
@@ -283,6 +374,20 @@ class Targets:
         """
         replaced = sum(self.replaced_bytes.pop(plan.target_names[number], 0) for number in plan.replaces)
         return max(plan.bytes - replaced, max(plan.sizes, default=0))
+
+
+def _are_apart(names: Sequence[str], *, has_folders: bool) -> bool:
+    """Whether several names differ, and none of them is that of a folder which another needs."""
+    if len(set(names)) < len(names):
+        return False
+    needed = {name.rpartition("/")[0] for name in names} if has_folders else set()
+    for folder in list(needed):
+        above = folder.rpartition("/")[0]
+        while above and above not in needed:
+            needed.add(above)
+            above = above.rpartition("/")[0]
+    needed.discard("")
+    return needed.isdisjoint(names)
 
 
 def _in_stream_order(item: TargetObject) -> Iterator[TargetObject]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from ds3tool.jobs.ends import SourceObject, TargetObject
 from ds3tool.jobs.source_blocks import SourceBlock, in_blocks
+from ds3tool.jobs.target_blocks import TargetBlock
 from ds3tool.lazy_dataclass import dataclass
 from ds3tool.protocol.model import JobType, ObjectToGet, ObjectToPut
 from ds3tool.protocol.names import MAX_OBJECTS_PER_JOB
@@ -106,6 +107,12 @@ class PlannedJob:
         self.sizes.append(item.size)
         self.target_names.append(item.name)
 
+    def add_targets(self, block: TargetBlock) -> None:
+        """Plan to get all of a block."""
+        self.keys += block.keys
+        self.sizes.extend(block.sizes)
+        self.target_names += block.names
+
     def source_object(self, number: int) -> SourceObject:
         """Return object `number` of a put, as planned."""
         return SourceObject(
@@ -188,7 +195,9 @@ def plan_put_blocks(
     for block in blocks:
         start = 0
         while start < len(block):
-            end, more = _fitting(block, start, limits.objects - len(plan), size if len(plan) else None, limits.bytes)
+            end, more = _fitting(
+                block.sizes, start, limits.objects - len(plan), size if len(plan) else None, limits.bytes
+            )
             if end > start:
                 plan.add_block(block.cut(start, end))
                 size += more
@@ -201,45 +210,66 @@ def plan_put_blocks(
 
 
 def _fitting(
-    block: SourceBlock, start: int, objects: int, planned: int | None, most_bytes: int | None
+    sizes: Sequence[int], start: int, objects: int, planned: int | None, most_bytes: int | None
 ) -> tuple[int, int]:
-    """Return up to where a block's objects fit into a job that has room for so many, and their bytes.
+    """Return up to where objects of these sizes fit into a job that has room for so many, and their bytes.
 
     `planned` are the bytes that the job has already, None for one that has no object yet: it takes the first, however
     large that is.
     """
-    end = min(len(block), start + objects)
-    total = sum(block.sizes[start:end])
+    end = min(len(sizes), start + objects)
+    total = sum(sizes[start:end])
     if most_bytes is None or (planned or 0) + total <= most_bytes:
         return end, total
     total = 0
     for number in range(start, end):
-        if (planned is not None or number > start) and (planned or 0) + total + block.sizes[number] > most_bytes:
+        if (planned is not None or number > start) and (planned or 0) + total + sizes[number] > most_bytes:
             return number, total
-        total += block.sizes[number]
+        total += sizes[number]
     return end, total
 
 
 def plan_get(
-    items: Iterable[TargetObject], bucket: str, *, limits: JobLimits, title: str | None = None, repeated: bool = False
+    items: Iterable[TargetObject | TargetBlock],
+    bucket: str,
+    *,
+    limits: JobLimits,
+    title: str | None = None,
+    repeated: bool = False,
+    look_again: Callable[[TargetBlock], Iterable[TargetObject | TargetBlock]] = lambda block: (block,),
 ) -> Iterator[PlannedJob]:
     """Yield jobs that get `items`, in their order, each within `limits`.
 
     `repeated`: an object may be wanted several times; each time again begins a new job, since one names it once.
+    `look_again` is asked what is to be fetched of the rest of a block, when a job has come in between.
     """
-    plan, count, size = PlannedJob(JobType.GET, bucket, title=title), 0, 0
+    plan, size = PlannedJob(JobType.GET, bucket, title=title), 0
     most_objects, most_bytes = limits.objects, limits.bytes
     keys: set[str] = set()
-    for item in items:
-        too_large = most_bytes is not None and size + item.size > most_bytes
-        if count == most_objects or (count and too_large) or item.key in keys:
-            yield plan
-            plan, count, size = PlannedJob(JobType.GET, bucket, title=title), 0, 0
-            keys.clear()
-        if repeated:
-            keys.add(item.key)
-        plan.add_target(item)
-        count += 1
-        size += item.size
-    if count:
+    sources: list[Iterator[TargetObject | TargetBlock]] = [iter(items)]
+    while sources:
+        item = next(sources[-1], None)
+        if item is None:
+            sources.pop()
+        elif isinstance(item, TargetObject):
+            too_large = most_bytes is not None and size + item.size > most_bytes
+            if len(plan) == most_objects or (len(plan) and too_large) or item.key in keys:
+                yield plan
+                plan, size = PlannedJob(JobType.GET, bucket, title=title), 0
+                keys.clear()
+            if repeated:
+                keys.add(item.key)
+            plan.add_target(item)
+            size += item.size
+        elif repeated:
+            sources.append(iter(item))
+        else:
+            fitting, more = _fitting(item.sizes, 0, most_objects - len(plan), size if len(plan) else None, most_bytes)
+            plan.add_targets(item.cut(0, fitting))
+            size += more
+            if fitting < len(item):
+                yield plan
+                plan, size = PlannedJob(JobType.GET, bucket, title=title), 0
+                sources.append(iter(look_again(item.cut(fitting, len(item)))))
+    if len(plan):
         yield plan

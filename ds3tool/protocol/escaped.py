@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ds3tool.protocol import xmlcodec
 from ds3tool.protocol.attributes import from_base64
@@ -57,6 +57,11 @@ def name_metadata(raw: bytes, key: str) -> dict[str, str]:
 def may_be_escaped(key: str) -> bool:
     """Return whether `key` looks as if it was escaped, so that its metadata are worth asking for."""
     return _ESCAPE.search(key) is not None
+
+
+def may_some_be_escaped(keys: Iterable[str]) -> bool:
+    """Return whether one of several keys looks as if it was escaped."""
+    return _ESCAPE.search("\n".join(keys)) is not None
 
 
 def raw_name(name: str, key: str, metadata: Mapping[str, str]) -> str | None:

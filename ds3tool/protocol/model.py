@@ -155,7 +155,7 @@ class ListingPage:
     next_marker: str
     truncated: bool
     max_keys: int
-    objects: tuple[ListedObject, ...]
+    objects: Sequence[ListedObject]
     prefixes: tuple[str, ...]
 
 

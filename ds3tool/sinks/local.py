@@ -95,6 +95,11 @@ class LocalSink:
         """Raise SinkError for a relative name that no file below the root can safely have."""
         names.check_name(name)
 
+    @staticmethod
+    def are_plain(some: Sequence[str]) -> bool:
+        """Whether one look shows that files can safely have all of these names."""
+        return names.are_plain(some)
+
     def existing_size(self, name: str) -> int | None:
         """Return the size of the file or link of that name, None when there is none.
 

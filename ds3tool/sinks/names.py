@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import string
+from collections.abc import Sequence
 
 from ds3tool.errors import SinkError
 
@@ -11,11 +13,22 @@ from ds3tool.errors import SinkError
 _LONGEST_PART = 255
 # Names of which one look shows that nothing is wrong: no part is longer, empty, or of dots alone.
 _PLAIN = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._ -]{0,250}/)*[A-Za-z0-9_-][A-Za-z0-9._ -]{0,250}", re.ASCII)
+_PLAIN_BYTES = f"{string.ascii_letters}{string.digits}_-. /".encode()
+_LONGEST_PLAIN = 251
 
 
 def is_plain(name: str) -> bool:
     """Whether one look shows that a file can safely have this relative name: ASCII, no part that begins with a dot."""
     return _PLAIN.fullmatch(name) is not None
+
+
+def are_plain(names: Sequence[str]) -> bool:
+    """Whether all of several names are plain: a quick look at them together, which may take plain ones for others."""
+    joined = f"/{'/'.join(names)}/"
+    # An empty part, one of dots, and one that begins with what `_PLAIN` does not have there.
+    if max(map(len, names), default=0) > _LONGEST_PLAIN or "//" in joined or "/." in joined or "/ " in joined:
+        return False
+    return joined.isascii() and not joined.encode().translate(None, _PLAIN_BYTES)
 
 
 def check_name(name: str) -> None:

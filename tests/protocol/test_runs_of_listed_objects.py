@@ -116,3 +116,24 @@ def test_another_encoding_is_read_as_that() -> None:
 def test_a_page_that_ends_early_is_refused() -> None:
     """Whatever of it came."""
     assert [_read(PAGE[:end]) for end in range(0, len(PAGE), 41)] == [None] * len(range(0, len(PAGE), 41))
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        b"2024-02-29T23:59:59.999Z",
+        b"2025-02-29T00:00:00.000Z",
+        b"2025-03-04T24:00:00.000Z",
+        b"0000-01-01T00:00:00.000Z",
+        b"2025-03-04T06:00:60.000Z",
+        b"2025-03-04 06:00:00",
+        b"20250304T060000.000000ZZ",
+        "٢025-03-04T06:00:00.000Z".encode(),
+        b"",
+    ],
+)
+def test_dates_of_a_run_are_read_as_one_by_one(date: bytes) -> None:
+    """Dates that differ from object to object are those that are read of each, and refused where those are."""
+    document = PAGE.replace(b"2025-03-04T06:00:05.000Z", date)
+    assert document != PAGE
+    assert _read(document) == _read(_one_by_one(document))
