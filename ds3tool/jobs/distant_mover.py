@@ -84,8 +84,12 @@ class DistantMover(PutMover):
             if left == 1 and owner in self._unproved:
                 self._kept_back[owner] = number, checksum
 
-    def keeps_back(self, number: int) -> bool:
-        """Whether a blob is the last of an object of which the appliance has not stated all digests."""
+    @property
+    def keeps_back(self) -> Callable[[int], bool] | None:
+        """What says whether a blob is the last of an object of which the appliance has not stated all digests."""
+        return self._keeps_back
+
+    def _keeps_back(self, number: int) -> bool:
         with self._lock:
             return self._kept_back.get(self._owners[number], (-1, None))[0] == number
 

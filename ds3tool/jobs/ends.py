@@ -267,6 +267,50 @@ class GatheringSink(Protocol):
         ...
 
 
+class PlainWriter(Protocol):
+    """Takes whole small objects that have nothing unusual about them, by their numbers in the plan of one job.
+
+    `store`, `finish` and `drop` are for one thread.
+    """
+
+    def store(self, number: int, name: str, data: memoryview) -> bool:
+        """Keep all bytes of an object that was verified; False, and nothing kept, where it must go another way.
+
+        Nothing that has the name is replaced, and nothing but bytes is kept. SinkError when the target cannot take it.
+        """
+        ...
+
+    def finish(self, numbers: Sequence[int]) -> Sequence[int]:
+        """Let objects appear under their names, soon and durably; return those that `store` does not have."""
+        ...
+
+    def drop(self, number: int) -> None:
+        """Drop what is kept of an object, if anything."""
+        ...
+
+    def settle(self, *, wait: bool) -> tuple[Sequence[int], Sequence[tuple[int, Ds3Error]]]:
+        """Return which objects have appeared, and which failed to, since the last call; `wait` for all that are due."""
+        ...
+
+
+@runtime_checkable
+class PlainSink(Protocol):
+    """A sink that may have a quicker way for small objects."""
+
+    def plain_writer(self) -> PlainWriter | None:
+        """Return it, where there is one."""
+        ...
+
+
+@runtime_checkable
+class PreparingSink(Protocol):
+    """A sink that has something to do for an object before its bytes come, which they need not wait for then."""
+
+    def prepare(self, item: TargetObject) -> None:
+        """Do it; called before each blob is asked for. What goes wrong with it, `receive` tells."""
+        ...
+
+
 @runtime_checkable
 class KeepingSink(Sink, Protocol):
     """A sink that can leave what is unfinished for a later run of the same work, which finds it again."""

@@ -320,7 +320,7 @@ class Engine:
             list(map(self.state.object_of.__getitem__, numbers)),
             list(map(blobs.offsets.__getitem__, numbers)),
             list(map(blobs.lengths.__getitem__, numbers)),
-            list(map(self._mover.checksum_kind, numbers)),
+            self._mover.checksum_kinds(numbers),
             checksums,
             blobs.version_ids.of(numbers) if self._mover.method == "PUT" else (),
         )
@@ -524,10 +524,14 @@ class Engine:
         keeps_back = self._mover.keeps_back
         with self._lock:
             ended, given_up = self.state.finish_all(numbers)
-            for number, checksum in zip(numbers, checksums, strict=True):
-                if not keeps_back(number):
-                    self._moved_numbers.append(number)
-                    self._moved_checksums.append(checksum)
+            if keeps_back is None:
+                self._moved_numbers += numbers
+                self._moved_checksums += checksums
+            else:
+                for number, checksum in zip(numbers, checksums, strict=True):
+                    if not keeps_back(number):
+                        self._moved_numbers.append(number)
+                        self._moved_checksums.append(checksum)
             self._ended_objects += ended
             if self._something_due():  # else the next tick is early enough, and what gathers is told in one go
                 self._changed.notify_all()

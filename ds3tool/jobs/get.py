@@ -322,7 +322,7 @@ class GetRun(GetJobs):
                 self.fail(plan.keys[owner], error, job_id=job_id)
                 continue
             found.begun[owner].has(ByteRange(offset, offset + length))
-            kind = mover.checksum_kind(number)
+            kind = mover.checksum_kinds((number,))[0]
             self.recorder.moved(job_id, MovedBlobs([owner], [offset], [length], [kind], [checksum]))
             self.result.bytes += length
 

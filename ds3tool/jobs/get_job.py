@@ -21,8 +21,9 @@ from ds3tool.errors import (
     NotFoundError,
     RetryLaterError,
 )
-from ds3tool.jobs.ends import TARGET_LOST, KeepingSink, Sink, TargetObject
+from ds3tool.jobs.ends import TARGET_LOST, KeepingSink, PlainSink, PlainWriter, Sink, TargetObject
 from ds3tool.jobs.engine import SMALL_BLOB_BYTES, Engine
+from ds3tool.jobs.existing import IfExists
 from ds3tool.jobs.fate import LAG_SECONDS
 from ds3tool.jobs.get_found import Begun, Found
 from ds3tool.jobs.get_mover import GetMover
@@ -169,10 +170,15 @@ class GetJobs(Run):
             failed.add(owner)
             self.fail(plan.keys[owner], error, job_id=job_id)
 
+        # What may replace something must know what has appeared in this very run; the quicker way does not note that.
+        writer = None
+        if plain and isinstance(self._sink, PlainSink) and self.settings.if_exists is not IfExists.OVERWRITE:
+            writer = self._sink.plain_writer()
         mover = GetMover(
             self.client,
             self.transport,
             sink=self._sink,
+            writer=writer,
             plan=plan,
             state=state,
             job_id=job_id,
@@ -187,6 +193,8 @@ class GetJobs(Run):
 
         def tick() -> None:
             self._take_settled(job_id, wait=False)
+            if writer is not None:
+                self._take_written(job_id, plan, writer, wait=False)
             self._tell_arriving(job_id, mover)
 
         engine = Engine(
@@ -207,6 +215,8 @@ class GetJobs(Run):
         finally:
             try:
                 self._take_settled(job_id, wait=True)
+                if writer is not None:
+                    self._take_written(job_id, plan, writer, wait=True)
             finally:
                 self.count(objects=self._appeared, bytes_moved=_bytes_moved(plan, state))
                 self.result.unverified += sum(mover.unverified)
@@ -291,6 +301,18 @@ class GetJobs(Run):
                 self.fail(item.key, error, job_id=job_id)
         if lost is not None:
             raise lost
+
+    def _take_written(self, job_id: str, plan: PlannedJob, writer: PlainWriter, *, wait: bool) -> None:
+        """Count what has appeared by way of the sink's writer, and what could not."""
+        appeared, failed = writer.settle(wait=wait)
+        if appeared:
+            self._have_appeared(job_id, appeared)
+            self._appeared += len(appeared)
+            if self.on_object is not None:
+                for number in appeared:
+                    self.on_object(plan.keys[number], plan.sizes[number], None)
+        for number, error in failed:
+            self.fail(plan.keys[number], error, job_id=job_id)
 
     def _have_appeared(self, job_id: str, numbers: Sequence[int]) -> None:
         """Record that objects have their names, and are safe."""

@@ -16,10 +16,10 @@ from ds3tool.errors import (
     ProtocolError,
     TransportError,
 )
-from ds3tool.jobs.answer_kinds import AnswerKind, AnswerKinds
+from ds3tool.jobs.answer_kinds import AnswerKind
 from ds3tool.jobs.arrival import Arrival
 from ds3tool.jobs.decisions import Decision, after_try
-from ds3tool.jobs.ends import GatheringSink, KeepingSink, Sink, TargetObject
+from ds3tool.jobs.ends import GatheringSink, KeepingSink, PlainWriter, PreparingSink, Sink, TargetObject
 from ds3tool.jobs.get_found import Begun, Found
 from ds3tool.jobs.integrity import check_length, compare, expected_checksum
 from ds3tool.jobs.known_digests import READ_BYTES
@@ -43,6 +43,7 @@ _log = logging.getLogger(__name__)
 
 # What an appliance may say to a range that it does not want to serve. Source: protocol, 7.6.
 _NO_RANGES = {400, 416}
+_VERSION_ID = names.VERSION_ID.lower()
 
 
 class GetMover:
@@ -55,7 +56,7 @@ class GetMover:
     with bytes of another digest than the appliance stated when those were looked at, a blob that was cut off is gone on
     with where it ended, and `unfinished` objects get no name, since this job has not all of them. `cached_only`: what
     the appliance would have to wait for, or load, is a failure at once. `sent` is what this host knows of the objects
-    because it has put them, None where nobody is to ask for that.
+    because it has put them, None where nobody is to ask for that. `writer` is the sink's quicker way for small objects.
     """
 
     method = "GET"
@@ -74,12 +75,15 @@ class GetMover:
         unfinished: Collection[int] = (),
         cached_only: bool = False,
         sent: SentDigests | None = None,
+        writer: PlainWriter | None = None,
     ) -> None:
         self._sent = sent
+        self._writer = writer
         self._client = client
         self._transport = transport
         self._sink = sink
         self._gathering = sink if isinstance(sink, GatheringSink) else None
+        self._preparing = sink if isinstance(sink, PreparingSink) else None
         self._plan = plan
         self._blobs = state.blobs
         self._owners = state.object_of
@@ -88,12 +92,16 @@ class GetMover:
         self._heads = BlobHeads(transport, method="GET", bucket=plan.bucket, job_id=job_id)
         self.unverified = bytearray(len(state.blobs))
         self._kinds: dict[int, ChecksumType] = {}
-        self._answer_kinds = AnswerKinds()
+        # What is alike in all small answers with headers of these very names; `_learn_answer` says it.
+        self._answers_like: Collection[str] | None = None
+        self._has_metadata = self._states_version = False
+        self._plain_digest: Callable[[bytes], str] | None = None
+        self._plain_digest_name = ""
+        self._plain_kind = ChecksumType.MD5
         # Whether a digest that the appliance states settles what a blob must be held against.
         self._stated_settles = sent is None or not sent.asked_always
         # Objects of which `sent` was asked, so that it may remember something of them.
         self._sent_asked: set[int] = set()
-        self._digesters: dict[ChecksumType, Callable[[bytes], str]] = {}
         # Objects that came in one small blob, until they are through.
         self._whole: dict[int, TargetObject] = {}
         # What HEAD says of objects under way, by number: the digests' kind, and each blob's by its offset.
@@ -105,6 +113,11 @@ class GetMover:
             self._described[owner] = 1
         self._unfinished = unfinished
         self._cached_only = cached_only
+        self._names, self._sizes, self._ranges = plan.target_names, plan.sizes, plan.ranges
+        # Objects that `writer` is not for.
+        self._not_plain = {*self._begun, *unfinished, *plan.replaces}
+        if found is not None:
+            self._not_plain |= found.unsure
         self._arriving: dict[int, Arrival] = {}
         self._arriving_lock = threading.Lock()
 
@@ -131,6 +144,8 @@ class GetMover:
                 return arrival.verified()
             return self._sink.receive(item, arrival, response, counter=counter)
 
+        if self._preparing is not None and length:
+            self._preparing.prepare(item)
         with self._arriving_lock:
             self._arriving[number] = arrival
         try:
@@ -322,59 +337,91 @@ class GetMover:
         """Return the head that asks for a small blob."""
         return self._heads.get(self._blobs.keys[number], self._blobs.offsets[number])
 
+    def small_requests(self, numbers: Sequence[int]) -> list[bytes] | None:
+        """Return the heads that ask for these small blobs; None where `small_request` must look at each."""
+        keys, offsets = self._blobs.keys, self._blobs.offsets
+        return self._heads.get_all([keys[number] for number in numbers], [offsets[number] for number in numbers])
+
     def small_answer(self, number: int, head: AnswerHead, body: memoryview) -> str | None:
         """Verify a small blob and store it."""
+        if head.names is not self._answers_like:
+            self._learn_answer(head.names)
         blobs, owner = self._blobs, self._owners[number]
-        offset, length = blobs.offsets[number], blobs.lengths[number]
-        item = self._plan.target_object(owner)
-        if len(body) != length:
-            check_length(item.key, came=len(body), length=length)
-        kind = self._answer_kinds.of(head.names)
-        actual = self._plain_digest(number, item, kind, head.headers, body)
+        length = len(body)
+        actual = None
+        digest = self._plain_digest
+        # A blob that is all of its object is what the answer to just this states, unless a version says otherwise.
+        if digest is not None and length == blobs.lengths[number] == self._sizes[owner] and owner not in self._ranges:
+            headers = head.headers
+            if not self._states_version or blobs.version_ids[number] in {None, headers.get(_VERSION_ID)}:
+                actual = digest(bytes(body))
+                if headers.get(self._plain_digest_name) != actual:
+                    actual = None
         if actual is None:
-            expected = self._vouch(number, head.headers)
-            self.unverified[number] = expected is None
-            if expected is not None:
-                actual = to_base64(digest_of(expected.type, body))
-                compare(item.key, offset, expected=expected.value, actual=actual)
-        if kind.has_metadata:
-            self._describe(number, item, head.headers)
-        if length:
-            self._sink.receive_small(item, offset, body)
-        if length == item.size:
-            self._whole[owner] = item
-        return actual
-
-    def _plain_digest(
-        self, number: int, item: TargetObject, kind: AnswerKind, headers: Mapping[str, str], body: memoryview
-    ) -> str | None:
-        """Return the digest of a blob that is all of its object, where it is what the answer to just this states.
-
-        Else None: then `_vouch` says what the blob must be held against.
-        """
-        if len(kind.digests) != 1 or not self._stated_settles or len(body) != item.size or item.ranges:
-            return None
-        type_, name = kind.digests[0]
-        if kind.has_version and self._blobs.version_ids[number] not in {None, headers.get(names.VERSION_ID)}:
-            return None
-        digest = self._digesters.get(type_)
-        if digest is None:
-            digest = self._digesters[type_] = digester(type_)
-        actual = digest(bytes(body))
-        if headers.get(name) != actual:
-            return None
-        self._kinds[number] = type_
+            return self._small_answer(number, head, body)
+        self._kinds[number] = self._plain_kind
         self.unverified[number] = 0
+        writer = self._writer
+        if (
+            writer is not None
+            and length
+            and not self._described[owner]
+            and owner not in self._not_plain
+            and not self._has_metadata
+            and writer.store(owner, self._names[owner], body)
+        ):
+            return actual
+        self._keep(number, head, body)
         return actual
+
+    def _learn_answer(self, header_names: Collection[str]) -> None:
+        """Look once at what is alike in all answers whose headers have these names."""
+        kind = AnswerKind.of(header_names)
+        self._answers_like = header_names
+        self._has_metadata, self._states_version = kind.has_metadata, kind.has_version
+        self._plain_digest = None
+        if len(kind.digests) == 1 and self._stated_settles:
+            self._plain_kind, name = kind.digests[0]
+            self._plain_digest, self._plain_digest_name = digester(self._plain_kind), name.lower()
+
+    def _small_answer(self, number: int, head: AnswerHead, body: memoryview) -> str | None:
+        """Do what `small_answer` does, where the digest beside the blob does not settle what it should be."""
+        blobs, item_key = self._blobs, self._plan.keys[self._owners[number]]
+        check_length(item_key, came=len(body), length=blobs.lengths[number])
+        expected = self._vouch(number, head.headers)
+        self.unverified[number] = expected is None
+        actual = None
+        if expected is not None:
+            actual = to_base64(digest_of(expected.type, body))
+            compare(item_key, blobs.offsets[number], expected=expected.value, actual=actual)
+        self._keep(number, head, body)
+        return actual
+
+    def _keep(self, number: int, head: AnswerHead, body: memoryview) -> None:
+        """Hand a verified small blob to the sink."""
+        owner = self._owners[number]
+        item = self._plan.target_object(owner)
+        if self._has_metadata:
+            self._describe(number, item, head.headers)
+        if body:
+            self._sink.receive_small(item, self._blobs.offsets[number], body)
+        if len(body) == item.size:
+            self._whole[owner] = item
 
     # -- objects -----------------------------------------------------------------------------------------------
 
     def small_lost(self, number: int) -> None:
         """A blob may be fetched twice."""
 
-    def checksum_kind(self, number: int) -> ChecksumType | None:
-        """Return the type of the digest that a blob was held against; asked once for each."""
-        return self._kinds.pop(number, None)
+    def checksum_kinds(self, numbers: Sequence[int]) -> list[ChecksumType | None]:
+        """Return the types of the digests that blobs were held against; asked once for each."""
+        take = self._kinds.pop
+        return [take(number, None) for number in numbers]
+
+    @property
+    def keeps_back(self) -> Callable[[int], bool] | None:
+        """Return None: what has come was verified, or never can be."""
+        return None
 
     def _forget(self, owner: int) -> None:
         """Forget what is known of the digests of an object."""
@@ -383,16 +430,14 @@ class GetMover:
             self._sent_asked.discard(owner)
             self._sent.forget(self._plan.keys[owner])
 
-    def keeps_back(self, number: int) -> bool:  # noqa: ARG002
-        """Return False: what has come was verified, or never can be."""
-        return False
-
     def object_moved(self, owner: int) -> None:
         """Let the whole object appear."""
         self.objects_through((owner,))
 
     def objects_through(self, owners: Sequence[int]) -> None:
         """Let whole objects appear."""
+        if self._writer is not None:
+            owners = self._writer.finish(owners)
         items: list[TargetObject] = []
         for owner in owners:
             item = self._whole.pop(owner, None)
@@ -410,4 +455,6 @@ class GetMover:
         """Drop what came of it."""
         self._forget(owner)
         self._whole.pop(owner, None)
+        if self._writer is not None:
+            self._writer.drop(owner)
         self._sink.abandon(self._plan.target_object(owner))

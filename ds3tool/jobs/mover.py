@@ -29,6 +29,10 @@ class Mover(Protocol):
         """
         ...
 
+    def small_requests(self, numbers: Sequence[int]) -> Sequence[bytes] | None:
+        """Return the requests for small blobs, where nothing has to be read for them; None: each is asked for alone."""
+        ...
+
     def small_answer(self, number: int, head: AnswerHead, body: memoryview) -> str | None:
         """Take the successful reply to it; return the digest. Raises a Ds3Error when the bytes are wrong."""
         ...
@@ -37,12 +41,16 @@ class Mover(Protocol):
         """Nobody knows what became of a small blob's request: `move`, which is next, asks before it sends anything."""
         ...
 
-    def checksum_kind(self, number: int) -> ChecksumType | None:
-        """Return the type of the digest that `move` or `small_answer` has returned for a blob."""
+    def checksum_kinds(self, numbers: Sequence[int]) -> Sequence[ChecksumType | None]:
+        """Return the types of the digests that `move` or `small_answer` has returned for blobs."""
         ...
 
-    def keeps_back(self, number: int) -> bool:
-        """Whether a blob that was moved must not be recorded as that yet: what it is part of is to be proved first."""
+    @property
+    def keeps_back(self) -> Callable[[int], bool] | None:
+        """What says of a blob that was moved whether it must not be recorded as that yet; None where none is.
+
+        For some, what they are part of is to be proved first.
+        """
         ...
 
     def object_moved(self, owner: int) -> None:

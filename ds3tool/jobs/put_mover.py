@@ -322,6 +322,9 @@ class PutMover:
         checksum = None if kind is None or digest is None else (kind, digest)
         return self._heads.put(key, blobs.offsets[number], length, checksum, lines) + data
 
+    def small_requests(self, numbers: Sequence[int]) -> None:
+        """Return None: a file is read when its turn has come."""
+
     def _read_carefully(self, number: int, length: int) -> tuple[bytes, HeaderLines | None] | None:
         """Return all bytes of an object, and the headers that carry its metadata; None while it is being written to."""
         opened = self._open(number)
@@ -367,13 +370,14 @@ class PutMover:
         """Yield, of objects of which all blobs are through, what is left to be proved of them: nothing here."""
         return iter(())
 
-    def checksum_kind(self, number: int) -> ChecksumType | None:  # noqa: ARG002  # one for all
-        """Return the job's type of digests."""
-        return self._checksum_type
+    def checksum_kinds(self, numbers: Sequence[int]) -> list[ChecksumType | None]:
+        """Return the job's type of digests for each."""
+        return [self._checksum_type] * len(numbers)
 
-    def keeps_back(self, number: int) -> bool:  # noqa: ARG002
-        """Return False: the appliance has held each blob against its digest."""
-        return False
+    @property
+    def keeps_back(self) -> Callable[[int], bool] | None:
+        """Return None: the appliance has held each blob against its digest."""
+        return None
 
     def object_moved(self, owner: int) -> None:
         """Forget what was read and sent of an object."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -17,6 +18,8 @@ _log = logging.getLogger(__name__)
 # What is through is told in one go: so many, or what has gathered for so long.
 _GATHERED = 64
 _GATHER_SECONDS = 0.02
+# Requests that were made ahead are made anew after so long: there is a date in each, which is signed.
+_STALE_SECONDS = 30.0
 
 
 class SmallMover(Protocol):
@@ -24,6 +27,10 @@ class SmallMover(Protocol):
 
     def small_request(self, number: int) -> bytes | None:
         """Return the request; None for a blob that must go another way."""
+        ...
+
+    def small_requests(self, numbers: Sequence[int]) -> Sequence[bytes] | None:
+        """Return the requests for these, where nothing has to be read for them; None: ask for each when it is sent."""
         ...
 
     def small_answer(self, number: int, head: AnswerHead, body: memoryview) -> str | None:
@@ -57,7 +64,10 @@ class SmallBlobs:
         self._moved = moved
         self._failed = failed
         self._careful = careful
+        # The next is the last in each; those of which the requests are made come first.
         self._taken: list[int] = []
+        self._made: list[tuple[int, bytes]] = []
+        self._made_at = 0.0
         self._through: list[int] = []
         self._checksums: list[str | None] = []
         self._told_at = 0.0
@@ -67,16 +77,24 @@ class SmallBlobs:
         self._taken = [*reversed(numbers), *self._taken]
 
     def __len__(self) -> int:
-        return len(self._taken)
+        return len(self._taken) + len(self._made)
 
     def take(self) -> tuple[int, bytes] | None:
         """Return a blob's number and its whole request."""
+        if self._made:
+            return self._made.pop()
         while True:
             if not self._taken:
                 self._tell()
                 self.add(self._take())
                 if not self._taken:
                     return None
+            requests = self._mover.small_requests(self._taken)
+            if requests is not None:
+                self._made = list(zip(self._taken, requests, strict=True))
+                self._made_at = time.monotonic()
+                self._taken = []
+                return self._made.pop()
             number = self._taken.pop()
             try:
                 request = self._mover.small_request(number)
@@ -105,6 +123,9 @@ class SmallBlobs:
         if now - self._told_at >= _GATHER_SECONDS:
             self._told_at = 0.0 if now == math.inf else now
             self._tell()
+        if self._made and now - self._made_at > _STALE_SECONDS:
+            self._taken += [number for number, _ in self._made]
+            self._made = []
 
     def _tell(self) -> None:
         if self._through:
@@ -121,6 +142,7 @@ class SmallBlobs:
 
     def give_back(self) -> None:
         """Let the careful path have what was taken and not sent."""
-        taken, self._taken = self._taken, []
+        taken = self._taken + [number for number, _ in self._made]
+        self._taken, self._made = [], []
         for number in taken:
             self._careful(number, None)

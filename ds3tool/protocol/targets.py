@@ -7,7 +7,7 @@ name something larger), text that UTF-8 cannot carry, numbers that cannot be.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 from urllib.parse import quote
 
@@ -56,6 +56,11 @@ def object_key(key: str) -> str:
         # DELETE with an empty key would delete the bucket.
         raise UsageError("the key of an object is empty")
     return quote_path(key)
+
+
+def stand_for_themselves(keys: Sequence[str]) -> bool:
+    """Whether `object_key` would return each of these as it is."""
+    return all(keys) and _NEEDS_QUOTING.search("".join(keys)) is None
 
 
 def rest(resource: str, identifier: str | None = None) -> str:

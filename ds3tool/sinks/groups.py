@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from ds3tool.errors import Ds3Error, SinkError
+from ds3tool.errors import Ds3Error
 from ds3tool.jobs.ends import TargetObject
 from ds3tool.lazy_dataclass import dataclass
 from ds3tool.sinks.descriptors import allowed
 from ds3tool.sinks.parts import Part
+from ds3tool.sinks.unnamed import GROUP_FILES, unwritable
 
-# Whole files wait at most this long, or until so many are together, to be made durable in one go.
-GROUP_FILES = 256
+# Whole files wait at most this long, or until a group of them is together, to be made durable in one go.
 GROUP_SECONDS = 0.5
 
 Outcome = list[tuple[TargetObject, Ds3Error | None]]
@@ -30,11 +30,13 @@ class Groups:
     """Hands groups of at most half a second to `publish`, in a thread of its own.
 
     At most 512 objects wait, and fewer where that is more than a quarter of the files that may be open; who brings
-    some dozens at a time may go beyond that by these.
+    some dozens at a time may go beyond that by these. `beside` is called in that thread as often, and after `wake`.
     """
 
-    def __init__(self, publish: Callable[[list[Due]], Outcome]) -> None:
+    def __init__(self, publish: Callable[[list[Due]], Outcome], *, beside: Callable[[], None]) -> None:
         self._publish = publish
+        self._beside = beside
+        self._awake = False
         self._most = allowed(2 * GROUP_FILES, eighths=2)
         self._group = max(1, self._most // 2)
         self._due: list[Due] = []
@@ -65,6 +67,12 @@ class Groups:
         with self._changed:
             self._settled.append((item, error))
 
+    def wake(self) -> None:
+        """Have `beside` called soon."""
+        with self._changed:
+            self._awake = True
+            self._changed.notify_all()
+
     def settle(self, *, wait: bool) -> Outcome:
         """Return what has come to an end since the last call; with `wait`, all that was taken."""
         with self._changed:
@@ -87,11 +95,17 @@ class Groups:
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._closed or len(self._due) >= self._group or (self._hurried and bool(self._due)),
+                    lambda: (
+                        self._closed
+                        or self._awake
+                        or len(self._due) >= self._group
+                        or (self._hurried and bool(self._due))
+                    ),
                     GROUP_SECONDS,
                 )
                 group, self._due = self._due, []
-                closed = self._closed
+                closed, self._awake = self._closed, False
+            self._beside()
             if group:
                 self._publish_group(group)
             elif closed:
@@ -101,7 +115,7 @@ class Groups:
         try:
             outcome = self._publish(group)
         except Exception as error:  # noqa: BLE001  # whoever waits for the group must hear of it
-            outcome = [(due.item, unwritable(due.item, error)) for due in group]
+            outcome = [(due.item, unwritable(due.item.name, error)) for due in group]
         finally:
             for due in group:
                 if due.part is not None:
@@ -110,10 +124,3 @@ class Groups:
             self._settled.extend(outcome)
             self._unsettled -= len(group)
             self._changed.notify_all()
-
-
-def unwritable(item: TargetObject, error: Exception) -> SinkError:
-    """Return the error that says which object could not be written, and why."""
-    failed = SinkError(f"{item.name} cannot be written: {getattr(error, 'strerror', None) or error}")
-    failed.__cause__ = error
-    return failed

@@ -51,6 +51,11 @@ def link_name(part: str) -> str:
     return f"{part.removesuffix(_SUFFIX)}{_LINK}{_SUFFIX}"
 
 
+def trial_name(token: str) -> str:
+    """Return the name of a temporary file by which is tried for a moment what the file system can do."""
+    return f"{PREFIX}{token}-{'0' * 2 * _DIGEST_BYTES}{_SUFFIX}"
+
+
 def is_ours(state: os.stat_result) -> bool:
     """Whether something that has the name of one of our temporary files may be removed, going by what it is.
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ds3tool.errors import ChecksumError, Ds3Error, ProtocolError, SinkError, SourceError
 from ds3tool.jobs.arrival import Arrival
-from ds3tool.jobs.ends import TargetObject
+from ds3tool.jobs.ends import PlainWriter, TargetObject
 from ds3tool.jobs.existing import numbered_name
 from ds3tool.protocol.attributes import FileAttributes
 from ds3tool.protocol.messages import Response
@@ -28,6 +28,7 @@ from ds3tool.sinks.parts import Part, Parts
 from ds3tool.sinks.present import Present
 from ds3tool.sinks.publishing import Publisher
 from ds3tool.sinks.sparse import make_hole, write_sparsely
+from ds3tool.sinks.unnamed import UnnamedFiles
 from ds3tool.transport.bodies import read_range
 from ds3tool.transport.pool import IncomingBody
 from ds3tool.transport.splicing import write_all
@@ -81,7 +82,13 @@ class LocalSink:
             notes=self._notes,
         )
         self._closed = False
-        self._groups = Groups(self._publisher.publish)
+        self._unnamed = UnnamedFiles(
+            self._folders,
+            appear=self._publisher.publish_unnamed,
+            wake=lambda: self._groups.wake(),  # noqa: PLW0108  # it is made next
+            trial=leftovers.trial_name(self._parts.token),
+        )
+        self._groups = Groups(self._publisher.publish, beside=self._unnamed.publish)
 
     @property
     def sequential(self) -> bool:
@@ -124,11 +131,14 @@ class LocalSink:
         """Return `name`, or where something has it, one like it that nothing has and that was not returned before."""
         with self._lock:
             number, free = 0, name
-            while free in self._promised or free in self._parts or self._present.state_of(free) is not None:
+            while free in self._promised or self._is_under_way(free) or self._present.state_of(free) is not None:
                 number += 1
                 free = numbered_name(name, number)
             self._promised.add(free)
         return free
+
+    def _is_under_way(self, name: str) -> bool:
+        return name in self._parts or name in self._unnamed
 
     def remove(self, name: str) -> None:
         """Remove the file or link of that name; one that is gone already is no error, anything else is a SinkError."""
@@ -212,6 +222,10 @@ class LocalSink:
                 raise _named(item, error) from error
         with self._parts.used(item) as part, _naming(item):
             _writer(part, offset, len(data))(part.descriptor, data, offset)
+
+    def plain_writer(self) -> PlainWriter | None:
+        """Return the quicker way for whole small objects."""
+        return self._unnamed
 
     # -- the end of an object ----------------------------------------------------------------------------------
 
@@ -337,6 +351,7 @@ class LocalSink:
             return
         self._closed = True
         self._groups.close()
+        self._unnamed.close()
         self._finish_folders()
         self._parts.close(keep=self._keep)
         self._folders.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import threading
+from collections.abc import Collection, Iterable, Sequence
 
 from ds3tool.errors import Ds3Error, SinkError
 from ds3tool.jobs.ends import TargetObject
@@ -13,19 +15,20 @@ from ds3tool.sinks import leftovers
 from ds3tool.sinks.attributes import Attributes
 from ds3tool.sinks.durability import give_name, sync_all, sync_folder
 from ds3tool.sinks.folders import Folders
-from ds3tool.sinks.groups import Due, Outcome, unwritable
+from ds3tool.sinks.groups import Due, Outcome
 from ds3tool.sinks.inodes import Inodes
 from ds3tool.sinks.links import Links, check_inside, read_target
 from ds3tool.sinks.names import split
 from ds3tool.sinks.notes import Notes
 from ds3tool.sinks.parts import Part
+from ds3tool.sinks.unnamed import Unnamed, link, path, unwritable
 
 _COMPARED_BYTES = 1024 * 1024
 _IS_THERE = "two keys can mean one file name here, or somebody wrote it meanwhile; it was left as it is"
 
 
 class Publisher:
-    """Gives objects their names below a root. For one thread at a time.
+    """Gives objects their names below a root. Safe for several threads.
 
     With `attributes`, files, links and folders get what was stored with them.
     """
@@ -39,6 +42,8 @@ class Publisher:
         self._own = Inodes()
         # Names whose bearers may be the very objects that are to have them, from a run that was killed.
         self._same: set[str] = set()
+        # What has got its name is not told before the folders are safe that another thread has seen made for it.
+        self._naming = threading.Lock()
 
     def accept_same(self, name: str) -> None:
         """Let a file of this name count as the one that is to have it, when its bytes are the same."""
@@ -50,18 +55,59 @@ class Publisher:
         The parts' files stay open, and have no temporary name any more.
         """
         synced = self._make_safe([due.part for due in group if due.part is not None])
-        moved = self._moved_folders({_folder_of(due) for due in group})
         outcome: Outcome = []
         appeared: dict[str, list[TargetObject]] = {}
         by_folder: dict[str, list[Due]] = {}
         for due in group:
             by_folder.setdefault(_folder_of(due), []).append(due)
-        for folder, dues in by_folder.items():
-            named = self._appear_in(folder, dues, synced, moved.get(folder), outcome)
-            if named:
-                appeared[folder] = named
-        outcome.extend(self._make_names_safe(appeared))
+        with self._naming:
+            moved = self._moved_folders(by_folder)
+            for folder, dues in by_folder.items():
+                named = self._appear_in(folder, dues, synced, moved.get(folder), outcome)
+                if named:
+                    appeared[folder] = named
+            unsafe = self._make_names_safe(appeared)
+        outcome.extend((item, unsafe.get(folder)) for folder, items in appeared.items() for item in items)
         return outcome
+
+    def publish_unnamed(self, group: Sequence[Unnamed], synced: Sequence[OSError | None]) -> dict[int, Ds3Error]:
+        """Give files without a name, which are safe but for these errors, theirs, and make those safe.
+
+        Returns by their numbers what went wrong. What is published so is never taken for something to be replaced.
+        """
+        failed: dict[int, Ds3Error] = {}
+        by_folder: dict[str, list[tuple[Unnamed, OSError | None]]] = {}
+        for one, error in zip(group, synced, strict=True):
+            by_folder.setdefault(one[1], []).append((one, error))
+        with self._naming:
+            for folder, files in by_folder.items():
+                self._link_in(folder, files, failed)
+            unsafe = self._make_names_safe(by_folder)
+        for folder, failure in unsafe.items():
+            for (number, _, _, _), _ in by_folder[folder]:
+                failed.setdefault(number, failure)
+        return failed
+
+    def _link_in(
+        self, folder: str, files: Sequence[tuple[Unnamed, OSError | None]], failed: dict[int, Ds3Error]
+    ) -> None:
+        """Let files appear in one folder; add to `failed` what could not."""
+        try:
+            with self._folders.opened(folder, make=False) as parent:
+                if not self._folders.still_there(folder, parent):
+                    raise _moved(folder)
+                for (number, _, last, descriptor), error in files:
+                    try:
+                        if error is not None:
+                            raise error
+                        link(descriptor, last, parent)
+                    except FileExistsError:
+                        failed[number] = SinkError(f"{path(folder, last)} is there already", hint=_IS_THERE)
+                    except (OSError, ValueError) as failure:
+                        failed[number] = unwritable(path(folder, last), failure)
+        except (OSError, SinkError) as failure:
+            for (number, _, last, _), _ in files:
+                failed[number] = failure if isinstance(failure, SinkError) else unwritable(path(folder, last), failure)
 
     def _appear_in(
         self,
@@ -87,7 +133,7 @@ class Publisher:
                 except Ds3Error as error:
                     outcome.append((due.item, error))
                 except OSError as error:
-                    outcome.append((due.item, unwritable(due.item, error)))
+                    outcome.append((due.item, unwritable(due.item.name, error)))
                 else:
                     appeared.append(due.item)
         return appeared
@@ -122,16 +168,16 @@ class Publisher:
 
     # -- the name ----------------------------------------------------------------------------------------------
 
-    def _moved_folders(self, paths: set[str]) -> dict[str, SinkError]:
+    def _moved_folders(self, paths: Iterable[str]) -> dict[str, SinkError]:
         """Return the folders, of those that are there, whose path leads somewhere else by now."""
         moved: dict[str, SinkError] = {}
-        for path in paths:
+        for folder in paths:
             with (
                 contextlib.suppress(OSError, SinkError),
-                self._folders.opened(path, make=False) as descriptor,
+                self._folders.opened(folder, make=False) as descriptor,
             ):
-                if not self._folders.still_there(path, descriptor):
-                    moved[path] = _moved(path)
+                if not self._folders.still_there(folder, descriptor):
+                    moved[folder] = _moved(folder)
         return moved
 
     def _appear(self, item: TargetObject, part: Part, parent: int, failed: OSError | SinkError | None) -> None:
@@ -205,18 +251,22 @@ class Publisher:
 
     # -- the name, safe ----------------------------------------------------------------------------------------
 
-    def _make_names_safe(self, appeared: dict[str, list[TargetObject]]) -> Outcome:
-        """Make the folders safe in which something has appeared, and those above in which they were made."""
+    def _make_names_safe(self, appeared: Collection[str]) -> dict[str, SinkError]:
+        """Make the folders safe in which something has appeared, and those above in which they were made.
+
+        Returns those of which the names may not be safe, and why.
+        """
         errors: dict[str, SinkError] = {}
         for folder in {*appeared, *self._folders.take_made()}:
             error = self._sync_folder(folder)
             if error is not None:
                 errors[folder] = error
-        return [
-            (item, next((error for above, error in errors.items() if _is_below(folder, above)), None))
-            for folder, items in appeared.items()
-            for item in items
-        ]
+        unsafe = {}
+        for folder in appeared if errors else ():
+            above = next((error for above, error in errors.items() if _is_below(folder, above)), None)
+            if above is not None:
+                unsafe[folder] = above
+        return unsafe
 
     def _sync_folder(self, folder: str) -> SinkError | None:
         try:

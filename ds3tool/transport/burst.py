@@ -170,22 +170,68 @@ class Burst:
             self._fill(work)  # last, so that `run` goes on with what is left when every lane was given up
 
     def _poll(self, seconds: float, work: SmallWork) -> None:
-        """Serve every lane that something has happened to; lanes are opened only between two calls."""
+        """Serve every lane that something has happened to; lanes are opened only between two calls.
+
+        One straight function for what almost every request is: its whole answer came in one piece and looks like an
+        earlier one, and the next request goes out in one piece. Everything else has functions of its own.
+        """
         happened = self._epoll.poll(seconds)
         self._now = time.monotonic()
-        lanes, free = self._lanes, self._free
+        lanes, free, buffer, view = self._lanes, self._free, self._buffer, self._view
+        read, monotonic, largest = self._shapes.read, time.monotonic, self._largest_reply
+        take, answered = work.take, work.answered
         for descriptor, events in happened:
             lane = lanes.get(descriptor)
             if lane is None:
                 continue
-            if events == select.EPOLLIN and lane.token is not None:
-                self._receive(lane, work)
-                # At once, lest the other side wait for all that has come here. Another lane that is free may have
-                # been closed meanwhile, which this round would tell.
-                if free and free[-1] is lane and not self._stopped:
-                    self._send_next(lane, work)
-            else:
+            token = lane.token
+            if events != select.EPOLLIN or token is None:
                 self._serve(lane, events, work)
+                continue
+            if lane.buffer is not None or lane.left is not None or self._limit is not None:
+                self._receive(lane, work)
+            else:
+                try:
+                    count = lane.receive_into(buffer)
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    self._abandon(lane, work, self._broken(error))
+                    continue
+                head = read(buffer, count)
+                if head is not None and head.keep_alive and head.end + head.length == count <= largest:
+                    # Before its fate is told: whatever `work` does, this request is told of once.
+                    lane.token = None
+                    free.append(lane)
+                    lane.answers += 1
+                    self._answers += 1
+                    if not lane.answers % _ANSWERS_PER_NEW_LANE:
+                        self._most = min(self._wanted, self._most + 1)
+                    answered(token, head, view[head.end : count])
+                else:
+                    self._take_in(lane, count, work)
+            # The next request at once, lest the other side wait for all that has come here. Another lane that is free
+            # may have been closed meanwhile, which this round would tell.
+            if not free or free[-1] is not lane or self._stopped:
+                continue
+            if self._limit is not None:
+                self._send_next(lane, work)
+                continue
+            taken = take()
+            if taken is None:
+                continue
+            free.pop()
+            lane.token, request = taken
+            try:
+                sent = lane.send(request)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                self._abandon(lane, work, self._broken(error))
+                continue
+            lane.moved_at = monotonic()  # not when the round began: `work` may have taken long since
+            if sent != len(request):
+                self._leave(lane, memoryview(request)[sent:])
 
     def _fill(self, work: SmallWork) -> None:
         """Put requests on the lanes that are free, and on new ones while there may be more."""
@@ -244,8 +290,6 @@ class Burst:
 
     def _begin(self, lane: _Lane, token: int, request: bytes, work: SmallWork) -> None:
         lane.token = token
-        lane.filled = 0
-        lane.head = None
         self._send(lane, request, work)
 
     def _open_lane(self) -> _Lane:
@@ -279,9 +323,13 @@ class Burst:
             self._abandon(lane, work, self._broken(error))
             return
         lane.moved_at = time.monotonic()  # not when the round began: `work` may have taken long since
-        lane.left = None if sent == whole else memoryview(request)[sent:]
-        if lane.writing != (sent < whole):
-            lane.writing = sent < whole
+        self._leave(lane, None if sent == whole else memoryview(request)[sent:])
+
+    def _leave(self, lane: _Lane, left: memoryview | None) -> None:
+        """Have the rest of a request sent once the socket takes more; None when nothing is left of it."""
+        lane.left = left
+        if lane.writing != (left is not None):
+            lane.writing = left is not None
             self._epoll.modify(lane.descriptor, _READ_AND_WRITE if lane.writing else select.EPOLLIN)
 
     def _receive(self, lane: _Lane, work: SmallWork) -> None:
@@ -293,12 +341,16 @@ class Burst:
         except OSError as error:
             self._abandon(lane, work, self._broken(error))
             return
+        if self._limit is not None:
+            self._limit.reserve(count)  # what follows waits for it
+        self._take_in(lane, count, work)
+
+    def _take_in(self, lane: _Lane, count: int, work: SmallWork) -> None:
+        """Read what was received on a lane just now: `count` bytes, 0 when the other side has closed it."""
         if count == 0:
             self._abandon(lane, work, self._broken(None))
             return
-        if self._limit is not None:
-            self._limit.reserve(count)  # what follows waits for it
-        if whole is None:
+        if lane.buffer is None:
             head = self._shapes.read(self._buffer, count)
             if head is not None and head.end + head.length == count and count <= self._largest_reply:
                 self._hand_over(lane, head, self._view[head.end : count], work)
@@ -394,7 +446,8 @@ class Burst:
                 work.failed(token, error, None)
 
     def _finish(self, lane: _Lane, *, keep: bool) -> None:
-        lane.token = lane.left = lane.buffer = None
+        lane.token = lane.left = lane.buffer = lane.head = None
+        lane.filled = 0
         if keep:
             self._free.append(lane)
         else:

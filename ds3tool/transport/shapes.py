@@ -47,36 +47,26 @@ class AnswerHead(Protocol):
         ...
 
 
-class _Shape:
-    """A pattern of heads, and in which of its groups each header's value stands."""
-
-    __slots__ = ("groups", "keep_alive", "length_group", "match", "names", "reason")
-
-    def __init__(self, pattern: bytes, groups: dict[str, int], head: ReplyHead) -> None:
-        self.match = re.compile(pattern).match
-        self.groups = groups
-        self.names = groups.keys()
-        self.length_group = groups["content-length"]
-        self.keep_alive = head.keep_alive
-        self.reason = head.reason
-
-
 class _ShapedHeaders(Mapping[str, str]):
-    """Headers of a head that matched a shape, each decoded when it is asked for."""
+    """Headers of the head that matched a shape last, each decoded when it is asked for."""
 
-    __slots__ = ("_groups", "_match")
+    __slots__ = ("_groups", "match")
 
-    def __init__(self, groups: dict[str, int], match: re.Match[bytes]) -> None:
+    def __init__(self, groups: dict[str, int]) -> None:
         self._groups = groups
-        self._match = match
+        self.match: re.Match[bytes] | None = None
 
     def __getitem__(self, name: str) -> str:
-        return self._match[self._groups[name.lower()]].strip(b" \t").decode("latin-1")
+        assert self.match is not None
+        return self.match[self._groups[name.lower()]].strip(b" \t").decode("latin-1")
 
     def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401  # as Mapping has it
-        """Return a header's value, `default` when there is none: quicker than by way of KeyError."""
-        group = self._groups.get(name.lower())
-        return default if group is None else self._match[group].strip(b" \t").decode("latin-1")
+        """Return a header's value, `default` when there is none; quickest for a name in lower case."""
+        group = self._groups.get(name) or self._groups.get(name.lower())
+        if group is None:
+            return default
+        assert self.match is not None
+        return self.match[group].strip(b" \t").decode("latin-1")
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._groups
@@ -89,35 +79,36 @@ class _ShapedHeaders(Mapping[str, str]):
 
 
 class ShapedHead:
-    """The head of a successful reply that matched a shape; to be asked only while the bytes it was read from stand.
+    """A pattern of the heads of successful replies, and the last head that matched it.
 
-    `end` is where its body begins in those bytes, and `length` how long that is.
+    One object serves all heads of its shape: it is to be asked only until the next one is read, and while the bytes
+    that it was read from stand. `end` is where the body begins in those bytes, and `length` how long that is.
     """
 
-    __slots__ = ("_match", "_shape", "end", "headers", "length")
+    __slots__ = ("_length_group", "_pattern", "_values", "end", "headers", "keep_alive", "length", "names", "reason")
     status = _SHAPED_STATUS
 
-    def __init__(self, shape: _Shape, match: re.Match[bytes]) -> None:
-        self._shape = shape
-        self._match = match
+    def __init__(self, pattern: bytes, groups: dict[str, int], head: ReplyHead) -> None:
+        self._pattern = re.compile(pattern).match
+        # In which group of the pattern each header's value stands.
+        self._length_group = groups["content-length"]
+        self._values = _ShapedHeaders(groups)
+        self.headers: Mapping[str, str] = self._values
+        # One object for all heads of this shape.
+        self.names: Collection[str] = groups.keys()
+        self.keep_alive = head.keep_alive
+        self.reason = head.reason
+        self.end = self.length = 0
+
+    def matches(self, buffer: bytearray, filled: int) -> bool:
+        """Whether the first `filled` bytes begin with such a head, which is then the one that is told of."""
+        match = self._pattern(buffer, 0, filled)
+        if match is None:
+            return False
+        self._values.match = match
         self.end = match.end()
-        self.length = int(match[shape.length_group])
-        self.headers: Mapping[str, str] = _ShapedHeaders(shape.groups, match)
-
-    @property
-    def names(self) -> Collection[str]:
-        """The names of its headers, one object for all of its shape."""
-        return self._shape.names
-
-    @property
-    def reason(self) -> str:
-        """The words beside the status."""
-        return self._shape.reason
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether another request may follow."""
-        return self._shape.keep_alive
+        self.length = int(match[self._length_group])
+        return True
 
 
 class Shapes:
@@ -125,16 +116,16 @@ class Shapes:
 
     def __init__(self, method: str) -> None:
         self._learns = method != "HEAD"  # its length is not that of its body
-        self._shapes: list[_Shape] = []
+        self._shapes: list[ShapedHead] = []
 
     def read(self, buffer: bytearray, filled: int) -> ShapedHead | None:
         """Return the head that the first `filled` bytes begin with; None when `parse_head` must look at them."""
-        for number, shape in enumerate(self._shapes):
-            match = shape.match(buffer, 0, filled)
-            if match is not None:
-                if number:
-                    self._shapes.insert(0, self._shapes.pop(number))
-                return ShapedHead(shape, match)
+        for shape in self._shapes:
+            if shape.matches(buffer, filled):
+                if shape is not self._shapes[0]:
+                    self._shapes.remove(shape)
+                    self._shapes.insert(0, shape)
+                return shape
         return None
 
     def learn(self, raw: bytes, head: ReplyHead) -> None:
@@ -155,4 +146,4 @@ class Shapes:
                 pattern += rb"%s:(%s)\r\n" % (re.escape(name), re.escape(line[len(name) + 1 :]))
             else:
                 pattern += re.escape(name) + (_LENGTH if lower == "content-length" else _VALUE)
-        self._shapes.append(_Shape(pattern + rb"\r\n", groups, head))
+        self._shapes.append(ShapedHead(pattern + rb"\r\n", groups, head))

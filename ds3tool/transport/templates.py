@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from ds3tool.errors import UsageError
 from ds3tool.protocol.checksums import header_name
 from ds3tool.protocol.metadata import HeaderLines
 from ds3tool.protocol.model import ChecksumType
 from ds3tool.protocol.signing import http_date
-from ds3tool.protocol.targets import bucket_path, object_key
+from ds3tool.protocol.targets import bucket_path, object_key, stand_for_themselves
 from ds3tool.transport.pool import Transport
 
 _JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,100}")
@@ -43,6 +44,19 @@ class BlobHeads:
         return (
             f"{self._start}{path}{self._job}{offset}{self._dated}{self._sign(path, self._date, '')}\r\n\r\n"
         ).encode("latin-1")
+
+    def get_all(self, keys: Sequence[str], offsets: Sequence[int]) -> list[bytes] | None:
+        """Return the heads that ask for these blobs; None where a key is not its own path, so that `get` must look."""
+        if not stand_for_themselves(keys):
+            return None
+        second = int(self._time())
+        if second != self._second:
+            self._renew(second)
+        sign, start, path, job, dated, date = self._sign, self._start, self._path, self._job, self._dated, self._date
+        return [
+            f"{start}{path}{key}{job}{offset}{dated}{sign(path + key, date, '')}\r\n\r\n".encode("latin-1")
+            for key, offset in zip(keys, offsets, strict=True)
+        ]
 
     def put(
         self,

@@ -124,17 +124,21 @@ class RecordingMover:
     def small_request(self, number: int) -> bytes:
         raise AssertionError("there is no loop for small requests here")
 
+    def small_requests(self, numbers: Sequence[int]) -> None:
+        raise AssertionError("there is no loop for small requests here")
+
     def small_answer(self, number: int, head: AnswerHead, body: memoryview) -> str | None:
         raise AssertionError("there is no loop for small requests here")
 
     def small_lost(self, number: int) -> None:
         raise AssertionError("there is no loop for small requests here")
 
-    def checksum_kind(self, number: int) -> ChecksumType | None:
-        return ChecksumType.MD5
+    def checksum_kinds(self, numbers: Sequence[int]) -> list[ChecksumType | None]:
+        return [ChecksumType.MD5] * len(numbers)
 
-    def keeps_back(self, number: int) -> bool:
-        return False
+    @property
+    def keeps_back(self) -> Callable[[int], bool] | None:
+        return None
 
     def object_moved(self, owner: int) -> None:
         self.objects_moved.append(owner)

@@ -18,7 +18,7 @@ from ds3tool.clock import Clock
 from ds3tool.errors import Ds3Error, NotFoundError, TransportError
 from ds3tool.jobs import small_blobs
 from ds3tool.jobs.arrival import Arrival
-from ds3tool.jobs.ends import TargetObject
+from ds3tool.jobs.ends import PlainWriter, TargetObject
 from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.get_targets import Asked
 from ds3tool.jobs.journal import Journal, WorkHead
@@ -78,8 +78,11 @@ class CountingClient(Ds3Client):
 class MortalSink(LocalSink):
     """A local sink that takes so many blobs, and no more until the process is gone.
 
-    With `unnamed`, nothing that is whole gets its name before that.
+    With `unnamed`, nothing that is whole gets its name before that. `hidden` False: each file has a name from the
+    beginning, as on file systems that know no other.
     """
+
+    hidden = True
 
     unnamed = False
     takes = 1 << 40
@@ -99,7 +102,7 @@ class MortalSink(LocalSink):
             self._taking.notify_all()
 
     @contextmanager
-    def _one(self) -> Iterator[None]:
+    def one(self) -> Iterator[None]:
         """Take a blob, which counts unless it breaks off; wait for the end when there were enough."""
         with self._taking:
             assert self._taking.wait_for(lambda: self.takes > 0 or self.gone.is_set(), 60), "nobody was killed"
@@ -123,11 +126,11 @@ class MortalSink(LocalSink):
                 assert self.gone.wait(60), "nobody was killed"
                 raise TransportError("the process is gone")
 
-        with self._one():
+        with self.one():
             return super().receive(item, arrival, response, counter=counted)
 
     def receive_small(self, *arguments: Any) -> None:  # noqa: ANN401
-        with self._one():
+        with self.one():
             super().receive_small(*arguments)
 
     def finish(self, item: TargetObject) -> None:
@@ -142,12 +145,55 @@ class MortalSink(LocalSink):
         else:
             super().finish_all(items)
 
+    def plain_writer(self) -> PlainWriter | None:
+        writer = super().plain_writer()
+        return None if writer is None or not self.hidden else MortalWriter(self, writer)
+
     def settle(self, *, wait: bool) -> list[tuple[TargetObject, Ds3Error | None]]:
         if wait and not self.gone.is_set():
             for item in self._whole:
                 super().finish(item)
             self._whole.clear()
         return super().settle(wait=wait)
+
+
+class _NotTakenError(Exception):
+    """The blob does not count: the writer has not taken it."""
+
+
+class MortalWriter:
+    """The quicker way of a `MortalSink`, which is as mortal."""
+
+    def __init__(self, sink: MortalSink, writer: PlainWriter) -> None:
+        self._sink = sink
+        self._writer = writer
+        self._stored: set[int] = set()
+        self._whole: list[int] = []
+
+    def store(self, number: int, name: str, data: memoryview) -> bool:
+        try:
+            with self._sink.one():
+                if not self._writer.store(number, name, data):
+                    raise _NotTakenError
+        except _NotTakenError:
+            return False
+        self._stored.add(number)
+        return True
+
+    def finish(self, numbers: Sequence[int]) -> Sequence[int]:
+        if not self._sink.unnamed:
+            return self._writer.finish(numbers)
+        self._whole += [number for number in numbers if number in self._stored]
+        return [number for number in numbers if number not in self._stored]
+
+    def drop(self, number: int) -> None:
+        self._writer.drop(number)
+
+    def settle(self, *, wait: bool) -> tuple[Sequence[int], Sequence[tuple[int, Ds3Error]]]:
+        if wait and not self._sink.gone.is_set():
+            self._writer.finish(self._whole)
+            self._whole.clear()
+        return self._writer.settle(wait=wait)
 
 
 @dataclass
@@ -162,6 +208,7 @@ class GetWork:
     sink: dict[str, Any] = field(default_factory=dict)
     whole_blobs: bool = False
     unnamed: bool = False
+    hidden: bool = True
     cut: int = 1 << 60
     prepare: Callable[[GetRun], None] = lambda run: None
     endpoint: str | None = None
@@ -187,6 +234,7 @@ class GetWork:
         self.client = self.new_client()
         sink = MortalSink(str(self.target), token=WORK, **self.sink)
         sink.unnamed = self.unnamed and dies is not None
+        sink.hidden = self.hidden
         sink.cut = self.cut if dies is not None else sink.cut
         if dies is not None and dies.told == "moved":
             sink.takes = dies.times

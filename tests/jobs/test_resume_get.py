@@ -6,7 +6,7 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +103,11 @@ def assert_whole(work: GetWork, tmp_path: Path) -> None:
     work.room.until_idle()
 
 
+def large(served: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:
+    """Return what is not of small files: those have no name before they are whole and safe, and go with the process."""
+    return {blob: times for blob, times in served.items() if not blob[0].startswith("sub/small")}
+
+
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("moment", "unnamed"),
@@ -116,14 +121,15 @@ def assert_whole(work: GetWork, tmp_path: Path) -> None:
 def test_get_killed_at_any_step_is_finished_by_a_resume(
     work: GetWork, tmp_path: Path, moment: Moment, served: Counter[tuple[str, int]], *, unnamed: bool
 ) -> None:
-    """No blob that was whole on the disk is fetched again, recorded or not; all is there, and nothing beside it."""
+    """No blob that was on the disk under any name is fetched again, recorded or not; all is there, and no more."""
     work.unnamed = unnamed
     assert work.get(dies=moment) is None
     there = work.recorded() | {blob for blob in served if (work.target / blob[0]).is_file()}
     assert len(there) >= (moment.times if moment.told == "moved" and moment.after else 0)
     result = work.resume()
     assert (result.failures, result.stopped, result.exit_code) == ([], None, 0)
-    assert not there & set(twice(served))
+    assert not there & set(large(twice(served)) if unnamed else twice(served))
+    assert max(twice(served).values(), default=2) == 2
     assert_whole(work, tmp_path)
 
 
@@ -181,7 +187,7 @@ def test_nothing_is_fetched_of_objects_that_are_whole_on_the_disk(
     work: GetWork, tmp_path: Path, served: Counter[tuple[str, int]]
 ) -> None:
     """Killed when all had come and nothing had its name: the next run names them, and asks for no byte."""
-    work.unnamed = True
+    work.unnamed, work.hidden = True, False
     assert work.get(dies=Moment("moved", 34, after=True)) is None
     result = work.resume()
     assert (result.failures, result.exit_code) == ([], 0)
@@ -254,6 +260,19 @@ def test_a_cut_blob_of_a_job_that_is_over_is_continued_in_a_new_one(cut: GetWork
     assert_whole(cut, tmp_path)
 
 
+def test_small_files_that_had_no_name_are_fetched_again_and_appear_once(
+    work: GetWork, tmp_path: Path, served: Counter[tuple[str, int]]
+) -> None:
+    """Killed when all had come: what had no name is gone with the process, and nothing says that it is there."""
+    work.unnamed = True
+    assert work.get(dies=Moment("moved", 34, after=True)) is None
+    assert [part for part in work.parts() if part.stat().st_size < MIB] == []
+    result = work.resume()
+    assert (result.failures, result.exit_code) == ([], 0)
+    assert twice(served) == {(f"sub/small {number:02d}", 0): 2 for number in range(25)}
+    assert_whole(work, tmp_path)
+
+
 # -- a job that is over -----------------------------------------------------------------------------------------------
 
 
@@ -273,7 +292,7 @@ def test_what_is_missing_of_a_cancelled_job_is_planned_anew_when_asked(
     assert refused.exit_code == 12
     result = work.resume(anew=True)
     assert (result.failures, result.stopped, result.exit_code) == ([], None, 0)
-    assert not recorded & set(twice(served))
+    assert not recorded & set(large(twice(served)) if unnamed else twice(served))
     assert_whole(work, tmp_path)
 
 
