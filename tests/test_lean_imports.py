@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -131,6 +132,16 @@ def test_a_command_does_not_enter_rooms_it_does_not_need(command: str, rooms: se
     # An option's own words are no machinery.
     entered = [name for name in entered if name not in {"ds3tool.firehose", "ds3tool.firehose.error_prefixes"}]
     assert not entered, [way_to(name, found) for name in entered]
+
+
+@pytest.mark.parametrize("command", ["put", "get", "ls"])
+def test_options_are_declared_as_values(command: str) -> None:
+    """Where annotations are text, each option would be compiled at every start: Typer asks for its value."""
+    ours = [PACKAGE.joinpath(*name.split(".")[1:]).with_suffix(".py") for name in reached(COMMANDS[command][0])]
+    text = {path: path.read_text() for path in [*ours, PACKAGE / "cli" / "tree.py"] if path.is_file()}
+    declaring = {path for path, lines in text.items() if re.search(r"typer\.(Option|Argument)\(", lines)}
+    assert {PACKAGE / "cli" / name for name in ("options.py", "tree.py", f"{command}.py")} <= declaring
+    assert not {path for path in declaring if "from __future__ import annotations" in text[path]}
 
 
 def test_an_import_is_found_wherever_importing_runs_it() -> None:

@@ -1,7 +1,5 @@
 """The options that say where S3, and what else AWS has, is reached and as whom; several commands take them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -44,7 +42,7 @@ class AwsOptions:
         if self.s3_endpoint is not None:
             _check(self.s3_endpoint)
 
-    def settings(self, settings: Settings, *, service: str = "s3") -> AwsSettings:
+    def settings(self, settings: "Settings", *, service: str = "s3") -> "AwsSettings":
         """Return where a service of AWS is reached: as the options say, else the profile's `s3` table, else AWS's own.
 
         What the environment says of the place is kept with it, so that a piece of work that another shell, or a
@@ -52,11 +50,11 @@ class AwsOptions:
         """
         return self._over(settings.profile_table("s3"), service)
 
-    def not_ours(self) -> AwsSettings:
+    def not_ours(self) -> "AwsSettings":
         """Return where S3 is reached that is somebody else's, whose keys come from them: no profile says that."""
         return replace(self._over({}, "s3"), profile=None)
 
-    def _over(self, table: Mapping[str, str], service: str) -> AwsSettings:
+    def _over(self, table: Mapping[str, str], service: str) -> "AwsSettings":
         from ds3tool.aws.session import AwsSettings
 
         # What a profile calls the endpoint of S3 is none of SNS or Firehose.

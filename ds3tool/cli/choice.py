@@ -1,7 +1,5 @@
 """The options that choose among what an address or a folder holds: patterns, ages, sizes."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import field
 from typing import Annotated

@@ -1,7 +1,5 @@
 """The options that say when an hour of a delivery stream is closed; several commands take them."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +25,7 @@ Zone = Annotated[
 ]
 
 
-def closing_of(interval: str | None, margin: str | None, timezone: str | None) -> Closing:
+def closing_of(interval: str | None, margin: str | None, timezone: str | None) -> "Closing":
     """Return what `--interval`, `--margin` and `--timezone` mean; UsageError for what means nothing."""
     from ds3tool.firehose.closed import DEFAULT_INTERVAL, DEFAULT_MARGIN, Closing, parse_zone
 

@@ -1,7 +1,5 @@
 """`ds3tool get`: get objects into files, into a bucket of S3, or one into stdout, through a bulk job."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import itertools

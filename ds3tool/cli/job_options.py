@@ -1,7 +1,5 @@
 """The options of a put and a get that say how their jobs are made, and what an object's failure means."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable, Iterator

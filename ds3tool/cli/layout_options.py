@@ -1,7 +1,5 @@
 """The options of a put from a place whose keys say more than a name: `--layout` and what goes with it."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -55,6 +53,6 @@ class LayoutOptions:
                 option = each.name.replace("_", "-")
                 raise UsageError(f"--{option} is for a layout, and none is given", hint="add --layout firehose")
 
-    def closing(self) -> Closing:
+    def closing(self) -> "Closing":
         """Return when an hour is closed."""
         return closing_of(self.interval, self.margin, self.timezone)

@@ -1,7 +1,5 @@
 """The option `--lotame-properties`, for every command that reaches Lotame."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,7 +27,7 @@ class LotameOptions:
         ),
     ] = None
 
-    def reach(self, settings: Settings) -> Reach:
+    def reach(self, settings: Settings) -> "Reach":
         """Return how Lotame is reached, for a command and for the journal of its work."""
         from ds3tool.cli.lotame_reach import Reach
 

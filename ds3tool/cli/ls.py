@@ -1,7 +1,5 @@
 """`ds3tool ls`: buckets, and what is in them."""
 
-from __future__ import annotations
-
 import heapq
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
@@ -99,13 +97,13 @@ def list_entries(
         output.records(entries, entry_fields(versions=versions))
 
 
-def _one_level(client: Ds3Client, selection: Selection, *, versions: bool) -> Iterator[Entry]:
+def _one_level(client: "Ds3Client", selection: Selection, *, versions: bool) -> Iterator[Entry]:
     if selection.whole:
         return _key_and_prefix(client, selection, versions=versions)
     return _below(client, selection, versions=versions)
 
 
-def _key_and_prefix(client: Ds3Client, selection: Selection, *, versions: bool) -> Iterator[Entry]:
+def _key_and_prefix(client: "Ds3Client", selection: Selection, *, versions: bool) -> Iterator[Entry]:
     """Yield the object of that key, and the prefix of that name: both may exist."""
     key = selection.prefix
     found = False
@@ -122,7 +120,7 @@ def _key_and_prefix(client: Ds3Client, selection: Selection, *, versions: bool) 
         raise missing_key(client, selection.bucket, key)
 
 
-def _below(client: Ds3Client, selection: Selection, *, versions: bool) -> Iterator[Entry]:
+def _below(client: "Ds3Client", selection: Selection, *, versions: bool) -> Iterator[Entry]:
     pages = client.listing_pages(selection.bucket, prefix=selection.prefix, delimiter="/", versions=versions)
     found = False
     for page in pages:

@@ -1,7 +1,5 @@
 """The options that give names at the other end, and those that name what is meant: lists and maps from files."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys

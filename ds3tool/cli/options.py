@@ -1,7 +1,5 @@
 """The options every command takes, before or after its name, declared once."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import gc
@@ -272,9 +270,10 @@ def with_shared_options(function: Command, *, only_remember: bool = False) -> Co
 
     parameters = [*kept, *SHARED, context]
     parameters.sort(key=lambda parameter: parameter.kind)
-    # Typer reads both; `wraps` copied those of the bare function.
+    # Typer reads both, four times each; `wraps` copied those of the bare function. All it needs is in the signature:
+    # of what stands among the annotations it would look for forward references, which is most of reading them.
     wrapper.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect's own protocol
-    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": None}
+    wrapper.__annotations__ = {}
     return wrapper
 
 

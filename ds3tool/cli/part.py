@@ -1,7 +1,5 @@
 """The options that mean one version, or some bytes, of one object; `get` and `cat` take them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Annotated
@@ -29,7 +27,7 @@ class AskedRange:
     length: int | None
 
     @classmethod
-    def parse(cls, text: str) -> AskedRange:
+    def parse(cls, text: str) -> "AskedRange":
         """Return what `OFFSET:LENGTH` means; UsageError for anything else and for no bytes at all."""
         offset, colon, length = text.partition(":")
         hint = "write it like 0:4096, 64MiB:1MiB or, to the end, 10M:"
@@ -97,7 +95,7 @@ class Part:
             raise UsageError(f"{option} is about one object", hint="give the address of one key")
         check_version(self.version_id)
 
-    def wanted(self, client: Ds3Client, selection: Selection) -> Wanted:
+    def wanted(self, client: "Ds3Client", selection: Selection) -> Wanted:
         """Return what is wanted of the one object that `selection` means; NothingThereError when it is not there."""
         if self.version_id is None:
             wanted = Wanted.of(next(iter(selected_objects(client, selection))))

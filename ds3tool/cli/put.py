@@ -1,7 +1,5 @@
 """`ds3tool put`: put files, folders, objects of S3 or a stream into a bucket, through bulk jobs."""
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager
 from dataclasses import field, replace
 from typing import Annotated

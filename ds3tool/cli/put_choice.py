@@ -1,7 +1,5 @@
 """What a put was told to put: sources of one kind, and the options that mean something for that kind."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import field, replace
 

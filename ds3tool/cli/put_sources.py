@@ -1,7 +1,5 @@
 """What `put` puts of this host: files and folders as the command names them, or what comes on stdin."""
 
-from __future__ import annotations
-
 import os
 import sys
 from array import array
@@ -83,7 +81,7 @@ class FilesPut:
         return [path for path, _ in self.roots]
 
     @classmethod
-    def below(cls, paths: Sequence[str], target: Ds3Address, names: Renaming, files: FileOptions) -> FilesPut:
+    def below(cls, paths: Sequence[str], target: Ds3Address, names: Renaming, files: FileOptions) -> "FilesPut":
         """Return what `put PATH... TARGET` means; UsageError for what is no file of this host."""
         if len(paths) > 1 and not target.is_prefix:
             raise UsageError(
@@ -152,7 +150,7 @@ class FilesPut:
         }
 
     @classmethod
-    def of(cls, kept: Mapping[str, Any]) -> FilesPut:
+    def of(cls, kept: Mapping[str, Any]) -> "FilesPut":
         """Return what `asked` has kept; KeyError, TypeError or ValueError for what it has not."""
         return cls(
             tuple((str(path), str(prefix)) for path, prefix in kept["roots"]),
@@ -161,7 +159,7 @@ class FilesPut:
             kept["preserve"] is True,
         )
 
-    def check_there(self, head: WorkHead) -> None:
+    def check_there(self, head: "WorkHead") -> None:
         """See that what is to be put is there at all: of a disk that is not mounted, every file would seem removed."""
         for path in self.shown:
             trouble = None
@@ -176,7 +174,7 @@ class FilesPut:
                     f"{head.id} --source PATH; if it is gone for good: ds3tool job forget {head.id}",
                 )
 
-    def moved_to(self, place: str) -> FilesPut:
+    def moved_to(self, place: str) -> "FilesPut":
         """Return the same with another path for its one; UsageError where there are several, or it is no path."""
         if not isinstance(parse_address(place), LocalAddress):
             raise UsageError(f"{place} is no path of this host, where the work's files are")

@@ -1,7 +1,5 @@
 """The options `--restore-tier` and `--restore-days`: whether what is archived in S3 is asked back before it is put."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

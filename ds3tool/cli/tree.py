@@ -1,7 +1,5 @@
 """The tree of commands; a command's module is imported when that command is asked for."""
 
-from __future__ import annotations
-
 import importlib
 from typing import Annotated, Any
 
