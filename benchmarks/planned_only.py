@@ -24,6 +24,8 @@ from ds3tool.protocol.model import Job, JobType
 from ds3tool.sources.local import LocalSource
 from ds3tool.transport.settings import ConnectionSettings
 
+# Its digits are those of all numbers.
+_FIRST = 10_000_000
 _MADE = 1_700_000_000 * 10**9
 
 
@@ -47,7 +49,9 @@ class Names:
         """Yield the same folder by folder, as files are listed."""
         for start in range(0, self._count, 1000):
             numbers = range(start, min(start + 1000, self._count))
-            keys = [f"planned/batch-{start // 1000:05d}/frame_{number:08d}.dat" for number in numbers]
+            # Whoever names files pays for it: here that is to cost as little as it can.
+            beginning = f"planned/batch-{start // 1000:05d}/frame_"
+            keys = [f"{beginning}{number}.dat" for number in range(_FIRST + start, _FIRST + numbers.stop)]
             block = SourceBlock()
             block.extend(
                 keys,

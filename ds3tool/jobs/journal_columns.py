@@ -35,8 +35,11 @@ def unpack_text(data: bytes) -> str:
 
 def pack_numbers(numbers: array[int]) -> bytes:
     """Return numbers as bytes, little end first: four bytes each where they all fit, else eight; signed ones eight."""
-    if numbers.typecode == "Q" and (not numbers or max(numbers) < 1 << 32):
-        numbers = array("I", numbers)
+    if numbers.typecode == "Q":
+        halves = array("I", numbers.tobytes())
+        low, high = (0, 1) if sys.byteorder == "little" else (1, 0)
+        if halves[high::2] == array("I", bytes(4 * len(numbers))):
+            numbers = halves[low::2]
     if sys.byteorder == "big":
         numbers = array(numbers.typecode, numbers)
         numbers.byteswap()
@@ -57,7 +60,7 @@ def unpack_numbers(data: bytes, count: int, *, signed: bool = False) -> array[in
 
 def pack_texts(texts: Sequence[str]) -> bytes:
     """Return texts as bytes: how many characters each has, then all of them, not compressed."""
-    return pack_numbers(array("I", map(len, texts))) + pack_text("".join(texts))
+    return pack_numbers(array("I", list(map(len, texts)))) + pack_text("".join(texts))
 
 
 def unpack_texts(data: bytes, count: int) -> list[str]:
@@ -68,7 +71,7 @@ def unpack_texts(data: bytes, count: int) -> list[str]:
 
 def pack_names(names: Sequence[bytes]) -> bytes:
     """Return names of bytes as bytes: how many bytes each has, then all of them, not compressed."""
-    return pack_numbers(array("I", map(len, names))) + b"".join(names)
+    return pack_numbers(array("I", list(map(len, names)))) + b"".join(names)
 
 
 def unpack_names(data: bytes, count: int) -> list[bytes]:

@@ -337,7 +337,7 @@ class _KeysBefore:
 
     def add(self, keys: Iterable[str]) -> None:
         """Add the keys of a plan."""
-        self._hashes.append(array("q", map(hash, keys)))
+        self._hashes.append(array("q", list(map(hash, keys))))
         self._is_sorted = False
 
     def has_any(self, keys: Iterable[str]) -> bool:

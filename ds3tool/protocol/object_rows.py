@@ -17,6 +17,10 @@ def put_rows(objects: Sequence[ObjectToPut]) -> str:
     if min(columns.sizes) < 0:
         least = min(columns.sizes)
         raise UsageError(f"the size of {columns.keys[columns.sizes.index(least)]!a} cannot be {least}")
+    size = columns.sizes[0]
+    if columns.sizes.count(size) == len(keys):  # frames, tiles and other files of one kind
+        rows = f'" Size="{size}"/><Object Name="'.join(keys)
+        return f'<Object Name="{rows}" Size="{size}"/>'
     return "".join([f'<Object Name="{key}" Size="{size}"/>' for key, size in zip(keys, columns.sizes, strict=True)])
 
 
@@ -26,19 +30,22 @@ def put_length(objects: Sequence[ObjectToPut]) -> int:
     if columns.sizes.typecode != "Q" or not all(columns.keys) or xmlcodec.any_special(columns.keys):
         return len(put_rows(columns).encode())
     text = "".join(columns.keys)
-    digits = len("".join(map(str, columns.sizes)))
+    size = columns.sizes[0]
+    alike = columns.sizes.count(size) == len(columns)
+    digits = len(str(size)) * len(columns) if alike else len("".join(map(str, columns.sizes)))
     return len(columns) * len('<Object Name="" Size=""/>') + digits + len(text if text.isascii() else text.encode())
 
 
 def get_rows(objects: Sequence[ObjectToGet]) -> str:
     """Return the rows of objects to get, of their ranges and versions; UsageError for what cannot be one."""
     if isinstance(objects, GetColumns) and not objects.version_ids:
-        return "".join([f'<Object Name="{key}"/>' for key in _written(objects.keys)])
+        rows = '"/><Object Name="'.join(_written(objects.keys))
+        return f'<Object Name="{rows}"/>'
     keys = _written([one.key for one in objects])
-    rows = []
+    written = []
     for key, one in zip(keys, objects, strict=True):
         if one.offset is None and one.length is None and one.version_id is None:
-            rows.append(f'<Object Name="{key}"/>')
+            written.append(f'<Object Name="{key}"/>')
             continue
         start = end = version = ""
         if one.offset is not None or one.length is not None:
@@ -48,8 +55,18 @@ def get_rows(objects: Sequence[ObjectToGet]) -> str:
             start, end = f' Length="{one.length}"', f' Offset="{offset}"'
         if one.version_id is not None:
             version = f' VersionId="{xmlcodec.attribute(one.version_id)}"'
-        rows.append(f'<Object{start} Name="{key}"{end}{version}/>')
-    return "".join(rows)
+        written.append(f'<Object{start} Name="{key}"{end}{version}/>')
+    return "".join(written)
+
+
+def get_length(objects: Sequence[ObjectToGet]) -> int:
+    """Return the bytes that `get_rows` takes, without making them where that can be."""
+    if not isinstance(objects, GetColumns) or objects.version_ids or not all(objects.keys):
+        return len(get_rows(objects).encode())
+    if xmlcodec.any_special(objects.keys):
+        return len(get_rows(objects).encode())
+    text = "".join(objects.keys)
+    return len(objects) * len('<Object Name=""/>') + len(text if text.isascii() else text.encode())
 
 
 def _written(keys: list[str]) -> list[str]:

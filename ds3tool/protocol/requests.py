@@ -14,7 +14,7 @@ from ds3tool.protocol import metadata as metadata_codec
 from ds3tool.protocol import ranges as ranges_codec
 from ds3tool.protocol.messages import Request
 from ds3tool.protocol.model import ChecksumType, ObjectToGet, ObjectToPut, Priority, ProcessingOrder
-from ds3tool.protocol.object_rows import get_rows, put_length, put_rows
+from ds3tool.protocol.object_rows import get_length, get_rows, put_length, put_rows
 from ds3tool.protocol.ranges import ByteRange
 from ds3tool.protocol.targets import (
     REST,
@@ -322,7 +322,7 @@ def create_get_job(
             "protected": option(protected),
         }
     )
-    body = xmlcodec.write_items("Objects", objects, get_rows)
+    body = xmlcodec.write_items("Objects", objects, get_rows, get_length)
     return Request("PUT", _bulk_path(bucket), query, body=body, idempotent=False)
 
 
@@ -344,7 +344,7 @@ def create_verify_job(
             "priority": priority,
         }
     )
-    body = xmlcodec.write_items("Objects", objects, get_rows)
+    body = xmlcodec.write_items("Objects", objects, get_rows, get_length)
     return Request("PUT", _bulk_path(bucket), query, body=body, idempotent=False)
 
 
@@ -363,7 +363,7 @@ def get_placement(
     _count_objects(objects)
     operation = names.VERIFY_PHYSICAL_PLACEMENT if verify else names.GET_PHYSICAL_PLACEMENT
     query = query_of({"operation": operation, "full_details": full_details, "storage_domain": storage_domain})
-    body = xmlcodec.write_items("Objects", objects, get_rows)
+    body = xmlcodec.write_items("Objects", objects, get_rows, get_length)
     return Request("GET" if verify else "PUT", _bulk_path(bucket), query, body=body)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from urllib.parse import unquote, unquote_to_bytes
 from xml.etree import ElementTree as ET
@@ -22,7 +23,7 @@ from ds3tool.protocol.model import (
     TapeState,
     Versioning,
 )
-from ds3tool.protocol.object_columns import GetColumns
+from ds3tool.protocol.object_columns import GetColumns, PutColumns
 from ds3tool.protocol.ranges import ByteRange
 
 PUT = (ObjectToPut("k", 1),)
@@ -294,6 +295,25 @@ def test_a_get_job_of_columns_names_the_versions(count: int) -> None:
     document = body if isinstance(body, bytes) else b"".join(iter(body))
     named = [(one.get("Name"), one.get("VersionId")) for one in ET.fromstring(document)]
     assert named == [(f"k{number}", "an-old-one" if number == 1 else None) for number in range(count)]
+
+
+@pytest.mark.parametrize("odd", ["", "ü", "a&b"])
+@pytest.mark.parametrize("size", [7, 10**12])
+def test_a_job_of_columns_declares_each_object_with_its_size(odd: str, size: int) -> None:
+    """Of one size or of many, in one block or in several: what is declared is there, and as long as it says."""
+    keys = [f"k{odd}{number}" for number in range(5000)]
+    sizes = array("Q", [7] * 4500 + [size] * 500)
+    body = requests.create_put_job("b", PutColumns(keys, sizes)).body
+    assert isinstance(body, xmlcodec.ItemsBody)
+    document = b"".join(body)
+    assert len(document) == body.length
+    declared = [(one.get("Name"), int(one.get("Size", ""))) for one in ET.fromstring(document)]
+    assert declared == list(zip(keys, sizes, strict=True))
+    body = requests.create_get_job("b", GetColumns(keys, {})).body
+    assert isinstance(body, xmlcodec.ItemsBody)
+    document = b"".join(body)
+    assert len(document) == body.length
+    assert [one.get("Name") for one in ET.fromstring(document)] == keys
 
 
 @pytest.mark.parametrize("bad", ["\0", "\x01", "\x0b", "\x1f", "\ufffe", "\uffff", "\ud800"])
