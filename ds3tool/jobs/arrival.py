@@ -121,7 +121,7 @@ class Arrival:
         self.done += len(data)
 
     @contextmanager
-    def taking(self) -> Iterator[Callable[[bytes], None]]:
+    def taking(self) -> Iterator[Callable[[bytes | memoryview], None]]:
         """Give what does as `took`, for as long as one answer is read; a slow digest is made beside that.
 
         The hasher has seen all that was given when the block is left.
@@ -133,8 +133,8 @@ class Arrival:
             return
         with beside(hasher.update) as hand_on:
 
-            def took(data: bytes) -> None:
-                hand_on(data)
+            def took(data: bytes | memoryview) -> None:
+                hand_on(bytes(data))  # what is no bytes may be overwritten before the thread comes to it
                 self.done += len(data)
 
             yield took

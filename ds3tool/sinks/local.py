@@ -187,6 +187,12 @@ class LocalSink:
 
     # -- bytes -------------------------------------------------------------------------------------------------
 
+    def prepare(self, item: TargetObject) -> None:
+        """Make the object's file and its room, if it can be told by now what file that is."""
+        if not self._preserve:  # else its mode comes with its bytes
+            with contextlib.suppress(SinkError):  # `receive` tells it
+                self._parts.prepare(item)
+
     def receive(
         self, item: TargetObject, arrival: Arrival, response: Response, *, counter: Callable[[int], None]
     ) -> str | None:
@@ -194,22 +200,25 @@ class LocalSink:
         body = response.body
         assert isinstance(body, IncomingBody)
         with self._parts.used(item) as part, _naming(item):
-            start = arrival.blob.start
-            write = _writer(part, start + arrival.done, arrival.length - arrival.done)
-            if arrival.hasher is None and body.length is not None and write is write_all:
-
-                def moved(count: int) -> None:
-                    arrival.done += count
-                    counter(count)
-
-                body.into_file(part.descriptor, start + arrival.done, moved=moved)
-            else:
+            start, left = arrival.blob.start, arrival.length - arrival.done
+            write = _writer(part, start + arrival.done, left)
+            if write is not write_all or body.length != left:
                 with arrival.taking() as took:
                     for block in body:
                         arrival.check_room(len(block))
                         write(part.descriptor, block, start + arrival.done)
                         took(block)
                         counter(len(block))
+            elif arrival.hasher is not None:
+                with arrival.taking() as took:
+                    body.into_file(part.descriptor, start + arrival.done, moved=counter, seen=took)
+            else:
+
+                def moved(count: int) -> None:
+                    arrival.done += count
+                    counter(count)
+
+                body.into_file(part.descriptor, start + arrival.done, moved=moved)
         return arrival.verified()
 
     def receive_small(self, item: TargetObject, offset: int, data: memoryview) -> None:

@@ -106,6 +106,11 @@ class Parts:
         finally:
             self._leave(part)
 
+    def prepare(self, item: TargetObject) -> None:
+        """Make the object's temporary file, unless that was done; SinkError when it cannot be."""
+        with self.used(item):
+            pass
+
     def describe(self, item: TargetObject, attributes: FileAttributes, *, private: bool) -> None:
         """Keep what was stored with an object until it is finished; makes no file yet."""
         with self._lock:

@@ -8,7 +8,6 @@ timeout, since OpenSSL asks again for ever where the kernel's has run out.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import select
@@ -22,7 +21,7 @@ from ds3tool.errors import ProtocolError, SourceError, TransportError
 from ds3tool.transport.bodies import OutgoingBody
 from ds3tool.transport.ratelimit import RateLimit
 from ds3tool.transport.replies import MAX_HEAD_BYTES, ReplyHead, parse_head, parse_header_line
-from ds3tool.transport.socket_errors import cut_off, is_tls, would_block
+from ds3tool.transport.socket_errors import SOCKET_ERRORS, cut_off, is_tls, would_block
 from ds3tool.transport.splicing import NOT_SUPPORTED, PIPE_BYTES, Splicer, write_all
 
 _BUFFER_BYTES = 128 * 1024
@@ -42,24 +41,6 @@ _MOST_INTERIM = 100
 EXPECT_ABOVE_BYTES = 8 * 1024 * 1024
 # How long to wait for `100 Continue` from a server that does not know it, as curl does.
 _CONTINUE_WAIT_SECONDS = 1.0
-
-# What sockets fail with. Any other failure of sendfile is the file's.
-_SOCKET_ERRORS = {
-    errno.EPIPE,
-    errno.ECONNRESET,
-    errno.ECONNABORTED,
-    errno.ECONNREFUSED,
-    errno.ENOTCONN,
-    errno.ETIMEDOUT,
-    errno.EHOSTUNREACH,
-    errno.EHOSTDOWN,
-    errno.ENETUNREACH,
-    errno.ENETDOWN,
-    errno.ENETRESET,
-    errno.ENOBUFS,
-    errno.EPROTO,
-    errno.EPERM,  # a packet filter
-}
 
 
 class _AnsweredError(Exception):
@@ -171,7 +152,7 @@ class Connection:
         except BlockingIOError as error:
             raise _CutError(self._timed_out("taking the body")) from error
         except OSError as error:
-            if error.errno in _SOCKET_ERRORS:
+            if error.errno in SOCKET_ERRORS:
                 raise _CutError(self._broken("while the body was sent", error)) from error
             if error.errno in NOT_SUPPORTED:
                 return self._read_and_send(descriptor, offset, length)
@@ -485,44 +466,49 @@ class Connection:
                 return bytes(line[:-2])
 
     def read_into_file(
-        self, length: int, descriptor: int, offset: int, *, moved: Callable[[int], None] | None = None
+        self,
+        length: int,
+        descriptor: int,
+        offset: int,
+        *,
+        moved: Callable[[int], None] | None = None,
+        seen: Callable[[bytes | memoryview], None] | None = None,
     ) -> None:
         """Move `length` bytes of body into a file at `offset`, by splice where it can be done.
 
+        `moved` is told how many bytes each step has written. Where somebody has to see the bytes too, `seen` is handed
+        what was written, ahead of that: it may be overwritten later.
         Raises SinkError when the file cannot take them, TransportError when the other side ends early.
         """
         done = 0
-        block: bytes | memoryview
-        while done < length and self._start < self._end:
-            block = self._receive(length - done)
-            write_all(descriptor, block, offset + done)
-            done += len(block)
-            if moved is not None:
-                moved(len(block))
-        step = PIPE_BYTES if self._limit is None else min(PIPE_BYTES, self._limit.step)
-        while done < length and self._plain and self._splicer.usable:
-            count = self._splice(min(length - done, step), descriptor, offset + done)
+        while done < length:
+            count = None
+            if seen is None and self._start == self._end:
+                count = self._splice(done, length, descriptor, offset + done)
             if count is None:
-                break
-            if count == 0:
-                raise self._short(length, done)
+                block = self._receive_block(done, length)
+                write_all(descriptor, block, offset + done)
+                count = len(block)
+                if seen is not None:
+                    seen(block)
             done += count
-            if self._limit is not None:
-                self._limit.take(count)
             if moved is not None:
                 moved(count)
-        while done < length:
-            block = self._receive_block(done, length)
-            write_all(descriptor, block, offset + done)
-            done += len(block)
-            if moved is not None:
-                moved(len(block))
 
-    def _splice(self, length: int, descriptor: int, offset: int) -> int | None:
+    def _splice(self, done: int, length: int, descriptor: int, offset: int) -> int | None:
+        """Move some of a body of which `done` bytes have come into a file; return how many, None where it cannot be."""
+        if not (self._plain and self._splicer.usable):
+            return None
+        step = PIPE_BYTES if self._limit is None else min(PIPE_BYTES, self._limit.step)
         try:
-            return self._splicer.move(self.socket.fileno(), length, descriptor, offset)
+            count = self._splicer.move(self.socket.fileno(), min(length - done, step), descriptor, offset)
         except OSError as error:
             raise self._read_failure(error) from error
+        if count == 0:
+            raise self._short(length, done)
+        if count is not None and self._limit is not None:
+            self._limit.take(count)
+        return count
 
     # -- ending ------------------------------------------------------------------------------------------------
 

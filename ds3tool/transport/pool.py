@@ -76,9 +76,17 @@ class IncomingBody:
             return connection.read_exactly(self.length)
         return connection.read_to_close()
 
-    def into_file(self, descriptor: int, offset: int, *, moved: Callable[[int], None] | None = None) -> None:
+    def into_file(
+        self,
+        descriptor: int,
+        offset: int,
+        *,
+        moved: Callable[[int], None] | None = None,
+        seen: Callable[[bytes | memoryview], None] | None = None,
+    ) -> None:
         """Move a body of known length into a file at `offset`, by the cheapest way there is.
 
+        `moved` is told how many bytes each step has written; `seen`, when given, is handed just these ahead of that.
         UsageError when its length is not known, some of it was read already, or its exchange has ended.
         """
         if self.finished:
@@ -86,7 +94,7 @@ class IncomingBody:
         if self.length is None or self._begun or self._moved_away or self._connection is None:
             raise UsageError("only a whole body of known length can be moved into a file")
         self._moved_away = True
-        self._connection.read_into_file(self.length, descriptor, offset, moved=moved)
+        self._connection.read_into_file(self.length, descriptor, offset, moved=moved, seen=seen)
         self.finished = True
 
     def drain(self) -> bool:

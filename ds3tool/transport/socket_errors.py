@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
+
+# The numbers of the errors that sockets fail with; any other failure of a sendfile is the file's.
+SOCKET_ERRORS = {
+    errno.EPIPE,
+    errno.ECONNRESET,
+    errno.ECONNABORTED,
+    errno.ECONNREFUSED,
+    errno.ENOTCONN,
+    errno.ETIMEDOUT,
+    errno.EHOSTUNREACH,
+    errno.EHOSTDOWN,
+    errno.ENETUNREACH,
+    errno.ENETDOWN,
+    errno.ENETRESET,
+    errno.ENOBUFS,
+    errno.EPROTO,
+    errno.EPERM,  # a packet filter
+}
 
 
 def is_tls(sock: socket.socket) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ds3tool.client import Ds3Client
 from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.plan import JobLimits
 from ds3tool.jobs.run import RunSettings
@@ -72,6 +73,28 @@ def test_one_at_a_time_and_many(room: Room, tmp_path: Path, engine: EngineSettin
     make_tree(tree, files=60, largest=1_500_000, seed=6)
     assert room.put(tree).exit_code == 0
     assert room.get(restored).exit_code == 0
+    assert digests(restored) == digests(tree)
+
+
+def test_room_for_a_large_object_is_made_before_it_is_asked_for(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file lies there with its whole room when the request goes out, so that no answer waits for that."""
+    tree, restored = tmp_path / "tree", tmp_path / "restored"
+    tree.mkdir()
+    (tree / "large").write_bytes(random.Random(7).randbytes(3 * MIB))
+    assert room.put(tree).exit_code == 0
+    there: list[int] = []
+    get_object = Ds3Client.get_object
+
+    def look() -> Callable[..., object]:
+        there.extend(path.stat().st_blocks * 512 for path in restored.rglob(".ds3tool-*"))
+        return get_object
+
+    monkeypatch.setattr(Ds3Client, "get_object", lambda *given, **named: look()(*given, **named))
+    assert room.get(restored).exit_code == 0
+    assert there
+    assert min(there) >= 3 * MIB
     assert digests(restored) == digests(tree)
 
 

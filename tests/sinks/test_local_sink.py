@@ -209,6 +209,52 @@ def test_longer_body_does_not_touch_the_next_blob(root: Path, sink: LocalSink) -
     assert (root / "file").read_bytes() == b"aaaaBBBB"
 
 
+def test_longer_body_that_says_so_does_not_touch_the_next_blob(root: Path, sink: LocalSink) -> None:
+    """The same where the answer's head says that it is too long, with a digest and without one."""
+    item = TargetObject("k", 8, "file")
+    receive(sink, item, 4, b"BBBB")
+    for checksum in (None, digest(b"aaaa")):
+        with reply(b"aaaaXXXX") as response, pytest.raises(ProtocolError):
+            sink.receive(item, arrival(item, 0, 4, checksum), response, counter=ignore)
+    receive(sink, item, 0, b"aaaa")
+    sink.finish(item)
+    outcome(sink)
+    assert (root / "file").read_bytes() == b"aaaaBBBB"
+
+
+def test_room_is_made_before_the_first_byte_comes(root: Path, sink: LocalSink) -> None:
+    """What was prepared has its whole room and no name yet, and takes its bytes as any other."""
+    item = TargetObject("k", 1_000_000, "below/file")
+    sink.prepare(item)
+    (part,) = leftovers(root)
+    assert part.stat().st_size == 1_000_000
+    assert part.stat().st_blocks * 512 >= 1_000_000
+    assert names(root) == {"below"}
+    data = bytes(range(250)) * 4000
+    receive(sink, item, 0, data)
+    sink.finish(item)
+    assert outcome(sink) == {"below/file": None}
+    assert (root / "below" / "file").read_bytes() == data
+
+
+def test_what_cannot_be_prepared_is_told_when_bytes_come(root: Path, sink: LocalSink) -> None:
+    """A name that cannot be written is nothing that the preparing tells: only who brings bytes can be told."""
+    item = TargetObject("k", 4, "folder/")
+    sink.prepare(item)
+    with pytest.raises(SinkError, match="only a folder can have"):
+        receive(sink, item, 0, b"aaaa")
+
+
+def test_file_whose_mode_is_to_be_kept_is_not_prepared(root: Path) -> None:
+    """It may be a secret, which comes with its bytes: nothing that others may open is made before."""
+    sink = LocalSink(str(root), preserve=True)
+    try:
+        sink.prepare(TargetObject("k", 4, "file"))
+        assert leftovers(root) == []
+    finally:
+        sink.close()
+
+
 def test_empty_file_and_folder_appear(root: Path, sink: LocalSink) -> None:
     """An object without bytes becomes an empty file, a folder object a folder, also below others."""
     store(sink, "deep/empty", b"")

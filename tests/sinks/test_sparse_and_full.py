@@ -84,6 +84,20 @@ def test_sparse_file_takes_little_room(root: Path, sink: LocalSink) -> None:
         assert file.read() == b"end"
 
 
+def test_sparse_file_takes_little_room_though_it_was_prepared(root: Path, sink: LocalSink) -> None:
+    """Room that was made before anybody knew of the holes is given back."""
+    item = TargetObject("k", 8 * MIB, "disk.img")
+    sink.prepare(item)
+    sink.describe(item, SPARSE)
+    data = bytes(4 * MIB) + b"x" + bytes(4 * MIB - 1)
+    receive(sink, item, 0, data)
+    sink.finish(item)
+    assert [error for _, error in sink.settle(wait=True)] == [None]
+    state = (root / "disk.img").stat()
+    assert (root / "disk.img").read_bytes() == data
+    assert state.st_blocks * 512 < MIB
+
+
 def test_file_that_was_not_sparse_has_its_room(root: Path, sink: LocalSink) -> None:
     """Zeros of a file that was not sparse are written, so that it can be written into later without surprise."""
     item = TargetObject("k", MIB, "zeros")

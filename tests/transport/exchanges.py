@@ -29,13 +29,16 @@ def status(response: Response) -> int:
 
 
 def into_file(
-    descriptor: int, offset: int = 0, moved: Callable[[int], None] | None = None
+    descriptor: int,
+    offset: int = 0,
+    moved: Callable[[int], None] | None = None,
+    seen: Callable[[bytes | memoryview], None] | None = None,
 ) -> Callable[[Response], int]:
     """Return a parser that moves the body into a file, and returns its length."""
 
     def parse(response: Response) -> int:
         assert isinstance(response.body, IncomingBody)
-        response.body.into_file(descriptor, offset, moved=moved)
+        response.body.into_file(descriptor, offset, moved=moved, seen=seen)
         assert response.body.length is not None
         return response.body.length
 

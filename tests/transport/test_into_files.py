@@ -37,23 +37,26 @@ def by_blocks(descriptor: int, offset: int) -> Callable[[Response], int]:
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-@pytest.mark.parametrize("way", ["splice", "blocks", "limited"])
+@pytest.mark.parametrize("way", ["splice", "seen", "blocks", "limited", "seen and limited"])
 def test_every_way_into_a_file_gives_the_same_bytes(
     serve: Serve, connect: Connect, open_file: Callable[..., int], length: int, way: str
 ) -> None:
-    """Moved by the kernel, block by block or within a rate, a body lands whole at its offset and nowhere else."""
+    """Moved by the kernel, under somebody's eyes, by blocks or within a rate, a body lands whole, and nowhere else."""
     data = pattern(length)
     around = b"before " * 1000
     server = serve(replies(reply(200, data)))
     descriptor = open_file(around + bytes(length) + b"after")
     moved: list[int] = []
-    limit = RateLimit(1 << 30, sleep=lambda _: None) if way == "limited" else None
+    seen = bytearray()
+    limit = RateLimit(1 << 30, sleep=lambda _: None) if "limited" in way else None
     transport = connect(server, limit=limit)
     if way == "blocks":
         assert transport.exchange(GET, by_blocks(descriptor, len(around))) == length
     else:
-        transport.exchange(GET, into_file(descriptor, len(around), moved.append))
+        look = seen.extend if "seen" in way else None
+        transport.exchange(GET, into_file(descriptor, len(around), moved.append, look))
         assert sum(moved) == length
+        assert bytes(seen) == (data if "seen" in way else b"")
     assert os.pread(descriptor, length + len(around) + 100, 0) == around + data + b"after"
 
 
