@@ -8,13 +8,13 @@ from ds3tool.errors import UsageError
 from ds3tool.lazy_dataclass import dataclass
 
 # Bucket names as the appliance takes them. Source: protocol, PUT bucket.
-_BUCKET = re.compile(r"[A-Za-z0-9.\-_]{1,63}")
+_BUCKET = r"[A-Za-z0-9.\-_]{1,63}"
 # Bucket names of S3 and of what speaks like it; access points by their ARN are S3's own matter.
-_S3_BUCKET = re.compile(r"[A-Za-z0-9.\-_:]{1,255}")
-_FEED = re.compile(r"all|[0-9]{1,18}")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
+_S3_BUCKET = r"[A-Za-z0-9.\-_:]{1,255}"
+_FEED = r"all|[0-9]{1,18}"
+_SCHEME = r"([A-Za-z][A-Za-z0-9+.\-]*)://"
 # A scheme of ours without its slashes: rather a slip than a file, and a `get` would make a folder of that name.
-_NO_SLASHES = re.compile(r"(ds3|s3|lotame):/*", re.IGNORECASE)
+_NO_SLASHES = r"(?i)(ds3|s3|lotame):/*"
 _FORMS = {"ds3": "BUCKET/KEY", "s3": "BUCKET/KEY", "lotame": "FEED"}
 
 
@@ -91,8 +91,8 @@ def parse_address(text: str) -> Address:
     """
     if not text:
         raise UsageError("an empty address names nothing", hint="give a path or ds3://BUCKET/KEY")
-    scheme = _SCHEME.match(text)
-    if scheme is None and (slip := _NO_SLASHES.match(text)) is not None:
+    scheme = re.match(_SCHEME, text)
+    if scheme is None and (slip := re.match(_NO_SLASHES, text)) is not None:
         meant, rest = slip[1].lower(), text[slip.end() :]
         raise UsageError(
             f"{text!r} lacks slashes for an address",
@@ -109,7 +109,7 @@ def parse_address(text: str) -> Address:
             hint="use ds3://BUCKET/KEY, s3://BUCKET/KEY, lotame://FEED or a path",
         )
     bucket, _, key = rest.partition("/")
-    if not (_BUCKET if kind == "ds3" else _S3_BUCKET).fullmatch(bucket):
+    if not re.fullmatch(_BUCKET if kind == "ds3" else _S3_BUCKET, bucket):
         raise UsageError(
             f"{bucket!r} is not a bucket name",
             hint=f"1 to 63 letters, digits, dots, dashes and underscores, as in {kind}://archive/2024/",
@@ -118,7 +118,7 @@ def parse_address(text: str) -> Address:
 
 
 def _lotame(feed: str) -> LotameAddress:
-    if not _FEED.fullmatch(feed):
+    if not re.fullmatch(_FEED, feed):
         raise UsageError(
             f"{feed!r} is not the number of a feed", hint="write lotame://all, or see: ds3tool lotame feeds"
         )

@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any
 from ds3tool.errors import ConfigError
 from ds3tool.lazy_dataclass import dataclass
 from ds3tool.transport.settings import DEFAULT_MAX_RETRY_SECONDS, IO_TIMEOUT_SECONDS, ConnectionSettings
+from ds3tool.user_folders import config_folder
 
 if TYPE_CHECKING:
     from ds3tool.transport.dial import Place
@@ -63,7 +64,7 @@ _TOP_LEVEL_KEYS = ("default_profile", "profile")
 # Whoever waits less than the usual time for an appliance waits no longer for one answer, but so long at least: an
 # appliance may hold a request while it looks for room.
 _SHORTEST_IO_TIMEOUT_SECONDS = 30.0
-_PROFILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]*")
+_PROFILE_NAME = r"[A-Za-z0-9][A-Za-z0-9._\-]*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +111,7 @@ def default_config_path(environ: Mapping[str, str] | None = None) -> Path:
     named = (os.environ if environ is None else environ).get("DS3TOOL_CONFIG")
     if named:
         return Path(named)
-    from platformdirs import user_config_path
-
-    return user_config_path("ds3tool") / "config.toml"
+    return config_folder() / "config.toml"
 
 
 def read_config(path: Path, *, required: bool = False) -> Config:
@@ -275,7 +274,7 @@ def set_values(path: Path, values: Mapping[str, str | bool], *, profile: str | N
 
 def check_profile_name(name: str) -> None:
     """Raise ConfigError unless `name` can be a profile's."""
-    if not _PROFILE_NAME.fullmatch(name):
+    if not re.fullmatch(_PROFILE_NAME, name):
         raise ConfigError(f"{name!r} is not a profile's name", hint="use letters, digits, dots, dashes and underscores")
 
 

@@ -6,7 +6,7 @@ import re
 
 from ds3tool.errors import UsageError
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?)B?", re.IGNORECASE | re.ASCII)
+_SIZE = r"(?ai)(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?)B?"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.IGNORECASE | re.ASCII)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -22,7 +22,7 @@ def parse_size(text: str) -> int:
 
     Raises UsageError for anything else.
     """
-    match = _SIZE.fullmatch(text.strip())
+    match = re.fullmatch(_SIZE, text.strip())
     if match is None or (match[3] and not match[2]):
         raise UsageError(f"{quoted(text)} is not a size", hint="write it like 500M, 64MiB or 4096")
     unit: int = (1024 if match[3] else 1000) ** _POWERS[match[2].upper()]

@@ -11,7 +11,7 @@ import pytest
 
 # What each room may import of this package, beside itself. A room is a folder or a module of `ds3tool`.
 LOWEST = frozenset({"errors", "lazy_dataclass"})
-LEAVES = LOWEST | {"sizes", "addresses", "version", "clock", "filters", "renaming"}
+LEAVES = LOWEST | {"sizes", "addresses", "version", "clock", "filters", "renaming", "user_folders"}
 ALLOWED: Mapping[str, frozenset[str]] = {
     "errors": frozenset(),
     "lazy_dataclass": frozenset(),
@@ -21,6 +21,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "clock": LOWEST,
     "filters": LOWEST | {"sizes"},
     "renaming": LOWEST,
+    "user_folders": LOWEST,
     "protocol": LEAVES,
     "transport": LEAVES | {"protocol"},
     "profiles": LEAVES | {"transport"},
@@ -50,6 +51,7 @@ REASONS: Mapping[str, str] = {
     "version": "a leaf knows errors only, so that every room can use it",
     "clock": "a leaf knows errors only, so that every room can use it",
     "filters": "a leaf knows what sizes and ages are, and nothing of what is filtered",
+    "user_folders": "a leaf knows errors only, so that every room can use it",
     "renaming": "a leaf knows errors only, so that every room can use it",
     "protocol": "protocol makes values of values: no sockets, files or jobs in it",
     "transport": "transport carries requests and does not know what they are for",

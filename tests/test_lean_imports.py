@@ -134,6 +134,15 @@ def test_a_command_does_not_enter_rooms_it_does_not_need(command: str, rooms: se
     assert not entered, [way_to(name, found) for name in entered]
 
 
+def test_a_put_or_get_that_goes_well_asks_no_library_for_folders_and_reads_no_refusals() -> None:
+    """What is said of errors, and where other systems keep settings, is imported by who meets them."""
+    for command in ("put", "get"):
+        found = reached(COMMANDS[command][0])
+        for name in ("ds3tool.protocol.refusals", "csv", "getpass", "shlex", "platformdirs"):
+            assert name not in found, way_to(name, found)
+    assert "ds3tool.protocol.refusals" not in reached("ds3tool.protocol.responses")
+
+
 @pytest.mark.parametrize("command", ["put", "get", "ls"])
 def test_options_are_declared_as_values(command: str) -> None:
     """Where annotations are text, each option would be compiled at every start: Typer asks for its value."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shlex
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from ds3tool.protocol.model import JobType
 
 _RESUME = "ds3tool resume"
-_ANY_RESUME = re.compile(rf"{_RESUME}( [0-9a-f][0-9a-f-]{{7,}})?")
+_ANY_RESUME = rf"{_RESUME}( [0-9a-f][0-9a-f-]{{7,}})?"
 # A name and a password in front of a host, as proxies have them.
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 # What a URL that was signed has after its path.
@@ -106,6 +105,8 @@ def _elsewhere(settings: Settings) -> str:
     state = settings.state_folder
     if state is None or os.environ.get("DS3TOOL_STATE_DIR") == str(state):
         return ""
+    import shlex
+
     return f" --state-dir {shlex.quote(os.path.abspath(state))}"
 
 
@@ -147,7 +148,7 @@ def _with_command(hint: str | None, command: str, elsewhere: str) -> str:
         return f"go on with: {command}"
     if _RESUME not in hint:
         return f"{hint}; then: {command}"
-    return _ANY_RESUME.sub(lambda found: command if found[1] is None else found[0] + elsewhere, hint, count=1)
+    return re.sub(_ANY_RESUME, lambda found: command if found[1] is None else found[0] + elsewhere, hint, count=1)
 
 
 def _head(doing: Doing, bucket_id: str, settings: Settings) -> WorkHead:

@@ -15,7 +15,7 @@ from ds3tool.renaming import Renaming, parse_rename_map
 
 _READ_BYTES = 1 << 16
 # A URL that is a key to something. Taken for a name it would be told of, and kept, with its signature.
-_SIGNED_URL = re.compile(rb"https?://[^?]*\?.*(signature|sig)=", re.IGNORECASE | re.DOTALL)
+_SIGNED_URL = rb"(?is)https?://[^?]*\?.*(signature|sig)="
 
 
 @option_group("Names")
@@ -111,7 +111,7 @@ def _names(lines: BinaryIO, end: bytes) -> Iterator[bytes]:
 
 
 def _bare(name: bytes, end: bytes) -> bytes:
-    if _SIGNED_URL.match(name):
+    if re.match(_SIGNED_URL, name):
         raise UsageError(
             "a list of names has a signed URL in it, which is no name below the source",
             hint="a list of URLs is put with: ds3tool put https:// ds3://BUCKET/ --files-from FILE",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shlex
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -170,6 +168,9 @@ def subject_of(command: str, result: RunResult, error: Ds3Error | None, exit_cod
 
 def body_of(command: str, words: tuple[str, ...], result: RunResult, error: Ds3Error | None, exit_code: int) -> str:
     """Return all that there is to say, the failures by name as far as a message has room; never a secret."""
+    import shlex
+    import socket
+
     from ds3tool.aws import sns
     from ds3tool.cli.journalled import without_secrets
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import itertools
 import shutil
@@ -328,6 +327,8 @@ class Output:
                 raise lost(error) from error
 
     def _write_csv(self, records: Iterable[T], fields: Sequence[Field[T]]) -> None:
+        import csv
+
         fields = led(fields)
         line = io.StringIO()
         writer = csv.writer(line, lineterminator="\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 
 from ds3tool.cli.escapes import printable
@@ -35,6 +34,8 @@ def ask(question: str) -> str:
 def ask_secret(question: str) -> str:
     """Return a secret: typed without echo on a terminal, else the next line of stdin."""
     if can_ask():
+        import getpass
+
         return getpass.getpass(printable(question) + " ", stream=sys.stderr).strip()
     if sys.stdin is None:
         raise UsageError("a secret was to come on stdin, and stdin is closed")

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ds3tool import profiles
+from ds3tool import profiles, user_folders
 from ds3tool.cli.output import Output, OutputFormat
 from ds3tool.lazy_dataclass import dataclass
 from ds3tool.profiles import Profile, Resolved
@@ -138,9 +138,7 @@ class Settings:
         """The folder where ds3tool remembers things between runs; made by whoever writes there."""
         if self.state_folder is not None:
             return self.state_folder
-        from platformdirs import user_state_path
-
-        return user_state_path("ds3tool")
+        return user_folders.state_folder()
 
     def places(self) -> list[Profile]:
         """Return what each place says of the connection, the one that wins first; raises ConfigError."""

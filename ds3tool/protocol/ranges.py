@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ds3tool.errors import ProtocolError, UsageError
 from ds3tool.lazy_dataclass import dataclass
 
-_CONTENT_RANGE = re.compile(r"bytes\s+([0-9]+-[0-9]+(?:\s*,\s*[0-9]+-[0-9]+)*)/([0-9]+|\*)", re.ASCII)
+_CONTENT_RANGE = r"(?a)bytes\s+([0-9]+-[0-9]+(?:\s*,\s*[0-9]+-[0-9]+)*)/([0-9]+|\*)"
 _MAX_DIGITS = 19
 
 
@@ -71,7 +71,7 @@ def parse_content_range(text: str) -> tuple[tuple[ByteRange, ...], int | None]:
 
     Source: `Content-Range: bytes a-b,c-d/<size>`, both ends inclusive on the wire. ProtocolError otherwise.
     """
-    match = _CONTENT_RANGE.fullmatch(text.strip()) if len(text) <= 65536 else None
+    match = re.fullmatch(_CONTENT_RANGE, text.strip()) if len(text) <= 65536 else None
     if match is None:
         raise ProtocolError(f"Content-Range is {text[:80]!r}, which is no byte range")
     size = None if match[2] == "*" else _position(match[2], text)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import ssl
 
 _MAX_CONNECT_REPLY = 64 * 1024
-_HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
-_PROXY_STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: |\r)")
+_HOST_NAME = r"(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?"
+_PROXY_STATUS = rb"HTTP/1\.[01] ([0-9]{3})(?: |\r)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def _checked_host(host: str) -> str | None:
             host = host.encode("idna").decode("ascii").lower()
         except UnicodeError:
             return None
-    return host if _HOST_NAME.fullmatch(host) else None
+    return host if re.fullmatch(_HOST_NAME, host) else None
 
 
 def _unresolved(place: Place, name: str, error: socket.gaierror) -> TransportError:
@@ -226,7 +226,7 @@ class Dialer:
             raise TransportError(
                 f"the proxy {self.proxy} does not answer: {error.strerror or error}", may_have_arrived=False
             ) from error
-        status = _PROXY_STATUS.match(reply)
+        status = re.match(_PROXY_STATUS, reply)
         if status is not None and status[1].startswith(b"2"):
             return
         said = bytes(reply.split(b"\r\n", 1)[0])[:80].decode("latin-1")
