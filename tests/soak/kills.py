@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ds3tool.client import Ds3Client
+from ds3tool.jobs.engine import SMALL_BLOB_BYTES
 from ds3tool.jobs.get import GetRun
 from ds3tool.jobs.journal import Journal
 from ds3tool.jobs.put import PutRun
@@ -146,15 +147,19 @@ class Host:
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def recorded(self) -> set[tuple[JobType, str, int]]:
-        """Return direction, key and offset of every blob that unfinished journals hold as through."""
+        """Return direction, key and offset of every blob that unfinished journals hold as through.
+
+        But for small files of a get that have not appeared: these have no name till then, and go with their process.
+        """
         found: set[tuple[JobType, str, int]] = set()
         for summary in works(self.state):
             with Journal.open(summary.path) as journal:
                 for remainder in journal.remainders():
-                    held = remainder.held
+                    plan, held, appeared = remainder.plan, remainder.held, remainder.appeared
                     found.update(
-                        (remainder.plan.type, remainder.plan.keys[owner], offset)
+                        (plan.type, plan.keys[owner], offset)
                         for owner, offset in zip(held.owners, held.offsets, strict=True)
+                        if plan.type is JobType.PUT or appeared[owner] or plan.sizes[owner] > SMALL_BLOB_BYTES
                     )
         return found
 

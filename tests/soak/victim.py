@@ -18,6 +18,7 @@ from typing import Any
 from ds3tool.cli.main import main
 from ds3tool.jobs import job_run
 from ds3tool.jobs.journal import Journal
+from ds3tool.sinks import publishing
 from ds3tool.sinks.publishing import Publisher
 from ds3tool.transport.burst import Burst
 from ds3tool.transport.connection import Connection
@@ -40,7 +41,7 @@ class Fuse:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _before(owner: type, name: str, fuse: Fuse, *, only: Callable[..., bool] = lambda *_, **__: True) -> None:
+def _before(owner: object, name: str, fuse: Fuse, *, only: Callable[..., bool] = lambda *_, **__: True) -> None:
     step = getattr(owner, name)
 
     @functools.wraps(step)
@@ -52,7 +53,7 @@ def _before(owner: type, name: str, fuse: Fuse, *, only: Callable[..., bool] = l
     setattr(owner, name, armed)
 
 
-def _after(owner: type, name: str, fuse: Fuse) -> None:
+def _after(owner: object, name: str, fuse: Fuse) -> None:
     step = getattr(owner, name)
 
     @functools.wraps(step)
@@ -77,7 +78,27 @@ def _body_sent(fuse: Fuse) -> None:
         return early
 
     setattr(Connection, "send_request", armed)  # noqa: B010  # as the other steps are wrapped
-    _before(Burst, "_receive", fuse, only=lambda _, lane, __: not lane.left)
+    open_lane = Burst._open_lane
+
+    def open_armed(self: Burst) -> Any:  # noqa: ANN401
+        lane = open_lane(self)
+        receive = lane.receive_into
+
+        def receive_armed(buffer: Any) -> int:  # noqa: ANN401
+            if not lane.left:
+                fuse()
+            return receive(buffer)
+
+        lane.receive_into = receive_armed  # type: ignore[assignment]  # it has the one argument that is given
+        return lane
+
+    setattr(Burst, "_open_lane", open_armed)  # noqa: B010
+
+
+def _named(wrap: Callable[[Any, str, Fuse], None], fuse: Fuse) -> None:
+    """About the step that gives a file its name, be it one that had another or one that had none."""
+    wrap(Publisher, "_give_name", fuse)
+    wrap(publishing, "link", fuse)
 
 
 POINTS: dict[str, Callable[[Fuse], None]] = {
@@ -87,8 +108,8 @@ POINTS: dict[str, Callable[[Fuse], None]] = {
     "body-sent": _body_sent,
     "moved-unrecorded": lambda fuse: _before(Journal, "moved", fuse),
     "moved-recorded": lambda fuse: _after(Journal, "moved", fuse),
-    "before-rename": lambda fuse: _before(Publisher, "_give_name", fuse),
-    "after-rename": lambda fuse: _after(Publisher, "_give_name", fuse),
+    "before-rename": lambda fuse: _named(_before, fuse),
+    "after-rename": lambda fuse: _named(_after, fuse),
     "appeared-unrecorded": lambda fuse: _before(Journal, "appeared", fuse),
     "finished-unrecorded": lambda fuse: _before(Journal, "finished", fuse),
 }
