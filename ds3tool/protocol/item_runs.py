@@ -95,7 +95,7 @@ class ItemRuns:
                 names.add(name)
             is_leaf = place + 1 < width and template[place + 1].partition(">")[0] == f"/{tag}"
             if is_leaf:
-                values = _values(column, f"{tag}>")
+                values = [behind] * count if column.count(part) == count else _values(column, f"{tag}>")
                 if values is None:
                     return False
                 columns[name] = values

@@ -139,8 +139,12 @@ def _owners(columns: Columns, count: int, owners: dict[Owner, Owner]) -> list[Ow
     if not any(name == "Owner" or name.startswith("Owner/") for name in columns):
         return [None] * count
     nothing = [""] * count
+    ids, called = columns.get("Owner/ID", nothing), columns.get("Owner/DisplayName", nothing)
+    if ids.count(ids[0]) == called.count(called[0]) == count:
+        owner = Owner(ids[0], called[0])
+        return [owners.setdefault(owner, owner)] * count
     found: dict[tuple[str, str], Owner] = {}
-    pairs = list(zip(columns.get("Owner/ID", nothing), columns.get("Owner/DisplayName", nothing), strict=True))
+    pairs = list(zip(ids, called, strict=True))
     for pair in set(pairs):
         owner = Owner(*pair)
         found[pair] = owners.setdefault(owner, owner)
