@@ -385,14 +385,13 @@ class PutJobRun(Run):
 
     def _drop_failed(self, plan: PlannedJob, mover: PutMover, failed: Iterable[int]) -> None:
         """Drop what came in whole of objects that failed here, since nobody vouches for it."""
-        from ds3tool.jobs.dropping import drop_object
+        for owner in filter(mover.may_be_whole, failed):
+            from ds3tool.jobs.dropping import drop_object
 
-        for owner in failed:
-            if mover.may_be_whole(owner):
-                note = drop_object(
-                    self.client, self._bucket, plan.keys[owner], mover.version_of(owner), self._policy.versioning
-                )
-                self.result.notes.extend(note)
+            note = drop_object(
+                self.client, self._bucket, plan.keys[owner], mover.version_of(owner), self._policy.versioning
+            )
+            self.result.notes.extend(note)
 
     def end_early(self, job_id: str) -> None:
         """Truncate the job: what is complete goes to tape, the rest is dropped."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from datetime import UTC
+from collections.abc import Iterable
 
 from ds3tool.errors import (
     AccessDeniedError,
@@ -23,6 +22,7 @@ from ds3tool.errors import (
 from ds3tool.protocol import names
 from ds3tool.protocol.messages import Request, Response
 from ds3tool.protocol.model import ErrorDocument
+from ds3tool.protocol.retry_after import http_date_seconds, retry_after_seconds
 from ds3tool.protocol.ways_out import way_out
 from ds3tool.protocol.xmlcodec import read_tree
 
@@ -30,10 +30,6 @@ from ds3tool.protocol.xmlcodec import read_tree
 _MAX_DOCUMENT_BYTES = 1024 * 1024
 _MAX_TARGET_CHARACTERS = 300
 _MAX_MESSAGE_CHARACTERS = 2000
-
-# Who asks for more than this (a year, by a slip or in malice) is asked again after it: no night's work may stop without
-# a word, and a job of which nobody is heard for 24 hours is given up. The appliance's own default is a minute.
-LONGEST_WAIT_SECONDS = 3600.0
 
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _PREFIX = re.compile(r"[A-Za-z_]+\[[0-9]{3}\]:\s*", re.ASCII)
@@ -172,7 +168,7 @@ def _hint(response: Response, code: str, message: str, now: float | None) -> str
 
 
 def _clock_hint(response: Response, now: float | None) -> str:
-    theirs = _http_date_seconds(response.headers.get(names.DATE))
+    theirs = http_date_seconds(response.headers.get(names.DATE))
     if theirs is None or now is None:
         return "set this machine's clock by a time server, and the appliance's too"
     off = round(now - theirs)
@@ -189,36 +185,3 @@ def _span(seconds: int) -> str:
         if count:
             parts.append(f"{count} {name}")
     return " ".join(parts[:2])
-
-
-def retry_after_seconds(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
-    """Return the wait that Retry-After asks for, in seconds, at most an hour; None when it is absent or makes no sense.
-
-    The appliance sends whole seconds. A date, which proxies may send, is measured against the reply's own Date,
-    or else against `now`.
-    """
-    text = headers.get(names.RETRY_AFTER)
-    if text is None:
-        return None
-    text = text.strip()
-    if _SECONDS.fullmatch(text):
-        return min(float(text), LONGEST_WAIT_SECONDS)
-    until = _http_date_seconds(text)
-    if until is None:
-        return None
-    since = _http_date_seconds(headers.get(names.DATE))
-    since = now if since is None else since
-    return None if since is None else min(max(0.0, until - since), LONGEST_WAIT_SECONDS)
-
-
-def _http_date_seconds(text: str | None) -> float | None:
-    if not text or len(text) > 100:
-        return None
-    from email.utils import parsedate_to_datetime  # heavy, and rarely needed
-
-    try:
-        at = parsedate_to_datetime(text)
-        # A zone of -0000 comes back without one, and means UTC all the same.
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError, TypeError, IndexError):
-        return None

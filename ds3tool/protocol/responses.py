@@ -39,6 +39,7 @@ from ds3tool.protocol.model import (
     Versioning,
 )
 from ds3tool.protocol.pages import Page, read_page
+from ds3tool.protocol.retry_after import retry_after_seconds
 from ds3tool.protocol.scalars import as_boolean, as_date, as_etag, as_integer, as_size, required
 from ds3tool.protocol.xmlcodec import Element, read_items, read_tree
 
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
         tape_failures,
         tapes,
     )
-    from ds3tool.protocol.refusals import error, parse_error_document, retry_after_seconds
+    from ds3tool.protocol.refusals import error, parse_error_document
 
 __all__ = [
     "Page",
@@ -107,7 +108,7 @@ _HOMES = {
         "tape_failures",
         "tapes",
     },
-    "refusals": {"error", "parse_error_document", "retry_after_seconds"},
+    "refusals": {"error", "parse_error_document"},
 }
 
 
@@ -236,11 +237,7 @@ def _job_details(response: Response, known: KnownBlobs | None, *, blobs: bool) -
 def ready_chunks(response: Response, *, known: KnownBlobs | None = None) -> ReadyChunks:
     """Parse the chunks that are ready; Retry-After stands beside them. `known` as of `job`."""
     details = job(response, known=known)
-    seconds = None
-    if names.RETRY_AFTER in response.headers:
-        from ds3tool.protocol.refusals import retry_after_seconds
-
-        seconds = retry_after_seconds(response.headers)
+    seconds = retry_after_seconds(response.headers)
     return ReadyChunks(details.job, details.chunks, None if seconds is None else timedelta(seconds=seconds))
 
 
