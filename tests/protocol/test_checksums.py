@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from google_crc32c import value
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,23 @@ def test_pieces_and_buffers_of_any_kind_give_the_same_digest(pieces: list[bytes]
         hasher.update((piece, bytearray(piece), memoryview(piece))[number % 3])
         hasher.digest()
     assert hasher.digest() == checksums.digest_of(kind, b"".join(pieces))
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_crc32c_goes_on_when_another_library_takes_over(monkeypatch: pytest.MonkeyPatch, is_there: bool) -> None:
+    """Where much has been digested the quicker library goes on with a digest, if there is one, to the same end."""
+    libraries = checksums._Crc32cLibraries()
+    monkeypatch.setattr(checksums, "_crc32c", libraries)
+    monkeypatch.setattr(checksums, "_MUCH_BYTES", 1000)
+    if not is_there:
+        monkeypatch.setitem(sys.modules, "awscrt.checksums", None)
+    data = bytes(range(256)) * 16
+    hasher = checksums.new_hasher(ChecksumType.CRC_32C)
+    for number, start in enumerate(range(0, len(data), 300)):
+        piece = data[start : start + 300]
+        hasher.update((piece, bytearray(piece), memoryview(piece))[number % 3])
+        assert (libraries._quick is not None) == (is_there and start >= 900)
+    assert hasher.digest() == value(data).to_bytes(4, "big")
 
 
 def test_every_kind_has_its_own_header() -> None:
