@@ -9,7 +9,8 @@ What a class does is as ever: fields, `replace`, `asdict`, slots, patterns, pick
 standard's, which still makes the fields and the slots. Four things differ. Only the parameters that this package
 uses are taken, and no `InitVar` or `KW_ONLY`. `__dataclass_params__` says what was asked of the standard decorator.
 A frozen class of this kind and one of the standard's cannot inherit from each other; that is refused when the class
-is made. And a frozen object's fields are set through their slots, which takes half the time.
+is made. And a frozen object's fields are set through their slots, which takes half the time. Objects are compared as
+tuples of their fields with every release of Python, as the standard's are up to 3.12.
 
 For type checkers it is the standard decorator.
 """
@@ -64,9 +65,9 @@ class _Init(_OnFirstUse):
         self._assign, self._filled = object.__setattr__ if frozen else setattr, 0
 
     def __get__(self, instance: object | None, asked: type | None = None) -> Any:  # noqa: ANN401 - as functions have it
-        if instance is None or self._filled == self._FEW:
-            return super().__get__(instance, asked)
-        return partial(self._fill, instance)
+        if self._filled < self._FEW and isinstance(instance, self._owner):
+            return partial(self._fill, instance)
+        return super().__get__(instance, asked)  # also for `inspect`, which may give the class for an object
 
     def _fill(self, this: Any, /, *given: Any, **named: Any) -> None:  # noqa: ANN401
         every = fields(self._owner)
