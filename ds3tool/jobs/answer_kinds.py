@@ -1,4 +1,4 @@
-"""What the names of a reply's headers tell, looked at once for all replies that are alike."""
+"""What the names of a reply's headers tell: to be looked at once for all replies that are alike."""
 
 from __future__ import annotations
 
@@ -26,17 +26,3 @@ class AnswerKind:
             metadata.is_in(dict.fromkeys(header_names, "")),
             names.VERSION_ID.lower() in header_names,
         )
-
-
-class AnswerKinds:
-    """Remembers the last kind, by the identity of its names. For one thread."""
-
-    def __init__(self) -> None:
-        self._names: Collection[str] = ()
-        self._kind = AnswerKind.of(())
-
-    def of(self, header_names: Collection[str]) -> AnswerKind:
-        """Return what a reply with headers of these names is like; quick for names that are the same object again."""
-        if header_names is not self._names:
-            self._names, self._kind = header_names, AnswerKind.of(header_names)
-        return self._kind

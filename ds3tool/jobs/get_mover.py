@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ds3tool.client import Ds3Client
 from ds3tool.errors import (
@@ -337,8 +337,8 @@ class GetMover:
         """Return the head that asks for a small blob."""
         return self._heads.get(self._blobs.keys[number], self._blobs.offsets[number])
 
-    def small_requests(self, numbers: Sequence[int]) -> list[bytes] | None:
-        """Return the heads that ask for these small blobs; None where `small_request` must look at each."""
+    def small_requests(self, numbers: Iterable[int]) -> list[bytes]:
+        """Return the heads that ask for these small blobs; none where `small_request` must look at their keys."""
         keys, offsets = self._blobs.keys, self._blobs.offsets
         return self._heads.get_all([keys[number] for number in numbers], [offsets[number] for number in numbers])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from ds3tool.lazy_dataclass import dataclass
@@ -29,8 +29,11 @@ class Mover(Protocol):
         """
         ...
 
-    def small_requests(self, numbers: Sequence[int]) -> Sequence[bytes] | None:
-        """Return the requests for small blobs, where nothing has to be read for them; None: each is asked for alone."""
+    def small_requests(self, numbers: Iterable[int]) -> Sequence[bytes]:
+        """Return requests for the first of these small blobs, for as many as nothing is unusual about, and can be held.
+
+        Empty where `small_request` must look at the first. They are sent in this order, soon.
+        """
         ...
 
     def small_answer(self, number: int, head: AnswerHead, body: memoryview) -> str | None:

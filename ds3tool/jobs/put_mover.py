@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ds3tool.client import Ds3Client
@@ -15,7 +15,7 @@ from ds3tool.errors import (
     ProtocolError,
     SourceError,
 )
-from ds3tool.jobs.answer_kinds import AnswerKinds
+from ds3tool.jobs.answer_kinds import AnswerKind
 from ds3tool.jobs.decisions import UNREACHABLE, Decision, after_try
 from ds3tool.jobs.ends import OpenObject, PlainSource, Source
 from ds3tool.jobs.integrity import compare_sent, digest_range
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from ds3tool.jobs.whole_digests import ObjectDigests, WholeDigests
 
 _log = logging.getLogger(__name__)
+
+# Small objects that are read before it is their turn.
+_AHEAD, _AHEAD_BYTES = 16, 1 << 20
 
 
 class PutMover:
@@ -91,7 +94,10 @@ class PutMover:
         quick = self._whole is None and self._common.leaves_room
         self._plain = source.plain_reader() if quick and isinstance(source, PlainSource) else None
         self._digest = None if checksum_type is None else digester(checksum_type)
-        self._answer_kinds = AnswerKinds()
+        # What is alike in all small answers with headers of these very names: which header tells that it is one, and
+        # whether that has the digest.
+        self._answers_like: Collection[str] | None = None
+        self._echoes, self._shown = False, ""
         self._digest_demanded = digest_demanded
         self._user_metadata = user_metadata
         self._sent: dict[int, str | None] = {}
@@ -298,32 +304,53 @@ class PutMover:
             return head.version_id is not None and there is not None
         return head.checksum_type == self._checksum_type and there == checksum
 
+    def small_requests(self, numbers: Iterable[int]) -> list[bytes]:
+        """Return heads and bodies of plain small objects: up to 16 of them, and about 1 MiB."""
+        made: list[bytes] = []
+        if self._plain is None:
+            return made
+        blobs, plan, owners, common = self._blobs, self._plan, self._owners, self._common
+        read, head, digest, kind = self._plain.read, self._heads.put, self._digest, self._checksum_type
+        room = _AHEAD_BYTES
+        for number in numbers:
+            owner, key, length = owners[number], blobs.keys[number], blobs.lengths[number]
+            if len(made) == _AHEAD or length > room or length != plan.sizes[owner] or may_be_escaped(key):
+                break
+            found = read(plan.source_names[owner], length, plan.modified_ns[owner], plan.inodes[owner])
+            if found is None:
+                break
+            data, own = found
+            lines = common.lines if own is None else common.beside(own)
+            value, checksum = None, None
+            if digest is not None and kind is not None:
+                value = digest(data)
+                checksum = (kind, value)
+            try:
+                request = head(key, blobs.offsets[number], length, checksum, lines)
+            except Ds3Error:  # `small_request` says it
+                break
+            self._sent[number] = value
+            self._attempted[number] = 1
+            made.append(request + data)
+            room -= length
+        return made
+
     def small_request(self, number: int) -> bytes | None:
         """Return head and body of an object of one small blob; None for a blob of a larger one."""
-        blobs, plan, owner = self._blobs, self._plan, self._owners[number]
+        blobs, owner = self._blobs, self._owners[number]
         key, length = blobs.keys[number], blobs.lengths[number]
-        if length != plan.sizes[owner]:
+        if length != self._plan.sizes[owner]:
             return None
-        read = None
-        if self._plain is not None and not may_be_escaped(key):
-            read = self._plain.read(plan.source_names[owner], length, plan.modified_ns[owner], plan.inodes[owner])
-        if read is not None:
-            data, own = read
-            lines = self._common.lines if own is None else self._common.beside(own)
-        else:
-            careful = self._read_carefully(number, length)
-            if careful is None:
-                return None
-            data, lines = careful
+        careful = self._read_carefully(number, length)
+        if careful is None:
+            return None
+        data, lines = careful
         digest = None if self._digest is None else self._digest(data)
         self._sent[number] = digest
         self._attempted[number] = 1
         kind = self._checksum_type
         checksum = None if kind is None or digest is None else (kind, digest)
         return self._heads.put(key, blobs.offsets[number], length, checksum, lines) + data
-
-    def small_requests(self, numbers: Sequence[int]) -> None:
-        """Return None: a file is read when its turn has come."""
 
     def _read_carefully(self, number: int, length: int) -> tuple[bytes, HeaderLines | None] | None:
         """Return all bytes of an object, and the headers that carry its metadata; None while it is being written to."""
@@ -346,11 +373,14 @@ class PutMover:
     def small_answer(self, number: int, head: AnswerHead, body: memoryview) -> str | None:
         """Hold the appliance's digest, where it echoes one, against ours."""
         checksum = self._sent.pop(number)
+        if head.names is not self._answers_like:
+            echoes = AnswerKind.of(head.names).digests
+            self._answers_like, self._echoes = head.names, bool(echoes)
+            self._shown = echoes[0][1].lower() if len(echoes) == 1 else names.REQUEST_ID.lower()
         if head.status == 200 and not body:
             # What `responses.object_put` would say, without what nobody asks for here.
-            echoes = self._answer_kinds.of(head.names).digests
-            shown = head.headers.get(echoes[0][1] if len(echoes) == 1 else names.REQUEST_ID)
-            if shown and (not echoes or shown == checksum):
+            shown = head.headers.get(self._shown)
+            if shown and (not self._echoes or shown == checksum):
                 return checksum
         headers = head.headers if isinstance(head.headers, Headers) else Headers(head.headers.items())
         result = responses.object_put(Response(head.status, headers, (bytes(body),), head.reason))
@@ -387,8 +417,10 @@ class PutMover:
 
     def objects_through(self, owners: Sequence[int]) -> None:
         """Forget what was read and sent of objects."""
-        for owner in owners:
-            self.object_moved(owner)
+        self._steadiness.forget_all(owners)
+        if self._whole is not None:
+            for owner in owners:
+                self._whole.forget(owner)
 
     def object_failed(self, owner: int) -> None:
         """Forget what was read and sent of an object."""

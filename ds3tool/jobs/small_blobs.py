@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from ds3tool.errors import Ds3Error
@@ -18,7 +19,9 @@ _log = logging.getLogger(__name__)
 # What is through is told in one go: so many, or what has gathered for so long.
 _GATHERED = 64
 _GATHER_SECONDS = 0.02
-# Requests that were made ahead are made anew after so long: there is a date in each, which is signed.
+# So many requests are to be ready when the next round of answers comes: none of it waits for their making.
+_AHEAD = 16
+# What was made ahead is made anew after so long: there is a date in each, which is signed.
 _STALE_SECONDS = 30.0
 
 
@@ -29,8 +32,8 @@ class SmallMover(Protocol):
         """Return the request; None for a blob that must go another way."""
         ...
 
-    def small_requests(self, numbers: Sequence[int]) -> Sequence[bytes] | None:
-        """Return the requests for these, where nothing has to be read for them; None: ask for each when it is sent."""
+    def small_requests(self, numbers: Iterable[int]) -> Sequence[bytes]:
+        """Return requests for the first of these, for as many as can be made now; `small_request` looks at the next."""
         ...
 
     def small_answer(self, number: int, head: AnswerHead, body: memoryview) -> str | None:
@@ -64,9 +67,9 @@ class SmallBlobs:
         self._moved = moved
         self._failed = failed
         self._careful = careful
-        # The next is the last in each; those of which the requests are made come first.
-        self._taken: list[int] = []
-        self._made: list[tuple[int, bytes]] = []
+        # Those of which the requests are made come before the others.
+        self._taken: deque[int] = deque()
+        self._made: deque[tuple[int, bytes]] = deque()
         self._made_at = 0.0
         self._through: list[int] = []
         self._checksums: list[str | None] = []
@@ -74,7 +77,7 @@ class SmallBlobs:
 
     def add(self, numbers: Sequence[int]) -> None:
         """Take a batch whose turn is after what is left."""
-        self._taken = [*reversed(numbers), *self._taken]
+        self._taken.extend(numbers)
 
     def __len__(self) -> int:
         return len(self._taken) + len(self._made)
@@ -82,20 +85,16 @@ class SmallBlobs:
     def take(self) -> tuple[int, bytes] | None:
         """Return a blob's number and its whole request."""
         if self._made:
-            return self._made.pop()
+            return self._made.popleft()
         while True:
             if not self._taken:
                 self._tell()
-                self.add(self._take())
-                if not self._taken:
-                    return None
-            requests = self._mover.small_requests(self._taken)
-            if requests is not None:
-                self._made = list(zip(self._taken, requests, strict=True))
-                self._made_at = time.monotonic()
-                self._taken = []
-                return self._made.pop()
-            number = self._taken.pop()
+            self._make()
+            if self._made:
+                return self._made.popleft()
+            if not self._taken:
+                return None
+            number = self._taken.popleft()
             try:
                 request = self._mover.small_request(number)
             except Ds3Error as error:
@@ -104,6 +103,19 @@ class SmallBlobs:
             if request is not None:
                 return number, request
             self._careful(number, None)
+
+    def _make(self) -> None:
+        """Make requests ahead, as far as the mover does so."""
+        if not self._taken:
+            self.add(self._take())
+            if not self._taken:
+                return
+        requests = self._mover.small_requests(self._taken)
+        if requests:
+            if not self._made:
+                self._made_at = time.monotonic()
+            next_one = self._taken.popleft
+            self._made.extend([(next_one(), request) for request in requests])
 
     def answered(self, token: int, head: AnswerHead, body: memoryview) -> None:
         """Take a successful reply."""
@@ -124,8 +136,10 @@ class SmallBlobs:
             self._told_at = 0.0 if now == math.inf else now
             self._tell()
         if self._made and now - self._made_at > _STALE_SECONDS:
-            self._taken += [number for number, _ in self._made]
-            self._made = []
+            self._taken.extendleft([number for number, _ in reversed(self._made)])
+            self._made.clear()
+        elif len(self._made) < _AHEAD and now != math.inf:
+            self._make()
 
     def _tell(self) -> None:
         if self._through:
@@ -142,7 +156,8 @@ class SmallBlobs:
 
     def give_back(self) -> None:
         """Let the careful path have what was taken and not sent."""
-        taken = self._taken + [number for number, _ in self._made]
-        self._taken, self._made = [], []
+        taken = [*(number for number, _ in self._made), *self._taken]
+        self._made.clear()
+        self._taken.clear()
         for number in taken:
             self._careful(number, None)

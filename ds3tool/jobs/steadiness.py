@@ -79,6 +79,12 @@ class Steadiness:
             if (checksum := held.checksums[place]) is not None and held.kinds[place] == self._kind
         }
 
+    def forget_all(self, owners: Iterable[int]) -> None:
+        """Do with each what `forget` does; nothing is to be done as a rule."""
+        if self._sendings:
+            for owner in owners:
+                self.forget(owner)
+
     def forget(self, owner: int) -> None:
         """An object is through, or will not be finished."""
         if not self._sendings:  # nobody is asked for one whose only blob was small

@@ -13,6 +13,7 @@ _FOLDER_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEX
 # Where the system has it and the file is ours, reading leaves no trace in the time of last access.
 NO_ATIME = getattr(os, "O_NOATIME", 0)
 # Without O_NONBLOCK, a FIFO that took a file's name would make the open wait for its writer.
+_KIND = 0o170000  # in a file's mode
 _FILE_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -61,9 +62,13 @@ class PlainFiles:
                 descriptor = os.open(last, self._flags, dir_fd=self._descriptor)
             try:
                 before = os.fstat(descriptor)
-                if not stat.S_ISREG(before.st_mode) or before.st_size != size or before.st_mtime_ns != modified_ns:
+                if (
+                    before.st_mode & _KIND != stat.S_IFREG
+                    or before.st_size != size
+                    or before.st_mtime_ns != modified_ns
+                ):
                     return None
-                if inode and self._inode_of(before) not in {0, inode}:
+                if inode and before.st_ino != inode and self._inode_of(before) != 0:
                     return None
                 data = os.read(descriptor, size) if size else b""
                 if attributes is not None:

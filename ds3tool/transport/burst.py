@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import select
 import socket
 import time
@@ -62,6 +63,7 @@ class _Lane:
         "buffer",
         "descriptor",
         "filled",
+        "first",
         "head",
         "left",
         "moved_at",
@@ -71,6 +73,7 @@ class _Lane:
         "socket",
         "start",
         "token",
+        "view",
         "writing",
     )
 
@@ -80,6 +83,9 @@ class _Lane:
         self.send = sock.send
         self.receive_into = sock.recv_into
         self.descriptor = sock.fileno()
+        # Most replies come in one piece, into this one, and are done with before the next is received.
+        self.first = bytearray(_BUFFER_BYTES)
+        self.view = memoryview(self.first)
         self.buffer: bytearray | None = None
         self.token: int | None = None
         self.left: memoryview | None = None
@@ -94,8 +100,8 @@ class _Lane:
 class Burst:
     """Connections for small requests of one method, kept over several runs; `run` is called from one thread.
 
-    Holds `lanes` connections, and up to `most_lanes` where the other side keeps it waiting and more comes of it; one
-    buffer of 64 KiB, and a buffer for each reply that comes in several pieces. A reply's head and body together may
+    Holds `lanes` connections, and up to `most_lanes` where the other side keeps it waiting and more comes of it; for
+    each a buffer of 64 KiB, and one for a reply that comes in several pieces. A reply's head and body together may
     have up to `largest_reply` bytes; a larger one is no plain answer.
     """
 
@@ -112,9 +118,8 @@ class Burst:
         self._lanes: dict[int, _Lane] = {}
         self._free: list[_Lane] = []
         self._shapes = Shapes(method)
-        # Most replies come in one piece, into this one, and are done with before the next is received.
-        self._buffer = bytearray(_BUFFER_BYTES)
-        self._view = memoryview(self._buffer)
+        # Answers of this round that were not handed over yet: token, head, the values in it, and body.
+        self._come: list[tuple[int, ShapedHead, re.Match[bytes] | None, memoryview]] = []
         self._now = 0.0
         self._limit = transport.limit
         # A request whose turn by that limit has not come, and when it does.
@@ -174,12 +179,15 @@ class Burst:
 
         One straight function for what almost every request is: its whole answer came in one piece and looks like an
         earlier one, and the next request goes out in one piece. Everything else has functions of its own.
+
+        First each answer is received and its lane has the next request; then the answers are handed over. So the other
+        side has work while they are, and is woken once for all of them.
         """
         happened = self._epoll.poll(seconds)
         self._now = time.monotonic()
-        lanes, free, buffer, view = self._lanes, self._free, self._buffer, self._view
+        lanes, free, come = self._lanes, self._free, self._come
         read, monotonic, largest = self._shapes.read, time.monotonic, self._largest_reply
-        take, answered = work.take, work.answered
+        take = work.take
         for descriptor, events in happened:
             lane = lanes.get(descriptor)
             if lane is None:
@@ -192,26 +200,21 @@ class Burst:
                 self._receive(lane, work)
             else:
                 try:
-                    count = lane.receive_into(buffer)
+                    count = lane.receive_into(lane.first)
                 except BlockingIOError:
                     continue
                 except OSError as error:
                     self._abandon(lane, work, self._broken(error))
                     continue
-                head = read(buffer, count)
+                head = read(lane.first, count)
                 if head is not None and head.keep_alive and head.end + head.length == count <= largest:
-                    # Before its fate is told: whatever `work` does, this request is told of once.
                     lane.token = None
                     free.append(lane)
                     lane.answers += 1
-                    self._answers += 1
-                    if not lane.answers % _ANSWERS_PER_NEW_LANE:
-                        self._most = min(self._wanted, self._most + 1)
-                    answered(token, head, view[head.end : count])
+                    come.append((token, head, head.values.match, lane.view[head.end : count]))
                 else:
                     self._take_in(lane, count, work)
-            # The next request at once, lest the other side wait for all that has come here. Another lane that is free
-            # may have been closed meanwhile, which this round would tell.
+            # Another lane that is free may have been closed meanwhile, which this round would tell.
             if not free or free[-1] is not lane or self._stopped:
                 continue
             if self._limit is not None:
@@ -232,6 +235,20 @@ class Burst:
             lane.moved_at = monotonic()  # not when the round began: `work` may have taken long since
             if sent != len(request):
                 self._leave(lane, memoryview(request)[sent:])
+        if come:
+            self._hand_over_all(work)
+
+    def _hand_over_all(self, work: SmallWork) -> None:
+        """Tell of the answers that this round has brought."""
+        answered, come = work.answered, self._come
+        before, self._answers = self._answers, self._answers + len(come)
+        if before // _ANSWERS_PER_NEW_LANE != self._answers // _ANSWERS_PER_NEW_LANE:
+            self._most = min(self._wanted, self._most + 1)
+        come.reverse()
+        while come:
+            token, head, match, body = come.pop()  # before its fate is told: whatever `work` does, that is told once
+            head.values.match = match
+            answered(token, head, body)
 
     def _fill(self, work: SmallWork) -> None:
         """Put requests on the lanes that are free, and on new ones while there may be more."""
@@ -335,7 +352,7 @@ class Burst:
     def _receive(self, lane: _Lane, work: SmallWork) -> None:
         whole = lane.buffer
         try:
-            count = lane.receive_into(self._buffer if whole is None else memoryview(whole)[lane.filled :])
+            count = lane.receive_into(lane.first if whole is None else memoryview(whole)[lane.filled :])
         except BlockingIOError:
             return
         except OSError as error:
@@ -351,12 +368,12 @@ class Burst:
             self._abandon(lane, work, self._broken(None))
             return
         if lane.buffer is None:
-            head = self._shapes.read(self._buffer, count)
+            head = self._shapes.read(lane.first, count)
             if head is not None and head.end + head.length == count and count <= self._largest_reply:
-                self._hand_over(lane, head, self._view[head.end : count], work)
+                self._hand_over(lane, head, lane.view[head.end : count], work)
                 return
             lane.buffer = bytearray(_BUFFER_BYTES)
-            lane.buffer[:count] = self._view[:count]
+            lane.buffer[:count] = lane.view[:count]
         lane.filled += count
         lane.moved_at = time.monotonic()
         try:
@@ -402,7 +419,7 @@ class Burst:
         assert token is not None
         lane.answers += 1
         self._answers += 1
-        if lane.answers % _ANSWERS_PER_NEW_LANE == 0:
+        if not self._answers % _ANSWERS_PER_NEW_LANE:
             self._most = min(self._wanted, self._most + 1)
         # Before its fate is told: whatever `work` does, this request is told of once, and its lane is in order.
         self._finish(lane, keep=head.keep_alive and sent)
@@ -441,7 +458,9 @@ class Burst:
             if token is not None:
                 self._finish(lane, keep=False)
         held, self._held = self._held, None
-        for token in [token for _, token in lanes] + ([] if held is None else [held[0]]):
+        come, self._come = self._come, []
+        tokens = [*(token for _, token in lanes), *(one[0] for one in come)] + ([] if held is None else [held[0]])
+        for token in tokens:
             if token is not None:
                 work.failed(token, error, None)
 

@@ -83,17 +83,18 @@ class ShapedHead:
 
     One object serves all heads of its shape: it is to be asked only until the next one is read, and while the bytes
     that it was read from stand. `end` is where the body begins in those bytes, and `length` how long that is.
+    `values.match` is what tells one head's values from another's: set back, it has those of that head again.
     """
 
-    __slots__ = ("_length_group", "_pattern", "_values", "end", "headers", "keep_alive", "length", "names", "reason")
+    __slots__ = ("_length_group", "_pattern", "end", "headers", "keep_alive", "length", "names", "reason", "values")
     status = _SHAPED_STATUS
 
     def __init__(self, pattern: bytes, groups: dict[str, int], head: ReplyHead) -> None:
         self._pattern = re.compile(pattern).match
         # In which group of the pattern each header's value stands.
         self._length_group = groups["content-length"]
-        self._values = _ShapedHeaders(groups)
-        self.headers: Mapping[str, str] = self._values
+        self.values = _ShapedHeaders(groups)
+        self.headers: Mapping[str, str] = self.values
         # One object for all heads of this shape.
         self.names: Collection[str] = groups.keys()
         self.keep_alive = head.keep_alive
@@ -105,7 +106,7 @@ class ShapedHead:
         match = self._pattern(buffer, 0, filled)
         if match is None:
             return False
-        self._values.match = match
+        self.values.match = match
         self.end = match.end()
         self.length = int(match[self._length_group])
         return True

@@ -29,6 +29,9 @@ class BlobHeads:
         self._middle = f" HTTP/1.1\r\n{transport.fixed_head}Date: "
         self._second, self._date, self._dated = -1, "", ""
         self._job = f"?job={job_id}&offset="
+        # What stands before a digest of the kind that was asked for last.
+        self._kind: ChecksumType | None = None
+        self._digest_line = ""
 
     def _renew(self, second: int) -> None:
         """Make what is the same in all heads of one second."""
@@ -45,10 +48,10 @@ class BlobHeads:
             f"{self._start}{path}{self._job}{offset}{self._dated}{self._sign(path, self._date, '')}\r\n\r\n"
         ).encode("latin-1")
 
-    def get_all(self, keys: Sequence[str], offsets: Sequence[int]) -> list[bytes] | None:
-        """Return the heads that ask for these blobs; None where a key is not its own path, so that `get` must look."""
+    def get_all(self, keys: Sequence[str], offsets: Sequence[int]) -> list[bytes]:
+        """Return the heads that ask for these blobs; none where a key is not its own path, so that `get` must look."""
         if not stand_for_themselves(keys):
-            return None
+            return []
         second = int(self._time())
         if second != self._second:
             self._renew(second)
@@ -77,7 +80,9 @@ class BlobHeads:
         more, digest = "", ""
         if checksum is not None:
             kind, digest = checksum
-            more = f"{header_name(kind)}: {digest}\r\n"
+            if kind is not self._kind:
+                self._kind, self._digest_line = kind, f"{header_name(kind)}: "
+            more = f"{self._digest_line}{digest}\r\n"
         if metadata is not None:
             more += metadata.head
             signed = metadata.signed + path  # which is where the signed text has them: after the date

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -124,7 +124,7 @@ class RecordingMover:
     def small_request(self, number: int) -> bytes:
         raise AssertionError("there is no loop for small requests here")
 
-    def small_requests(self, numbers: Sequence[int]) -> None:
+    def small_requests(self, numbers: Iterable[int]) -> list[bytes]:
         raise AssertionError("there is no loop for small requests here")
 
     def small_answer(self, number: int, head: AnswerHead, body: memoryview) -> str | None:
