@@ -69,45 +69,84 @@ class ItemRuns:
         return b""
 
     def _take_run(self, run: bytes, first: bytes) -> bool:
-        if len(run.translate(None, _NOT_PLAIN)) != len(run) or run.count(b"<") != run.count(b">"):
+        if len(run.translate(None, _NOT_PLAIN)) != len(run):
             return False
         try:
-            text, template = run.decode(), first.decode().split("<")[1:]
+            text, form = run.decode(), _Form.of(first.decode())
         except UnicodeDecodeError:
             return False
-        if not text.isascii() and any(no_character in text for no_character in _NO_CHARACTERS):
+        if form is None or (not text.isascii() and any(no_character in text for no_character in _NO_CHARACTERS)):
             return False
-        parts = text.split("<")[1:]
-        width = len(template)
-        count, odd = divmod(len(parts), width)
-        if odd:
+        # What stands between two closing tags: other tags, always the same, and perhaps a text.
+        pieces = (form.ending + text).split("</")
+        width = len(form.pieces)
+        count, odd = divmod(len(pieces) - 1, width)
+        tags = form.tags * count
+        if odd or pieces.pop() != form.ending or run.count(b"<") != tags or run.count(b">") != tags:
             return False
-        columns: dict[str, list[str]] = {}
+        columns = {name: [""] * count for name in form.empty}
+        for place, (before, name, value) in enumerate(form.pieces):
+            column = pieces[place::width]
+            if column.count(before + value) == count:
+                values: list[str] | None = [value] * count
+            else:
+                values = None if name is None else _values(column, before)
+            if values is None:
+                return False
+            if name is not None:
+                columns[name] = values
+        return self._take(columns, count)
+
+
+class _Form:
+    """How an item is written: what stands before each closing tag, and in which of these places a text does.
+
+    `pieces` are what stands there behind the closing tag before, the name of the element whose text follows (None where
+    there is none) and that text; the first begins with the `ending` of the item before. `empty` are the names of
+    elements that are one tag, and `tags` is how many there are in all.
+    """
+
+    __slots__ = ("empty", "ending", "pieces", "tags")
+
+    def __init__(self) -> None:
+        self.pieces: list[tuple[str, str | None, str]] = []
+        self.empty: list[str] = []
+        self.ending = ""
+        self.tags = 0
+
+    @classmethod
+    def of(cls, item: str) -> _Form | None:
+        """Return the form of a plain item that is whole; None where its texts cannot be told by their place."""
+        form = cls()
+        tags = item.split("<")[1:]
+        form.tags = len(tags)
         names: set[str] = set()
         path: list[str] = []
-        for place, part in enumerate(template):
-            column = parts[place::width]
-            tag, _, behind = part.partition(">")
-            name = "/".join((*path[1:], tag.removesuffix("/")))
-            if not tag.startswith("/"):
-                if name in names:
-                    return False  # the first of a name counts, with all that it has and has not
-                names.add(name)
-            is_leaf = place + 1 < width and template[place + 1].partition(">")[0] == f"/{tag}"
-            if is_leaf:
-                values = [behind] * count if column.count(part) == count else _values(column, f"{tag}>")
-                if values is None:
-                    return False
-                columns[name] = values
-            elif behind or column.count(part) != count:
-                return False
-            elif tag.endswith("/"):
-                columns[name] = [""] * count
+        before, value = "", ""
+        name: str | None = None
+        for tag, _, behind in (tag.partition(">") for tag in tags):
             if tag.startswith("/"):
-                path.pop()
-            elif not tag.endswith("/"):
-                path.append(tag)
-        return self._take(columns, count)
+                if value and name is None:
+                    return None  # a text beside elements
+                form.pieces.append((before, name, value))
+                before, name, value = f"{path.pop()}>", None, behind
+            elif value:
+                return None
+            else:
+                called = "/".join((*path[1:], tag.removesuffix("/")))
+                if called in names:
+                    return None  # the first of a name counts, with all that it has and has not
+                names.add(called)
+                before += f"<{tag}>"
+                if tag.endswith("/"):
+                    form.empty.append(called)
+                    name, value = None, behind
+                else:
+                    path.append(tag)
+                    name, value = called, behind
+        form.ending = before
+        form.pieces[0] = (before + form.pieces[0][0], *form.pieces[0][1:])
+        return form
 
 
 def _run(data: bytes, at: int, start: bytes, end: bytes) -> bytes:
