@@ -77,8 +77,12 @@ class Publisher:
         """
         failed: dict[int, Ds3Error] = {}
         by_folder: dict[str, list[tuple[Unnamed, OSError | None]]] = {}
-        for one, error in zip(group, synced, strict=True):
-            by_folder.setdefault(one[1], []).append((one, error))
+        for file in zip(group, synced, strict=True):
+            folder = file[0][1]
+            if folder in by_folder:
+                by_folder[folder].append(file)
+            else:
+                by_folder[folder] = [file]
         with self._naming:
             for folder, files in by_folder.items():
                 self._link_in(folder, files, failed)

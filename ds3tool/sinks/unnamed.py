@@ -12,7 +12,7 @@ from ds3tool.errors import Ds3Error, SinkError
 from ds3tool.sinks.descriptors import allowed
 from ds3tool.sinks.durability import sync_all
 from ds3tool.sinks.folders import Folders
-from ds3tool.sinks.names import is_plain
+from ds3tool.sinks.names import PLAIN, is_plain
 
 # So many are made safe in one go; twice as many are open at most.
 GROUP_FILES = 256
@@ -72,7 +72,7 @@ class UnnamedFiles:
         folder, _, last = name.rpartition("/")
         if folder != self._folder:
             self._enter(folder)
-        if not self._suits or not is_plain(last) or len(self._stored) >= self._group or number in self._stored:
+        if not self._suits or PLAIN(last) is None or len(self._stored) >= self._group or number in self._stored:
             return False
         try:
             descriptor = os.open(".", _UNNAMED, 0o666, dir_fd=self._descriptor)
@@ -163,8 +163,10 @@ class UnnamedFiles:
                 failed = {number: unwritable(path(folder, last), error) for number, folder, last, _ in group}
             finally:
                 for one in group:
-                    with contextlib.suppress(OSError):  # its bytes are safe, or it has failed
+                    try:  # noqa: SIM105  # a context manager for each file is not for nothing
                         os.close(one[3])
+                    except OSError:  # its bytes are safe, or it has failed
+                        pass
             with self._lock:
                 self._unsettled -= len(group)
                 if failed:

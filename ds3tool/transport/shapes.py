@@ -86,13 +86,13 @@ class ShapedHead:
     `values.match` is what tells one head's values from another's: set back, it has those of that head again.
     """
 
-    __slots__ = ("_length_group", "_pattern", "end", "headers", "keep_alive", "length", "names", "reason", "values")
+    __slots__ = ("end", "headers", "keep_alive", "length", "length_group", "names", "pattern", "reason", "values")
     status = _SHAPED_STATUS
 
     def __init__(self, pattern: bytes, groups: dict[str, int], head: ReplyHead) -> None:
-        self._pattern = re.compile(pattern).match
-        # In which group of the pattern each header's value stands.
-        self._length_group = groups["content-length"]
+        self.pattern = re.compile(pattern).match
+        # In which of its groups the length stands.
+        self.length_group = groups["content-length"]
         self.values = _ShapedHeaders(groups)
         self.headers: Mapping[str, str] = self.values
         # One object for all heads of this shape.
@@ -100,16 +100,6 @@ class ShapedHead:
         self.keep_alive = head.keep_alive
         self.reason = head.reason
         self.end = self.length = 0
-
-    def matches(self, buffer: bytearray, filled: int) -> bool:
-        """Whether the first `filled` bytes begin with such a head, which is then the one that is told of."""
-        match = self._pattern(buffer, 0, filled)
-        if match is None:
-            return False
-        self.values.match = match
-        self.end = match.end()
-        self.length = int(match[self._length_group])
-        return True
 
 
 class Shapes:
@@ -122,10 +112,14 @@ class Shapes:
     def read(self, buffer: bytearray, filled: int) -> ShapedHead | None:
         """Return the head that the first `filled` bytes begin with; None when `parse_head` must look at them."""
         for shape in self._shapes:
-            if shape.matches(buffer, filled):
+            match = shape.pattern(buffer, 0, filled)
+            if match is not None:
                 if shape is not self._shapes[0]:
                     self._shapes.remove(shape)
                     self._shapes.insert(0, shape)
+                shape.values.match = match
+                shape.end = match.end()
+                shape.length = int(match[shape.length_group])
                 return shape
         return None
 
