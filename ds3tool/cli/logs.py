@@ -17,22 +17,20 @@ _LOGGER = "ds3tool"
 _LIBRARIES = ("boto3", "botocore", "s3transfer", "urllib3")
 _REQUESTS = ("urllib3.connectionpool",)
 # The signature of a request, and whatever a header or query carries under a telling name. Sources: DS3 and S3
-# signatures of version 2, AWS signatures of version 4, presigned URLs of both, tokens of STS.
+# signatures of version 2, AWS signatures of version 4, presigned URLs of both, tokens of STS. The first line that is
+# logged compiles them, for most runs log none.
 _SECRETS = (
-    (re.compile(r"(AWS [^\s:]+:)\S+"), r"\1***"),
+    (r"(AWS [^\s:]+:)\S+", r"\1***"),
     (
-        re.compile(
-            r"((?:X-Amz-Signature|X-Amz-Credential|X-Amz-Security-Token|AWSAccessKeyId|Signature|Credential)"
-            r"(?:['\"]?\s*[=:]\s*['\"]?))[^\s&,;'\"]+",
-            re.IGNORECASE,
+        (
+            r"(?i)((?:X-Amz-Signature|X-Amz-Credential|X-Amz-Security-Token|AWSAccessKeyId|Signature|Credential)"
+            r"(?:['\"]?\s*[=:]\s*['\"]?))[^\s&,;'\"]+"
         ),
         r"\1***",
     ),
     # Other stores' ways of signing a URL, and tokens in one (`sig`, `X-Goog-Signature`, `access_token`, `Policy`).
     (
-        re.compile(
-            r"([?&][^=&\s\"]*(?:sig|token|secret|passw|auth|cred|key|policy)[^=&\s\"]*=)[^&\s\"]+", re.IGNORECASE
-        ),
+        r"(?i)([?&][^=&\s\"]*(?:sig|token|secret|passw|auth|cred|key|policy)[^=&\s\"]*=)[^&\s\"]+",
         r"\1***",
     ),
 )
@@ -55,7 +53,7 @@ def redacted(text: str) -> str:
     for secret in _hidden:
         text = text.replace(secret, "***")
     for pattern, instead in _SECRETS:
-        text = pattern.sub(instead, text)
+        text = re.sub(pattern, instead, text)
     return text
 
 

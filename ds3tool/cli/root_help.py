@@ -32,8 +32,8 @@ TYPERS_OWN = (
 )
 _DUMB = ("dumb", "unknown")
 _FAINT, _PLAIN = "\x1b[2m", "\x1b[0m"
-_CODE = re.compile(r"(\x1b\[[0-9;]*m)")
-_WORD = re.compile(r"\s*\S+\s*")
+_CODE = r"(\x1b\[[0-9;]*m)"
+_WORD = r"\s*\S+\s*"
 
 
 def root_help(stream: TextIO, environ: Mapping[str, str]) -> str | None:
@@ -44,7 +44,7 @@ def root_help(stream: TextIO, environ: Mapping[str, str]) -> str | None:
     if not (stream.encoding or "").lower().startswith("utf") or not _NARROWEST <= width <= _WIDEST:
         return None
     page = laid_out(width)
-    return page if stream.isatty() else _CODE.sub("", page)
+    return page if stream.isatty() else re.sub(_CODE, "", page)
 
 
 def command_lines() -> dict[str, str]:
@@ -52,7 +52,7 @@ def command_lines() -> dict[str, str]:
     from ds3tool.cli.root_help_page import PAGE
 
     rows = (row for title, rows in PAGE if title is not None for row in rows)
-    return {_CODE.sub("", head).strip(): _CODE.sub("", text) for head, text, _ in rows if "--" not in head}
+    return {re.sub(_CODE, "", head).strip(): re.sub(_CODE, "", text) for head, text, _ in rows if "--" not in head}
 
 
 def _width(environ: Mapping[str, str]) -> int:
@@ -85,10 +85,10 @@ def _panel(title: str, rows: tuple[tuple[str, str, str], ...], width: int) -> It
     yield f"{_FAINT}╭─ {title} {'─' * (width - 5 - len(title))}╮{_PLAIN}"
     side = f"{_FAINT}│{_PLAIN}"
     for head, text, note in rows:
-        indent = len(_CODE.sub("", head))
+        indent = len(re.sub(_CODE, "", head))
         room = width - 4 - indent
         one_line = f"{text} {note}" if note else text
-        fits = len(_CODE.sub("", one_line)) <= room
+        fits = len(re.sub(_CODE, "", one_line)) <= room
         texts = [one_line] if fits or not note else [text, note]
         for number, line in enumerate(line for each in texts for line in _wrapped(each, room)):
             yield f"{side} {' ' * indent if number else head}{_padded(line, room)} {side}"
@@ -96,16 +96,16 @@ def _panel(title: str, rows: tuple[tuple[str, str, str], ...], width: int) -> It
 
 
 def _padded(line: str, width: int) -> str:
-    return line + " " * (width - len(_CODE.sub("", line)))
+    return line + " " * (width - len(re.sub(_CODE, "", line)))
 
 
 def _wrapped(text: str, width: int) -> list[str]:
     """Break a coloured line at words; each piece begins and ends with colours of its own."""
-    plain = _CODE.sub("", text)
+    plain = re.sub(_CODE, "", text)
     if len(plain) <= width:
         return [text]
     cuts, used = [0], 0
-    for word in _WORD.finditer(plain):
+    for word in re.finditer(_WORD, plain):
         if used and used + len(word[0].rstrip()) > width:
             cuts.append(word.start())
             used = 0
@@ -116,7 +116,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 def _cut(text: str, start: int, end: int) -> str:
     """Return the columns `start` to `end` of a coloured line, without the space it ends with."""
     pieces, at, style = [], 0, ""
-    for piece in _CODE.split(text):
+    for piece in re.split(_CODE, text):
         if piece.startswith("\x1b"):
             style = "" if piece == _PLAIN else piece
             continue
