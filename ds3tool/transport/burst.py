@@ -12,17 +12,16 @@ import math
 import os
 import re
 import select
-import socket
 import time
 from typing import Protocol
 
 from ds3tool.errors import Ds3Error, ProtocolError, TransportError
+from ds3tool.transport.lane import BUFFER_BYTES, Lane
 from ds3tool.transport.lane_count import LaneCount
 from ds3tool.transport.pool import Transport
 from ds3tool.transport.replies import ReplyHead, parse_head
 from ds3tool.transport.shapes import AnswerHead, ShapedHead, Shapes
 
-_BUFFER_BYTES = 64 * 1024
 _LOOK_EVERY_SECONDS = 1.0
 # After so many answers on one lane, one lane more is tried again where there were too many before.
 _ANSWERS_PER_NEW_LANE = 500
@@ -55,48 +54,6 @@ class SmallWork(Protocol):
         ...
 
 
-class _Lane:
-    """One connection and the request on it; `buffer` has what came of a reply that did not come in one piece."""
-
-    __slots__ = (
-        "answers",
-        "buffer",
-        "descriptor",
-        "filled",
-        "first",
-        "head",
-        "left",
-        "moved_at",
-        "need",
-        "receive_into",
-        "send",
-        "socket",
-        "start",
-        "token",
-        "view",
-        "writing",
-    )
-
-    def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        self.socket = sock
-        self.send = sock.send
-        self.receive_into = sock.recv_into
-        self.descriptor = sock.fileno()
-        # Most replies come in one piece, into this one, and are done with before the next is received.
-        self.first = bytearray(_BUFFER_BYTES)
-        self.view = memoryview(self.first)
-        self.buffer: bytearray | None = None
-        self.token: int | None = None
-        self.left: memoryview | None = None
-        self.writing = False
-        self.filled = 0
-        self.head: ReplyHead | None = None
-        self.start = self.need = 0
-        self.moved_at = 0.0
-        self.answers = 0
-
-
 class Burst:
     """Connections for small requests of one method, kept over several runs; `run` is called from one thread.
 
@@ -115,8 +72,8 @@ class Burst:
         self._answers = 0
         self._largest_reply = largest_reply
         self._look_every = min(_LOOK_EVERY_SECONDS, transport.io_timeout_seconds / 4)
-        self._lanes: dict[int, _Lane] = {}
-        self._free: list[_Lane] = []
+        self._lanes: dict[int, Lane] = {}
+        self._free: list[Lane] = []
         self._shapes = Shapes(method)
         # Answers of this round that were not handed over yet: token, head, the values in it, and body.
         self._come: list[tuple[int, ShapedHead, re.Match[bytes] | None, memoryview]] = []
@@ -276,7 +233,7 @@ class Burst:
                 return
             self._begin(lane, token, request, work)
 
-    def _send_next(self, lane: _Lane, work: SmallWork) -> bool:
+    def _send_next(self, lane: Lane, work: SmallWork) -> bool:
         """Put a request on a lane that is free, the last of them; return whether there was one."""
         taken = work.take() if self._limit is None else self._take(work)
         if taken is None:
@@ -305,14 +262,14 @@ class Burst:
             return self._look_every
         return max(0.0, min(self._look_every, self._held_until - time.monotonic()))
 
-    def _begin(self, lane: _Lane, token: int, request: bytes, work: SmallWork) -> None:
+    def _begin(self, lane: Lane, token: int, request: bytes, work: SmallWork) -> None:
         lane.token = token
         self._send(lane, request, work)
 
-    def _open_lane(self) -> _Lane:
+    def _open_lane(self) -> Lane:
         sock = self._transport.open_socket()
         try:
-            lane = _Lane(sock)
+            lane = Lane(sock)
             self._epoll.register(lane.descriptor, select.EPOLLIN)
         except BaseException:
             sock.close()
@@ -320,7 +277,7 @@ class Burst:
         self._lanes[lane.descriptor] = lane
         return lane
 
-    def _serve(self, lane: _Lane, events: int, work: SmallWork) -> None:
+    def _serve(self, lane: Lane, events: int, work: SmallWork) -> None:
         if lane.token is None:
             self._drop(lane)  # closed, or speaking out of turn, while idle
             return
@@ -329,7 +286,7 @@ class Burst:
         if lane.token is not None and events & ~select.EPOLLOUT:
             self._receive(lane, work)
 
-    def _send(self, lane: _Lane, request: bytes | memoryview, work: SmallWork) -> None:
+    def _send(self, lane: Lane, request: bytes | memoryview, work: SmallWork) -> None:
         """Send what the socket takes of a request, or of the rest of one."""
         whole = len(request)
         try:
@@ -342,14 +299,14 @@ class Burst:
         lane.moved_at = time.monotonic()  # not when the round began: `work` may have taken long since
         self._leave(lane, None if sent == whole else memoryview(request)[sent:])
 
-    def _leave(self, lane: _Lane, left: memoryview | None) -> None:
+    def _leave(self, lane: Lane, left: memoryview | None) -> None:
         """Have the rest of a request sent once the socket takes more; None when nothing is left of it."""
         lane.left = left
         if lane.writing != (left is not None):
             lane.writing = left is not None
             self._epoll.modify(lane.descriptor, _READ_AND_WRITE if lane.writing else select.EPOLLIN)
 
-    def _receive(self, lane: _Lane, work: SmallWork) -> None:
+    def _receive(self, lane: Lane, work: SmallWork) -> None:
         whole = lane.buffer
         try:
             count = lane.receive_into(lane.first if whole is None else memoryview(whole)[lane.filled :])
@@ -362,7 +319,7 @@ class Burst:
             self._limit.reserve(count)  # what follows waits for it
         self._take_in(lane, count, work)
 
-    def _take_in(self, lane: _Lane, count: int, work: SmallWork) -> None:
+    def _take_in(self, lane: Lane, count: int, work: SmallWork) -> None:
         """Read what was received on a lane just now: `count` bytes, 0 when the other side has closed it."""
         if count == 0:
             self._abandon(lane, work, self._broken(None))
@@ -372,7 +329,7 @@ class Burst:
             if head is not None and head.end + head.length == count and count <= self._largest_reply:
                 self._hand_over(lane, head, lane.view[head.end : count], work)
                 return
-            lane.buffer = bytearray(_BUFFER_BYTES)
+            lane.buffer = bytearray(BUFFER_BYTES)
             lane.buffer[:count] = lane.view[:count]
         lane.filled += count
         lane.moved_at = time.monotonic()
@@ -386,7 +343,7 @@ class Burst:
             assert lane.head is not None
             self._hand_over(lane, lane.head, memoryview(lane.buffer)[lane.start : lane.need], work)
 
-    def _complete(self, lane: _Lane) -> bool:
+    def _complete(self, lane: Lane) -> bool:
         """Whether the reply is all there, and room for more if it is not; ProtocolError for one that is none.
 
         That is, for one that this loop cannot read.
@@ -414,7 +371,7 @@ class Burst:
         _make_room(buffer, lane.need + 1)
         return lane.filled == lane.need
 
-    def _hand_over(self, lane: _Lane, head: ReplyHead | ShapedHead, body: memoryview, work: SmallWork) -> None:
+    def _hand_over(self, lane: Lane, head: ReplyHead | ShapedHead, body: memoryview, work: SmallWork) -> None:
         token, sent = lane.token, lane.left is None
         assert token is not None
         lane.answers += 1
@@ -436,7 +393,7 @@ class Burst:
         reason = (error.strerror or str(error)) if error is not None else "it was closed in the middle of an answer"
         return TransportError(f"the connection to {self._transport.dialer.place} broke: {reason}")
 
-    def _abandon(self, lane: _Lane, work: SmallWork, error: Ds3Error) -> None:
+    def _abandon(self, lane: Lane, work: SmallWork, error: Ds3Error) -> None:
         """Drop a lane and tell of its request as failed."""
         token = lane.token
         assert token is not None
@@ -464,7 +421,7 @@ class Burst:
             if token is not None:
                 work.failed(token, error, None)
 
-    def _finish(self, lane: _Lane, *, keep: bool) -> None:
+    def _finish(self, lane: Lane, *, keep: bool) -> None:
         lane.token = lane.left = lane.buffer = lane.head = None
         lane.filled = 0
         if keep:
@@ -472,7 +429,7 @@ class Burst:
         else:
             self._drop(lane)
 
-    def _drop(self, lane: _Lane) -> None:
+    def _drop(self, lane: Lane) -> None:
         if lane in self._free:
             self._free.remove(lane)
         del self._lanes[lane.descriptor]
