@@ -36,7 +36,7 @@ PUT_OF_C, PUT_CPU_OF_C, PUT_WITH_DIGESTS, GET_OF_C = 0.90, 1.15, 0.80, 0.80
 PUT_OF_PEERS, GET_OF_PEERS, PUT_CPU_OF_PEERS = 4, 1.5, 1 / 6
 C_OF_BARE = 0.9
 _NAME = "P{:09d}"
-_OURS, _OURS_LEAN = "ours", "ours (no digests)"
+_OURS, _OURS_LEAN, _C = "ours", "ours (no digests)", "C"
 # Just above what goes through the loop for small objects: what such a put takes is not the large ones' moving.
 _LEAST = 300 << 10
 _GIB = 1 << 30
@@ -165,12 +165,13 @@ def get_beside_c(report: Report, folder: Path, load: Load, asked: argparse.Names
 
                 ways: dict[str, Callable[[], Moved]] = {"C": with_c, "ours": get}
                 found = in_turns(asked.rounds if on else 1, ways, warm_up=bool(on))
+            whole, whole_of_c = (load.bytes / median_of(found[name], _whole) / 1e9 for name in ("ours", "C"))
             told = f"{_rate(load, found['ours'])}, C {_rate(load, found['C'])}"
-            whole = load.bytes / median_of(found["ours"], lambda one: one.whole) / 1e9
+            told += f"; whole program {whole:.2f}, C {whole_of_c:.2f}"
             what = f"get {load}, CRC-32C, alone, of C{name}"
             at_least = GET_OF_C if on else None
             measured = ratio(found["C"], found["ours"], _alone)
-            report.add(Row(what, measured, at_least=at_least, told=f"{told}; whole program {whole:.2f} GB/s"))
+            report.add(Row(what, measured, at_least=at_least, told=told))
 
 
 def put_beside_peers(report: Report, folder: Path, load: Load, asked: argparse.Namespace) -> None:
@@ -189,6 +190,7 @@ def put_beside_peers(report: Report, folder: Path, load: Load, asked: argparse.N
             return by(peer, tried).whole
 
         ways: dict[str, Callable[[], Moved]] = {_OURS: put, _OURS_LEAN: lambda: put("--checksum", "none")}
+        ways[_C] = lambda: in_c("put-large", server, load, load.tree)
         for known in (LARGE, LARGE_LEAN):
             for name in [one for one in chosen(LARGE, asked.peers) if one in known]:
                 peer = quicker(known[name], trial)
@@ -201,7 +203,8 @@ def put_beside_peers(report: Report, folder: Path, load: Load, asked: argparse.N
         peers = {name: runs for name, runs in found.items() if _is_peer(name, lean=is_lean)}
         if not peers:
             continue
-        tell_peers(report, what, load, found[ours_name], peers, bar=None if is_lean else PUT_OF_PEERS)
+        bar = None if is_lean else PUT_OF_PEERS
+        tell_peers(report, what, load, found[ours_name], peers, c=found[_C], bar=bar)
         cpu = {name: median_of(runs, _cpu) / load.bytes * _GIB for name, runs in found.items()}
         least = min(peers, key=lambda name: cpu[name])
         told = f"{cpu[ours_name]:.2f} s/GiB, {least} {cpu[least]:.2f}"
@@ -231,20 +234,31 @@ def get_beside_peers(report: Report, folder: Path, load: Load, asked: argparse.N
             want = (load.count, load.bytes)
             return watched(server, load, lambda: peer.get(server.endpoint, "", folder, targets, want))
 
-        ways: dict[str, Callable[[], Moved]] = {_OURS: get}
+        def with_c() -> Moved:
+            with targets.room() as target:
+                return in_c("get-large", server, load, target)
+
+        ways: dict[str, Callable[[], Moved]] = {_OURS: get, _C: with_c}
         ways |= {peer.shown: functools.partial(by, peer) for peer in peers}
         found = in_turns(asked.peer_rounds, ways)
-    tell_peers(report, f"get {load}", load, found.pop(_OURS), found, bar=GET_OF_PEERS)
+    tell_peers(report, f"get {load}", load, found.pop(_OURS), found, c=found.pop(_C), bar=GET_OF_PEERS)
 
 
 def _is_peer(name: str, *, lean: bool) -> bool:
-    return name not in {_OURS, _OURS_LEAN} and ("no digests" in name) == lean
+    return name not in {_OURS, _OURS_LEAN, _C} and ("no digests" in name) == lean
 
 
 def tell_peers(
-    report: Report, what: str, load: Load, ours: list[Moved], peers: Mapping[str, list[Moved]], *, bar: float | None
+    report: Report,
+    what: str,
+    load: Load,
+    ours: list[Moved],
+    peers: Mapping[str, list[Moved]],
+    *,
+    c: list[Moved],
+    bar: float | None,
 ) -> None:
-    """Add a row for each peer, and the one that counts: against the quickest of them."""
+    """Add a row for each peer, and those that count: ours against the quickest of them, and C, the limit of that."""
 
     def shown(runs: list[Moved]) -> str:
         rate = load.bytes / median_of(runs, _whole) / 1e9
@@ -256,6 +270,8 @@ def tell_peers(
     best = min(peers, key=lambda name: median_of(peers[name], _whole))
     of_best = ratio(peers[best], ours, _whole)
     report.add(Row(f"{what}, whole program, of the best of them", of_best, at_least=bar, told=f"it is {best}"))
+    of_best = ratio(peers[best], c, _whole)
+    report.add(Row(f"{what}, C without digests, of the best of them", of_best, told=f"{shown(c)}; no job, no fsync"))
 
 
 def _alone(one: Moved) -> float:
