@@ -143,6 +143,13 @@ def test_a_put_or_get_that_goes_well_asks_no_library_for_folders_and_reads_no_re
     assert "ds3tool.protocol.refusals" not in reached("ds3tool.protocol.responses")
 
 
+def test_a_get_that_begins_anew_prepares_for_no_other() -> None:
+    """What looks at what an earlier run has left is imported by a run that goes on."""
+    found = reached(COMMANDS["get"][0])
+    for name in ("concurrent.futures", "ds3tool.jobs.get_resume", "secrets"):
+        assert name not in found, way_to(name, found)
+
+
 @pytest.mark.parametrize("command", ["put", "get", "ls"])
 def test_options_are_declared_as_values(command: str) -> None:
     """Where annotations are text, each option would be compiled at every start: Typer asks for its value."""

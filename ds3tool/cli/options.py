@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar, get_origin, get_type_hints, runtime_checkable
+from typing import Annotated, Any, Protocol, TypeVar, get_origin, get_type_hints
 
 import typer
 
@@ -188,7 +188,6 @@ def option_group(panel: str) -> Callable[[type[T]], type[T]]:
     return mark
 
 
-@runtime_checkable
 class Around(Protocol):
     """A group of options that has something to do before and after the command that takes it."""
 
@@ -258,7 +257,8 @@ def with_shared_options(function: Command, *, only_remember: bool = False) -> Co
             values[name] = make(**{option: values.pop(option) for option in options})
         try:
             with ExitStack() as around:
-                for group in [value for value in values.values() if isinstance(value, Around)]:
+                outer: list[Around] = [values[name] for name, (make, _) in groups.items() if hasattr(make, "around")]
+                for group in outer:
                     settings = around.enter_context(group.around(current.command_path, settings, list(values.values())))
                 _collect_garbage()
                 function(**values, **({"settings": settings} if "settings" in own.parameters else {}))

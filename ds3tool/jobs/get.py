@@ -23,7 +23,6 @@ from ds3tool.jobs.fate import Fate
 from ds3tool.jobs.get_found import Begun, Found, kept_remainder, room_needed
 from ds3tool.jobs.get_job import GetJobs
 from ds3tool.jobs.get_mover import GetMover
-from ds3tool.jobs.get_resume import Looker
 from ds3tool.jobs.get_targets import Asked, Targets
 from ds3tool.jobs.plan import PlannedJob, plan_get
 from ds3tool.jobs.recorder import MovedBlobs, Recorder
@@ -209,6 +208,8 @@ class GetRun(GetJobs):
                 touched = self.clock.monotonic()
                 with contextlib.suppress(Ds3Error):
                     self.client.touch_job(remainder.job_id)
+
+        from ds3tool.jobs.get_resume import Looker
 
         found = Looker(
             self.client,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 import threading
 from collections import OrderedDict
@@ -79,7 +78,7 @@ class Parts:
 
     def __init__(self, folders: Folders, *, token: str | None = None) -> None:
         self._folders = folders
-        self.token = secrets.token_hex(6) if token is None else leftovers.check_token(token)
+        self.token = os.urandom(6).hex() if token is None else leftovers.check_token(token)
         self._own_prefix = leftovers.own_prefix(self.token)
         self._lock = threading.Lock()
         self._parts: dict[str, Part] = {}
