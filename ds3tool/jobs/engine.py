@@ -20,12 +20,13 @@ from ds3tool.clock import Clock
 from ds3tool.errors import ChecksumError, Ds3Error, InterruptedRunError, JobError, NotFoundError
 from ds3tool.jobs.crew import Crew
 from ds3tool.jobs.decisions import UNREACHABLE, Decision, after_blob
+from ds3tool.jobs.doubts import Doubt
 from ds3tool.jobs.engine_settings import DEFAULT_LANES, EngineSettings
 from ds3tool.jobs.lost_job import JobWatch
 from ds3tool.jobs.mover import Counter, Mover, There
 from ds3tool.jobs.recorder import MovedBlobs, Recorder
 from ds3tool.jobs.small_blobs import SmallBlobs
-from ds3tool.jobs.state import Doubt, JobState
+from ds3tool.jobs.state import JobState
 from ds3tool.protocol.known_blobs import KnownBlobs
 from ds3tool.protocol.model import JobStatus
 from ds3tool.transport.burst import Burst

@@ -12,6 +12,7 @@ from ds3tool.client import Ds3Client
 from ds3tool.clock import Clock
 from ds3tool.errors import ConflictError, Ds3Error, JobError, JobLostError
 from ds3tool.jobs.decisions import MENDABLE
+from ds3tool.jobs.doubts import Doubt
 from ds3tool.jobs.ends import Source, SourceObject
 from ds3tool.jobs.engine import SMALL_BLOB_BYTES, Engine
 from ds3tool.jobs.fate import Fate, was_truncated
@@ -22,7 +23,7 @@ from ds3tool.jobs.recorder import MovedBlobs, Recorder
 from ds3tool.jobs.remainder import HeldBlobs
 from ds3tool.jobs.replacing import Replacing
 from ds3tool.jobs.run import AskForJob, Run, RunSettings
-from ds3tool.jobs.state import Doubt, JobState
+from ds3tool.jobs.state import JobState
 from ds3tool.protocol.checksums import to_metadata
 from ds3tool.protocol.model import DataPolicy, JobDetails, JobStatus
 from ds3tool.transport.burst import Burst

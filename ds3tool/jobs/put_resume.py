@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ds3tool.client import Ds3Client
 from ds3tool.errors import ChecksumError, Ds3Error, ForbiddenError, NotFoundError
 from ds3tool.jobs.distant_ends import StatedObject
+from ds3tool.jobs.doubts import Doubt
 from ds3tool.jobs.ends import OpenObject, Source
 from ds3tool.jobs.integrity import compare_sent, digest_range, has_digests, md5_of_etag
 from ds3tool.jobs.known_digests import KnownDigests
@@ -17,7 +18,7 @@ from ds3tool.jobs.mover import There
 from ds3tool.jobs.plan import PlannedJob
 from ds3tool.jobs.recorder import MovedBlobs
 from ds3tool.jobs.remainder import HeldBlobs
-from ds3tool.jobs.state import Doubt, JobState
+from ds3tool.jobs.state import JobState
 from ds3tool.protocol.model import ChecksumType, ListedObject, ObjectHead, Versioning
 
 _log = logging.getLogger(__name__)

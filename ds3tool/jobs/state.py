@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from itertools import compress
 
+from ds3tool.jobs.doubts import Doubt, Doubts
 from ds3tool.jobs.listed_blobs import ListedBlobs
 from ds3tool.jobs.ready_blobs import ReadyBlobs
 from ds3tool.jobs.remainder import HeldBlobs
@@ -51,20 +52,6 @@ class BlobState(IntEnum):
 
 # As plain numbers, for what is done with each of half a million blobs.
 _WAITING, _READY, _MOVING, _DONE = map(int, (BlobState.WAITING, BlobState.READY, BlobState.MOVING, BlobState.DONE))
-
-
-class Doubt(IntEnum):
-    """Why it is not known of a blob of a resumed put whether it is through."""
-
-    NONE = 0
-    # The appliance says that it has it, and nobody recorded that: READY at once, to be held against the source.
-    UNRECORDED = 1
-    # It was recorded, and is not in the cache any more: on tape, unless a chunk offers it again.
-    NOT_IN_CACHE = 2
-    # Nobody knows of it: its chunk is on tape and was left out of the list, or its job was never to have it.
-    UNLISTED = 3
-    # It was not there when the job was listed, and the job has completed since: the last of the earlier run was late.
-    OVERTAKEN = 4
 
 
 class JobState:
@@ -134,8 +121,7 @@ class JobState:
         self._ask_at = 0.0
         self._idle_asks = 0
         self._chunk_ended = False
-        self.doubts = bytearray(len(self.blobs) if held is not None else 0)
-        self._doubts_waiting = 0
+        self.doubts = Doubts(len(self.blobs) if held is not None else 0)
         if held is not None:
             self._settle_held(held)
         elif skip_cached:
@@ -183,11 +169,10 @@ class JobState:
             if known and (blobs.in_cache[number] or not self._skip_cached):
                 self._settle(number, BlobState.DONE)
             elif blobs.in_cache[number] and self._skip_cached:
-                self.doubts[number] = Doubt.UNRECORDED
+                self.doubts.add(number, Doubt.UNRECORDED, waits=False)
                 self._make_ready(number)
             elif known or (chunk == _NO_CHUNK and self._skip_cached):
-                self.doubts[number] = Doubt.NOT_IN_CACHE if known else Doubt.UNLISTED
-                self._doubts_waiting += 1
+                self.doubts.add(number, Doubt.NOT_IN_CACHE if known else Doubt.UNLISTED, waits=True)
         self._chunk_ended = False
 
     def _make_ready(self, number: int) -> None:
@@ -225,7 +210,7 @@ class JobState:
                 continue
             for number in numbers:
                 if self._states[number] == BlobState.WAITING:
-                    self._trust(number)
+                    self.doubts.trust(number)
                     self._states[number] = BlobState.READY
                     self._queue(number)
                     fresh += 1
@@ -270,8 +255,8 @@ class JobState:
         for number in list(self._waiting_numbers()):
             if (self.blobs.keys[number], self.blobs.offsets[number]) in there:
                 if self.doubts:
-                    self._trust(number)
-                    self.doubts[number] = Doubt.UNRECORDED
+                    self.doubts.trust(number)
+                    self.doubts.add(number, Doubt.UNRECORDED, waits=False)
                     self._make_ready(number)
                     continue
                 owner = self._settle(number, BlobState.DONE)
@@ -412,29 +397,28 @@ class JobState:
 
     def doubt_of(self, number: int) -> Doubt:
         """Why it is not known of a blob whether it is through; NONE for almost all."""
-        return Doubt(self.doubts[number]) if self.doubts else Doubt.NONE
+        return self.doubts[number]
 
     @property
     def sure_waiting(self) -> int:
         """How many of the blobs that wait are surely not there."""
-        return self.waiting - self._doubts_waiting
+        return self.waiting - self.doubts.waiting
 
     def doubt_all(self) -> None:
         """A resumed put has completed: what waits may have come from the earlier run after it was listed."""
         if self.doubts:
             for number in self._waiting_numbers():
                 if not self.doubts[number]:
-                    self.doubts[number] = Doubt.OVERTAKEN
-                    self._doubts_waiting += 1
+                    self.doubts.add(number, Doubt.OVERTAKEN, waits=True)
 
     def raise_doubts(self) -> int:
         """Let the blobs that wait be asked after, once nothing else can be done; return how many there are."""
-        if not self._doubts_waiting or self.sure_waiting or self.ready or self.moving:
+        if not self.doubts.waiting or self.sure_waiting or self.ready or self.moving:
             return 0
         numbers = [number for number in self._waiting_numbers() if self.doubts[number]]
         for number in numbers:
             self._make_ready(number)
-        self._doubts_waiting = 0
+        self.doubts.waiting = 0
         return len(numbers)
 
     def not_there(self, number: int) -> bool:
@@ -450,17 +434,8 @@ class JobState:
         self._states[number] = BlobState.WAITING
         self.moving -= 1
         self.waiting += 1
-        if self.doubts[number] == Doubt.UNRECORDED:
-            self.doubts[number] = Doubt.NONE
-        else:
-            self._doubts_waiting += 1
+        self.doubts.not_there(number)
         return True
-
-    def _trust(self, number: int) -> None:
-        """A blob that waits is offered, or has come to its end: nobody need ask after it any more."""
-        if self.doubts and self.doubts[number]:
-            self.doubts[number] = Doubt.NONE
-            self._doubts_waiting -= 1
 
     def finish(self, number: int) -> int | None:
         """A moving blob is through; return its object's number when that was the last of it, and none failed."""
@@ -504,7 +479,7 @@ class JobState:
     def _settle(self, number: int, state: BlobState) -> int | None:
         before = self._states[number]
         if before == BlobState.WAITING:
-            self._trust(number)
+            self.doubts.trust(number)
             self.waiting -= 1
         elif before == BlobState.READY:
             self.ready -= 1

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ds3tool.jobs.doubts import Doubt
 from ds3tool.jobs.recorder import MovedBlobs
 from ds3tool.jobs.remainder import HeldBlobs
-from ds3tool.jobs.state import BlobState, Doubt, JobState
+from ds3tool.jobs.state import BlobState, JobState
 from ds3tool.protocol.model import Blob, ChecksumType, Chunk
 
 KEYS = ["a", "b", "c"]

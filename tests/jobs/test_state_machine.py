@@ -17,9 +17,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from ds3tool.jobs.doubts import Doubt
 from ds3tool.jobs.recorder import MovedBlobs
 from ds3tool.jobs.remainder import HeldBlobs
-from ds3tool.jobs.state import BlobState, Doubt, JobState
+from ds3tool.jobs.state import BlobState, JobState
 from ds3tool.protocol.model import Blob, Chunk
 
 SMALL_LIMIT = 5
