@@ -131,10 +131,12 @@ class _EmptyFolders:
             count = sum(1 for _ in those)
             if self._asked + count > _LOOK_ANEW_AFTER:
                 self.forget()
-            self._asked += count
-            if count > 1 and self._known.get(folder) is None:
-                self._known[folder] = self._sink.is_empty(folder)
-            held += [self._known.setdefault(folder, None) is True] * count
+            known = self._known.get(folder)
+            if known is None and count > 1:
+                known = self._known[folder] = self._sink.is_empty(folder)
+            if known:
+                self._asked += count
+            held += [known is True] * count
         return held
 
     def forget(self) -> None:

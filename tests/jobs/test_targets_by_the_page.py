@@ -112,6 +112,28 @@ def test_what_comes_into_an_empty_folder_between_two_jobs_is_seen_amid_a_page(tm
     assert (failed, targets.skipped) == ([], 1)
 
 
+def test_a_page_costs_one_look_at_each_empty_folder_and_one_at_what_stands_alone(tmp_path: Path) -> None:
+    """Nobody looks into a folder for the one object that goes there, nor at each name of an empty one."""
+    looked: list[str] = []
+
+    class Looking(LocalSink):
+        def existing_size(self, name: str) -> int | None:
+            looked.append(name)
+            return super().existing_size(name)
+
+        def is_empty(self, folder: str) -> bool:
+            looked.append(f"{folder}/")
+            return super().is_empty(folder)
+
+    keys = ["a/1", "b/1", "b/2", "b/3", "c/1", "d/1", "d/2"]
+    page = _page(ListedObject(key, 1, THEN, None) for key in keys)
+    with closing(Looking(str(tmp_path))) as sink:
+        targets = Targets(NoHeads(), sink, "b", name_of=Renaming(), if_exists=IfExists.SKIP, fail=print)
+        (plan,) = _plans(targets, [page], JobLimits())
+    assert plan.keys == keys
+    assert sorted(looked) == ["a/1", "b/", "c/1", "d/"]
+
+
 @given(st.lists(st.builds("/".join, st.lists(st.sampled_from([*PARTS, "a" * 251, "-", "é"]), max_size=3)), max_size=4))
 def test_names_that_are_plain_together_are_plain_alone(some: Sequence[str]) -> None:
     """One look at many never passes a name that a look at it alone would not."""
