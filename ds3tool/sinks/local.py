@@ -46,8 +46,9 @@ class LocalSink:
     `token` is that of the piece of work that this is part of, by which a later run finds what an earlier one has left
     unfinished; None when there will be no other.
 
-    Open at a time are 64 files that are being written, 256 small ones that were, 512 that are being made durable, and
-    128 folders; each fewer where the limit on open files is low. Raises SinkError when the root cannot be had.
+    Open at a time are 64 files that are being written, 256 small ones that were, 512 that are being made durable, 768
+    without a name, and 128 folders; each fewer where the limit on open files is low. Raises SinkError when the root
+    cannot be had.
     """
 
     def __init__(

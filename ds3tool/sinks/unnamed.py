@@ -14,7 +14,7 @@ from ds3tool.sinks.durability import sync_all
 from ds3tool.sinks.folders import Folders
 from ds3tool.sinks.names import PLAIN, is_plain
 
-# So many are made safe in one go; twice as many are open at most.
+# So many are made safe in one go; twice as many wait for it at most, beside as many that nobody has told the end of.
 GROUP_FILES = 256
 # A group that took longer to be made safe than this is a matter for another thread: the wire need not wait for a disk.
 _QUICK_SECONDS = 0.01
@@ -48,7 +48,7 @@ class UnnamedFiles:
         self._tried: dict[int, bool] = {}
         self._appear = appear
         self._wake = wake
-        self._group = max(1, allowed(2 * GROUP_FILES, eighths=2) // 2)
+        self._group = max(1, allowed(2 * GROUP_FILES, eighths=1) // 2)
         self._mask = _file_mask()
         # The folder of the last file, open, and whether files without a name can be had in it.
         self._folder: str | None = None

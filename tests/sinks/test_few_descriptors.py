@@ -22,24 +22,31 @@ _TRY = """
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     sink.close()
     sink = LocalSink(sys.argv[1])
-    items = [TargetObject(f"{n}", 3, f"f{n % 100}/{n}") for n in range(objects)]
+    items = [TargetObject(f"{n}", 3, f"f{n % 100}/{n}", number=n) for n in range(objects)]
+    writer = sink.plain_writer() if sys.argv[5] == "plain" else None
     most = 0
     for start in range(0, objects, batch):
         for item in items[start : start + batch]:
-            sink.receive_small(item, 0, memoryview(b"abc"))
+            if writer is None or item.number % 5 == 0 or not writer.store(item.number, item.name, memoryview(b"abc")):
+                sink.receive_small(item, 0, memoryview(b"abc"))
         most = max(most, len(os.listdir("/proc/self/fd")))
-        sink.finish_all(items[start : start + batch])
-    settled = sink.settle(wait=True)
+        rest = range(start, min(start + batch, objects))
+        sink.finish_all([items[number] for number in (rest if writer is None else writer.finish(rest))])
+    settled = [error for _, error in sink.settle(wait=True)]
+    if writer is not None:
+        appeared, failed = writer.settle(wait=True)
+        settled += [None] * len(appeared) + [error for _, error in failed]
     sink.close()
-    print(len(settled), [str(error) for _, error in settled if error is not None], most <= soft * 3 // 4)
+    print(len(settled), [str(error) for error in settled if error is not None], most <= soft * 3 // 4)
 """
 
 
+@pytest.mark.parametrize("way", ["named", "plain"])
 @pytest.mark.parametrize("batch", [64, 200])
-def test_small_files_wait_open_within_a_low_limit(tmp_path: Path, batch: int) -> None:
+def test_small_files_wait_open_within_a_low_limit(tmp_path: Path, batch: int, way: str) -> None:
     """With 256 descriptors, 350 files in 100 folders all appear, and a quarter of these is left to others."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(_TRY), str(tmp_path), str(batch), str(_OBJECTS), "256"],
+        [sys.executable, "-c", textwrap.dedent(_TRY), str(tmp_path), str(batch), str(_OBJECTS), "256", way],
         capture_output=True,
         text=True,
         check=False,
