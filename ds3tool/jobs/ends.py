@@ -270,7 +270,7 @@ class GatheringSink(Protocol):
 class PlainWriter(Protocol):
     """Takes whole small objects that have nothing unusual about them, by their numbers in the plan of one job.
 
-    `store`, `finish` and `drop` are for one thread.
+    `store` is for one thread, the others for any.
     """
 
     def store(self, number: int, name: str, data: memoryview) -> bool:
@@ -289,7 +289,10 @@ class PlainWriter(Protocol):
         ...
 
     def settle(self, *, wait: bool) -> tuple[Sequence[int], Sequence[tuple[int, Ds3Error]]]:
-        """Return which objects have appeared, and which failed to, since the last call; `wait` for all that are due."""
+        """Return which objects have appeared, and which failed to, since the last call.
+
+        `wait`, for the end of the job: for all that are due; what was stored and not finished is dropped.
+        """
         ...
 
 

@@ -26,7 +26,7 @@ Unnamed = tuple[int, str, str, int]
 
 
 class UnnamedFiles:
-    """Takes whole small objects from one thread; `publish` is called from any.
+    """Takes whole small objects from one thread, to `store` them; everything else may be called from any.
 
     `appear` gives files, each with what went wrong when it was made safe, their names, and says by number why one got
     none; it leaves them open. `wake` makes another thread call `publish` soon. `trial` is a name that nothing has.
@@ -176,9 +176,13 @@ class UnnamedFiles:
                     self._appeared += [one[0] for one in group]
 
     def settle(self, *, wait: bool) -> tuple[list[int], list[tuple[int, Ds3Error]]]:
-        """Return which objects have appeared since the last call, and which cannot; `wait` for all that are due."""
+        """Return which objects have appeared since the last call, and which cannot; `wait` for all that are due.
+
+        With `wait`, what was stored and not finished is dropped: their numbers mean other objects in the next job.
+        """
         if wait:
             self.publish()
+            self._drop_all()
         with self._lock:
             appeared, self._appeared = self._appeared, []
             failed, self._failed = self._failed, []
@@ -193,6 +197,9 @@ class UnnamedFiles:
     def close(self) -> None:
         """Let appear what is due, and drop everything else. Twice is harmless; nobody stores anything any more."""
         self.publish()
+        self._drop_all()
+
+    def _drop_all(self) -> None:
         for number in list(self._stored):
             self.drop(number)
 

@@ -76,6 +76,19 @@ def test_objects_are_told_once_and_those_it_does_not_have_are_given_back(sink: L
     assert writer.settle(wait=True) == ([], [])
 
 
+def test_what_one_job_did_not_finish_is_nothing_to_the_next(sink: LocalSink, target: Path) -> None:
+    """Its numbers mean other objects there."""
+    writer = writer_of(sink)
+    store(writer, ["old/one", "old/two"])
+    writer.finish([1])
+    assert writer.settle(wait=True) == ([1], [])
+    assert writer.finish([0]) == [0]
+    store(writer, ["new/one"])
+    assert writer.finish([0]) == []
+    assert writer.settle(wait=True) == ([0], [])
+    assert files(target) == dict.fromkeys(["old/two", "new/one"], DATA)
+
+
 def test_what_was_not_finished_goes_with_the_sink(tmp_path: Path) -> None:
     """Neither a name nor an open file is left; what was finished appears by the time that it is closed."""
     before = descriptors()
