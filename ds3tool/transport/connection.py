@@ -491,6 +491,7 @@ class Connection:
                 count = len(block)
                 if seen is not None:
                     seen(block)
+                del block  # its memory, which is in the core's own cache, is what the next is received in
             done += count
             if moved is not None:
                 moved(count)
