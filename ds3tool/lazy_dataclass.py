@@ -95,10 +95,10 @@ def _slot_of(owner: type, field: Field[Any]) -> MemberDescriptorType | None:
     return found if isinstance(found, MemberDescriptorType) else None
 
 
-def _compiled(owner: type, parameters: Sequence[str], body: Sequence[str], given: dict[str, Any]) -> Any:  # noqa: ANN401
+def _compiled(owner: type, name: str, parameters: Sequence[str], body: Sequence[str], given: dict[str, Any]) -> Any:  # noqa: ANN401 - a function of whatever shape
     """Return a function that sees the names of its class's module, and those of `given`."""
     lines = "".join(f"\n  {line}" for line in body)
-    text = f"def make({','.join(given)}):\n def method({','.join(parameters)}):{lines}\n return method"
+    text = f"def make({','.join(given)}):\n def {name}({','.join(parameters)}):{lines}\n return {name}"
     module, made = modules.get(owner.__module__), dict[str, Any]()
     exec(text, {} if module is None else vars(module), made)  # noqa: S102 - as the standard decorator does
     return made["make"](**given)
@@ -131,7 +131,7 @@ def _init(owner: type, *, frozen: bool) -> Callable[..., None]:
             body.append(f"__set__({this},{name!r},{value})")
     if hasattr(owner, "__post_init__"):
         body.append(f"{this}.__post_init__()")
-    init = _compiled(owner, parameters, body or ["pass"], given)
+    init = _compiled(owner, "__init__", parameters, body or ["pass"], given)
     init.__annotations__ = {each.name: each.type for each in every if each.init} | {"return": None}
     return init  # type: ignore[no-any-return]  # compiled
 
@@ -140,16 +140,16 @@ def _tuple_of(name: str, compared: Iterable[Field[Any]]) -> str:
     return f"({''.join(f'{name}.{each.name},' for each in compared)})"
 
 
-def _comparison(owner: type, *, operator: str) -> Callable[[Any, Any], Any]:
+def _comparison(owner: type, *, name: str, operator: str) -> Callable[[Any, Any], Any]:
     compared = [each for each in fields(owner) if each.compare]
     test = f"{_tuple_of('self', compared)}{operator}{_tuple_of('other', compared)}"
     body = ["if other.__class__ is self.__class__:", f" return {test}", "return NotImplemented"]
-    return _compiled(owner, ["self", "other"], body, {})  # type: ignore[no-any-return]  # compiled
+    return _compiled(owner, name, ["self", "other"], body, {})  # type: ignore[no-any-return]  # compiled
 
 
 def _hash(owner: type) -> Callable[[Any], int]:
     hashed = [each for each in fields(owner) if (each.compare if each.hash is None else each.hash)]
-    return _compiled(owner, ["self"], [f"return hash({_tuple_of('self', hashed)})"], {})  # type: ignore[no-any-return]
+    return _compiled(owner, "__hash__", ["self"], [f"return hash({_tuple_of('self', hashed)})"], {})  # type: ignore[no-any-return]
 
 
 def _repr(owner: type) -> Callable[[Any], str]:
@@ -215,10 +215,10 @@ def _dataclass(
     if repr:
         wanted["__repr__"] = _repr
     if eq:
-        wanted["__eq__"] = partial(_comparison, operator="==")
+        wanted["__eq__"] = partial(_comparison, name="__eq__", operator="==")
     never_own: dict[str, Callable[[type], Any]] = {}
     if order:
-        never_own |= {name: partial(_comparison, operator=operator) for name, operator in _ORDER.items()}
+        never_own |= {name: partial(_comparison, name=name, operator=operator) for name, operator in _ORDER.items()}
     if frozen:
         never_own |= {"__setattr__": _refusal_to_set, "__delattr__": _refusal_to_delete}
     if taken := [name for name in never_own if name in own]:
