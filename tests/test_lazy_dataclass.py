@@ -233,7 +233,7 @@ def test_a_method_is_made_when_it_is_first_used_and_then_stays() -> None:
     assert [name for name in lazy if inspect.isfunction(vars(New)[name])] == ["__init__", "__eq__"]
     assert vars(New)["__eq__"] is New.__eq__
     for name in lazy:
-        method = inspect.unwrap(getattr(New, name))
+        method = getattr(New, name)
         assert (method.__name__, method.__qualname__) == (name, f"{New.__qualname__}.{name}")
     compiled = ("__init__", "__eq__", "__hash__")
     assert tuple(getattr(New, name).__code__.co_name for name in compiled) == compiled  # as tracebacks name them
