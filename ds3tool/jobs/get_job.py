@@ -67,6 +67,7 @@ class GetJobs(Run):
         self._whole_blobs = whole_blobs
         self._sent = sent
         self._appeared = 0
+        self._just_appeared: Sequence[int] = ()
         self._told_arriving = -math.inf
         # What is known of a plan that takes over what another has not done, and what this run has stored of it.
         self._left_over: tuple[PlannedJob, Remainder, Mapping[int, Begun]] | None = None
@@ -209,7 +210,7 @@ class GetJobs(Run):
             on_failure=on_failure,
             on_tick=tick,
         )
-        self._appeared = 0
+        self._appeared, self._just_appeared = 0, ()
         try:
             self.move(engine)
         finally:
@@ -303,8 +304,12 @@ class GetJobs(Run):
             raise lost
 
     def _take_written(self, job_id: str, plan: PlannedJob, writer: PlainWriter, *, wait: bool) -> None:
-        """Count what has appeared by way of the sink's writer, and what could not."""
-        appeared, failed = writer.settle(wait=wait)
+        """Count what has appeared by way of the sink's writer, and what could not.
+
+        What has appeared just now may be of blobs of which the recorder has not been told: the next call tells of it.
+        """
+        there, failed = writer.settle(wait=wait)
+        appeared, self._just_appeared = ([*self._just_appeared, *there], []) if wait else (self._just_appeared, there)
         if appeared:
             self._have_appeared(job_id, appeared)
             self._appeared += len(appeared)
