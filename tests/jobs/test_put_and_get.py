@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from ds3tool.client import Ds3Client
 from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.plan import JobLimits
+from ds3tool.jobs.recorder import MemoryRecorder, MovedBlobs
 from ds3tool.jobs.run import RunSettings
 from ds3tool.protocol.model import ChecksumType, JobStatus, JobType
 from ds3tool.transport.bodies import BytesBody
@@ -33,6 +34,37 @@ def test_random_tree_there_and_back(room_with: Callable[..., Room], tmp_path: Pa
     assert (got.exit_code, got.failures, got.objects, got.bytes, got.unverified) == (0, [], 301, total, 0)
     assert digests(restored) == digests(tree)
     assert {job.type for job in room.recorder.jobs.values()} == {JobType.PUT, JobType.GET}
+
+
+class Ordered(MemoryRecorder):
+    """A recorder that knows, at each object that has appeared, whether its blob was told of before."""
+
+    early: list[int]
+    told: set[int]
+
+    def moved(self, job_id: str, blobs: MovedBlobs) -> None:
+        self.told.update(blobs.owners)
+        super().moved(job_id, blobs)
+
+    def appeared(self, job_id: str, owners: Sequence[int]) -> None:
+        self.early += [owner for owner in owners if owner not in self.told]
+        super().appeared(job_id, owners)
+
+
+def test_hundreds_of_small_files_are_recorded_as_moved_before_they_are_as_there(room: Room, tmp_path: Path) -> None:
+    """A journal never has an object as there of whose blob it knows no digest; each is told once."""
+    tree, restored, recorder = tmp_path / "tree", tmp_path / "restored", Ordered()
+    recorder.early, recorder.told = [], set()
+    tree.mkdir()
+    for number in range(600):
+        (tree / f"{number:03}").write_bytes(bytes([number % 256]) * 100)
+    assert room.put(tree).exit_code == 0
+    room.recorder = recorder
+    got = room.get(restored)
+    assert (got.exit_code, got.objects, recorder.early) == (0, 600, [])
+    [there] = recorder.there.values()
+    assert sorted(there) == [f"{number:03}" for number in range(600)]
+    assert digests(restored) == digests(tree)
 
 
 def test_chunk_lists_run_empty_and_the_run_goes_on(room_with: Callable[..., Room], tmp_path: Path) -> None:
