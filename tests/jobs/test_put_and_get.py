@@ -12,11 +12,15 @@ from pathlib import Path
 import pytest
 
 from ds3tool.client import Ds3Client
+from ds3tool.errors import Ds3Error
+from ds3tool.jobs.ends import PlainWriter
 from ds3tool.jobs.engine import EngineSettings
 from ds3tool.jobs.plan import JobLimits
 from ds3tool.jobs.recorder import MemoryRecorder, MovedBlobs
 from ds3tool.jobs.run import RunSettings
 from ds3tool.protocol.model import ChecksumType, JobStatus, JobType
+from ds3tool.sinks.local import LocalSink
+from ds3tool.sinks.unnamed import UnnamedFiles
 from ds3tool.transport.bodies import BytesBody
 from tests.jobs.rooms import BUCKET, MIB, Room
 from tests.trees import digests, make_tree
@@ -51,6 +55,45 @@ class Ordered(MemoryRecorder):
         super().appeared(job_id, owners)
 
 
+class PromptWriter:
+    """A sink's writer that is asked what has appeared only when something just has, of what was stored by then."""
+
+    def __init__(self, writer: UnnamedFiles) -> None:
+        self._writer = writer
+        self._changed = threading.Condition()
+        self._stored = self._finished = 0
+        self.drop = writer.drop
+
+    def store(self, number: int, name: str, data: memoryview) -> bool:
+        stored = self._writer.store(number, name, data)
+        with self._changed:
+            self._stored += stored
+        return stored
+
+    def finish(self, numbers: Sequence[int]) -> Sequence[int]:
+        rest = self._writer.finish(numbers)
+        with self._changed:
+            self._finished += len(numbers) - len(rest)
+            self._changed.notify_all()
+        return rest
+
+    def settle(self, *, wait: bool) -> tuple[Sequence[int], Sequence[tuple[int, Ds3Error]]]:
+        with self._changed:
+            stored = self._stored
+            assert self._changed.wait_for(lambda: self._finished >= stored, 20), "it was stored, and its end not told"
+        self._writer.publish()
+        return self._writer.settle(wait=wait)
+
+
+class PromptSink(LocalSink):
+    """A local sink with such a writer."""
+
+    def plain_writer(self) -> PlainWriter | None:
+        writer = super().plain_writer()
+        assert isinstance(writer, UnnamedFiles)
+        return PromptWriter(writer)
+
+
 def test_hundreds_of_small_files_are_recorded_as_moved_before_they_are_as_there(room: Room, tmp_path: Path) -> None:
     """A journal never has an object as there of whose blob it knows no digest; each is told once."""
     tree, restored, recorder = tmp_path / "tree", tmp_path / "restored", Ordered()
@@ -60,7 +103,7 @@ def test_hundreds_of_small_files_are_recorded_as_moved_before_they_are_as_there(
         (tree / f"{number:03}").write_bytes(bytes([number % 256]) * 100)
     assert room.put(tree).exit_code == 0
     room.recorder = recorder
-    got = room.get(restored)
+    got = room.get(PromptSink(str(restored)))
     assert (got.exit_code, got.objects, recorder.early) == (0, 600, [])
     [there] = recorder.there.values()
     assert sorted(there) == [f"{number:03}" for number in range(600)]
