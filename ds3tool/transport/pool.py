@@ -168,6 +168,8 @@ class Transport:
         self._busy: set[Connection] = set()
         self._dialing: set[_Dialing] = set()
         self._beside: list[Callable[[], None]] = []
+        # Set and replaced: what ends the exchanges of now, and what ends only those that would be repeated.
+        self._cut = threading.Event()
         self._stopped = threading.Event()
         self._closed = False
         self._fixed_head = self._make_fixed_head()
@@ -216,7 +218,7 @@ class Transport:
         ProtocolError when its answer breaks the rules, and whatever `parse` raises.
         """
         with self._lock:
-            stopped = self._stopped
+            stopped, cut = self._stopped, self._cut
         if body is None and request.body:
             body = BytesBody(request.body) if isinstance(request.body, bytes) else BlocksBody(request.body)
 
@@ -224,7 +226,7 @@ class Transport:
             return self._attempt(request if again is None else again(), parse, body, stopped)
 
         try:
-            return self._attempt(request, parse, body, stopped)
+            return self._attempt(request, parse, body, cut)
         except Ds3Error as error:
             first = error
         return self._retries.go_on(
@@ -401,8 +403,9 @@ class Transport:
         """Make every running exchange fail soon, without a retry; new ones are not touched. From any thread."""
         with self._lock:  # held to the end: a connection that is given back and taken anew belongs to a new exchange
             self._stopped.set()
+            self._cut.set()
             if not self._closed:
-                self._stopped = threading.Event()
+                self._stopped, self._cut = threading.Event(), threading.Event()
             for connection in self._busy:
                 connection.abort()
             for dialing in self._dialing:
@@ -411,7 +414,7 @@ class Transport:
                 stop()
 
     def stop_waits(self) -> None:
-        """Make every exchange that waits to be repeated fail now; what is on its way ends, and is not repeated."""
+        """Make every exchange that waits to be repeated fail now; what was begun goes on, and is not repeated."""
         with self._lock:
             self._stopped.set()
             if not self._closed:

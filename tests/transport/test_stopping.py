@@ -189,6 +189,16 @@ def test_a_connection_that_comes_too_late_is_not_used(serve: Serve, connect: Con
     assert server.requests == []
 
 
+def test_a_stop_of_waits_lets_what_was_begun_go_on(serve: Serve, connect: Connect) -> None:
+    """Who is still opening a connection for the first try does not wait to repeat anything: the request is sent."""
+    server = serve(replies(reply(200, b"x")))
+    transport = connect(server)
+    fresh = socket.create_connection(("127.0.0.1", server.port))
+    transport.dialer = LateDialer(ConnectionSettings(server.url, "id", "key"), fresh, transport.stop_waits)
+    assert transport.exchange(GET, content) == b"x"
+    assert len(server.requests) == 1
+
+
 def test_an_exchange_that_is_not_running_is_not_touched(serve: Serve, connect: Connect) -> None:
     """A stop between two exchanges costs nothing: the connection is still good."""
     server = serve(replies(reply(200, b"x")))
