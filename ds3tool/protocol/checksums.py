@@ -85,7 +85,7 @@ class _Crc32cLibraries:
         self._seen += len(data)  # two threads may lose a block of this, which is no harm
         if self._seen > _MUCH_BYTES and self._may_import:
             self._may_import = False
-            with contextlib.suppress(ImportError):  # the other one is as right
+            with contextlib.suppress(ImportError, OSError):  # the other one is as right, and too many files may be open
                 from awscrt.checksums import crc32c
 
                 self._quick = crc32c

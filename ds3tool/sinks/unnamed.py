@@ -50,9 +50,8 @@ class UnnamedFiles:
         self._wake = wake
         self._group = max(1, allowed(2 * GROUP_FILES, eighths=1) // 2)
         self._mask = _file_mask()
-        # The folder of the last file, open, and whether files without a name can be had in it.
+        # The folder of the last file, and whether files without a name can be had in it.
         self._folder: str | None = None
-        self._descriptor = -1
         self._suits = False
         self._stored: dict[int, Unnamed] = {}
         self._publishing = threading.Lock()
@@ -70,12 +69,13 @@ class UnnamedFiles:
         That is, in this folder, under this name, or now. Raises SinkError when the target cannot take the bytes.
         """
         folder, _, last = name.rpartition("/")
+        held = self._folders.hold(folder)  # what goes another way may have had another one held meanwhile
         if folder != self._folder:
-            self._enter(folder)
+            self._enter(folder, held)
         if not self._suits or PLAIN(last) is None or len(self._stored) >= self._group or number in self._stored:
             return False
         try:
-            descriptor = os.open(".", _UNNAMED, 0o666, dir_fd=self._descriptor)
+            descriptor = os.open(".", _UNNAMED, 0o666, dir_fd=held)
         except OSError:
             return False  # whoever makes a file with a name says what is wrong
         try:
@@ -88,13 +88,12 @@ class UnnamedFiles:
         self._stored[number] = (number, folder, last, descriptor)
         return True
 
-    def _enter(self, folder: str) -> None:
-        """Go to a folder, made where it is not there, and see whether the kernel can do there what is needed."""
+    def _enter(self, folder: str, descriptor: int) -> None:
+        """See whether the kernel can do in a folder, which is open, what is needed."""
         self._folder, self._suits = None, False
-        descriptor = self._folders.hold(folder)
         if self._mask is not None and (not folder or is_plain(folder)):
             self._suits = self._takes_unnamed(descriptor, self._mask)
-        self._folder, self._descriptor = folder, descriptor
+        self._folder = folder
 
     def _takes_unnamed(self, folder: int, mask: int) -> bool:
         """Whether an open folder takes files without a name, with the permissions that others get, and names them.

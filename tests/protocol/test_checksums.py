@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
@@ -61,6 +62,25 @@ def test_crc32c_goes_on_when_another_library_takes_over(monkeypatch: pytest.Monk
         hasher.update((piece, bytearray(piece), memoryview(piece))[number % 3])
         assert (libraries._quick is not None) == (is_there and start >= 900)
     assert hasher.digest() == value(data).to_bytes(4, "big")
+
+
+def test_crc32c_goes_on_where_too_many_files_are_open_for_another_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library that is at hand makes the whole digest then, and no block is lost."""
+
+    class Full:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name.startswith("awscrt"):
+                raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(checksums, "_crc32c", checksums._Crc32cLibraries())
+    monkeypatch.setattr(checksums, "_MUCH_BYTES", 1000)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "awscrt"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Full(), *sys.meta_path])
+    hasher = checksums.new_hasher(ChecksumType.CRC_32C)
+    for _ in range(3):
+        hasher.update(b"a" * 600)
+    assert hasher.digest() == value(b"a" * 1800).to_bytes(4, "big")
 
 
 def test_every_kind_has_its_own_header() -> None:

@@ -247,6 +247,19 @@ def test_it_appears_by_itself_when_nobody_waits_and_nothing_follows(sink: LocalS
     assert (target / "alone").read_bytes() == DATA
 
 
+def test_a_file_is_made_in_its_own_folder_whatever_else_was_stored_meanwhile(sink: LocalSink, target: Path) -> None:
+    """Its file system, its group and its access lists are that folder's, though others were held and opened since."""
+    writer = writer_of(sink)
+    store(writer, ["own/one"])
+    sink.receive_small(TargetObject("k", len(DATA), "usual/one"), 0, memoryview(DATA))
+    for number in range(200):
+        with sink._folders.opened(f"other{number}"):
+            pass
+    store(writer, ["own/two"], first=1)
+    where = [os.readlink(f"/proc/self/fd/{one[3]}") for one in sink._unnamed._stored.values()]
+    assert [os.path.dirname(path) for path in where] == [str(target / "own")] * 2
+
+
 def test_items_and_unnamed_files_meet_in_one_folder(sink: LocalSink, target: Path) -> None:
     """What goes the usual way and what goes this one neither replace nor hide each other."""
     writer, item = writer_of(sink), TargetObject("k", len(DATA), "a/usual")
