@@ -76,12 +76,12 @@ def resume(
     outcome: ResumeOutcome,
     settings: Settings,
 ) -> None:
-    """Go on with every put, get and sync of this host that was interrupted: nothing is sent or fetched twice.
+    """Go on with every put, get and sync of this host that was interrupted: nothing that is there goes twice.
 
     A file that has changed since it was planned fails by name, and the rest goes on. What was waiting for tape waits
-    on. A job that has expired (a day without a client) is made anew with what is missing. One that a person has
-    cancelled or truncated is only named, with exit code 12: `resume JOB` makes its rest anew, and `job forget JOB`
-    drops it.
+    on. Of a get that was killed, small files that had no name yet are fetched again, some hundreds at most. A job that
+    has expired (a day without a client) is made anew with what is missing. One that a person has cancelled or
+    truncated is only named, with exit code 12: `resume JOB` makes its rest anew, and `job forget JOB` drops it.
 
     A job that nobody here has begun is gone on with from the appliance's own list, given the files' place.
     """

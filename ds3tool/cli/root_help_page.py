@@ -197,7 +197,7 @@ PAGE: tuple[tuple[str | None, tuple[tuple[str, str, str], ...]], ...] = (
             ),
             (
                 "\x1b[1;36mresume\x1b[0m    ",
-                "Go on with every put, get and sync of this host that was interrupted: nothing is sent or fetched twice.",
+                "Go on with every put, get and sync of this host that was interrupted: nothing that is there goes twice.",
                 "",
             ),
         ),
