@@ -24,9 +24,10 @@ from ds3tool.jobs.doubts import Doubt
 from ds3tool.jobs.engine_settings import DEFAULT_LANES, EngineSettings
 from ds3tool.jobs.lost_job import JobWatch
 from ds3tool.jobs.mover import Counter, Mover, There
-from ds3tool.jobs.recorder import MovedBlobs, Recorder
+from ds3tool.jobs.recorder import Recorder
 from ds3tool.jobs.small_blobs import SmallBlobs
 from ds3tool.jobs.state import JobState
+from ds3tool.jobs.untold import Untold
 from ds3tool.protocol.known_blobs import KnownBlobs
 from ds3tool.protocol.model import JobStatus
 from ds3tool.transport.burst import Burst
@@ -98,10 +99,7 @@ class Engine:
         self._crew = Crew(settings.transfers, max(settings.transfers, settings.most))
         self._counters: list[Counter] = []
         self._threads: list[threading.Thread] = []
-        self._moved_numbers: list[int] = []
-        self._moved_checksums: list[str | None] = []
-        self._ended_objects: list[int] = []
-        self._failed: list[tuple[int, Ds3Error]] = []
+        self._untold = Untold()
         # Blobs that the appliance says are not there: `run` asks whether the job is gone, once for all of them.
         self._suspects: list[tuple[int, NotFoundError]] = []
         self._damaged: dict[int, ChecksumError] = {}
@@ -267,7 +265,7 @@ class Engine:
             raise self._watch.error("was cancelled or has expired") from error
         with self._lock:
             ended = self._watch.ended_anyway(details)
-            self._ended_objects.extend(ended)
+            self._untold.ended += ended
             self.state.raise_doubts()
             self._work.notify_all()
             self.state.offer((), now=self._clock.monotonic(), retry_after_seconds=_UNEXPECTED_ASK_SECONDS)
@@ -302,29 +300,15 @@ class Engine:
     def _tell(self) -> None:
         """Hand on what has gathered: to the recorder and to whoever wants to know of failures and time."""
         with self._lock:
-            numbers, self._moved_numbers = self._moved_numbers, []
-            checksums, self._moved_checksums = self._moved_checksums, []
-            ended, self._ended_objects = self._ended_objects, []
-            failed, self._failed = self._failed, []
-        if numbers:
-            self._recorder.moved(self._job_id, self._moved(numbers, checksums))
-        if ended:
-            self._on_objects(ended)
-        for owner, error in failed:
+            news = self._untold.take()
+        if news.numbers:
+            self._recorder.moved(self._job_id, news.moved(self.state, self._mover))
+        if news.ended:
+            self._on_objects(news.ended)
+        for owner, error in news.failed:
             self._on_failure(owner, error)
         self._on_tick()
         self._recorder.tick()
-
-    def _moved(self, numbers: Sequence[int], checksums: Sequence[str | None]) -> MovedBlobs:
-        blobs = self.state.blobs
-        return MovedBlobs(
-            list(map(self.state.object_of.__getitem__, numbers)),
-            list(map(blobs.offsets.__getitem__, numbers)),
-            list(map(blobs.lengths.__getitem__, numbers)),
-            self._mover.checksum_kinds(numbers),
-            checksums,
-            blobs.version_ids.of(numbers) if self._mover.method == "PUT" else (),
-        )
 
     # -- workers -----------------------------------------------------------------------------------------------
 
@@ -522,18 +506,10 @@ class Engine:
 
     def _blobs_moved(self, numbers: Sequence[int], checksums: Sequence[str | None]) -> None:
         """These are through; what an object's end brings about is done here and now, in the worker's thread."""
-        keeps_back = self._mover.keeps_back
         with self._lock:
             ended, given_up = self.state.finish_all(numbers)
-            if keeps_back is None:
-                self._moved_numbers += numbers
-                self._moved_checksums += checksums
-            else:
-                for number, checksum in zip(numbers, checksums, strict=True):
-                    if not keeps_back(number):
-                        self._moved_numbers.append(number)
-                        self._moved_checksums.append(checksum)
-            self._ended_objects += ended
+            self._untold.add_moved(numbers, checksums, self._mover)
+            self._untold.ended += ended
             if self._something_due():  # else the next tick is early enough, and what gathers is told in one go
                 self._changed.notify_all()
         if ended:
@@ -563,7 +539,7 @@ class Engine:
             owner = self.state.object_of[number]
             self._any_failed = True
             if self.state.fail(number):
-                self._failed.append((owner, error))
+                self._untold.failed.append((owner, error))
             given_up = self.state.given_up_wholly(owner)
             self._changed.notify_all()
         if given_up:
