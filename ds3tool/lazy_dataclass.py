@@ -86,7 +86,7 @@ class _Init(_OnFirstUse):
                 self._assign(this, each.name, each.default_factory())
             elif each.init or (each.default is not MISSING and _slot_of(self._owner, each) is not None):
                 self._assign(this, each.name, each.default)
-        if hasattr(this, "__post_init__"):
+        if hasattr(self._owner, "__post_init__"):
             this.__post_init__()
 
 

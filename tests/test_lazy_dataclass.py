@@ -268,6 +268,22 @@ def test_defaults_factories_and_what_comes_after_them() -> None:
         hash(counter)
 
 
+def test_what_only_a_child_does_after_its_fields_is_not_done_for_its_parent() -> None:
+    """As in the standard library, it is the class's own `__post_init__` that `__init__` calls, from the first on."""
+
+    @dataclass
+    class Parent:
+        one: int
+
+    class Child(Parent):
+        after: bool = False
+
+        def __post_init__(self) -> None:
+            self.after = True
+
+    assert not any(Child(number).after for number in range(20))
+
+
 def test_what_does_not_take_part_is_neither_compared_nor_hashed_nor_shown() -> None:
     """The marks of a field hold as ever."""
     assert Point(1, tags=["a"]) == Point(1, tags=["b"])
