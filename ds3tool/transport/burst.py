@@ -134,8 +134,8 @@ class Burst:
     def _poll(self, seconds: float, work: SmallWork) -> None:
         """Serve every lane that something has happened to; lanes are opened only between two calls.
 
-        One straight function for what almost every request is: its whole answer came in one piece and looks like an
-        earlier one, and the next request goes out in one piece. Everything else has functions of its own.
+        One straight function for what almost every answer is: it came whole, in one piece, and looks like an earlier
+        one. Everything else has functions of its own.
 
         First each answer is received and its lane has the next request; then the answers are handed over. So the other
         side has work while they are, and is woken once for all of them.
@@ -143,8 +143,7 @@ class Burst:
         happened = self._epoll.poll(seconds)
         self._now = time.monotonic()
         lanes, free, come = self._lanes, self._free, self._come
-        read, monotonic, largest = self._shapes.read, time.monotonic, self._largest_reply
-        take = work.take
+        read, largest = self._shapes.read, self._largest_reply
         for descriptor, events in happened:
             lane = lanes.get(descriptor)
             if lane is None:
@@ -172,26 +171,8 @@ class Burst:
                 else:
                     self._take_in(lane, count, work)
             # Another lane that is free may have been closed meanwhile, which this round would tell.
-            if not free or free[-1] is not lane or self._stopped:
-                continue
-            if self._limit is not None:
+            if free and free[-1] is lane and not self._stopped:
                 self._send_next(lane, work)
-                continue
-            taken = take()
-            if taken is None:
-                continue
-            free.pop()
-            lane.token, request = taken
-            try:
-                sent = lane.send(request)
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                self._abandon(lane, work, self._broken(error))
-                continue
-            lane.moved_at = monotonic()  # not when the round began: `work` may have taken long since
-            if sent != len(request):
-                self._leave(lane, memoryview(request)[sent:])
         if come:
             self._hand_over_all(work)
 
